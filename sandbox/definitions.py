@@ -1,0 +1,111 @@
+"""What the model needs to know of the AWS resources that exist.
+
+The resources themselves (functions, APIs, topics, streams, their configuration) are moto's; these frozen values are
+the model's view of them. `Definitions` is the seam: `sandbox.moto_bridge` implements it over moto's state, tests
+implement it with literals. A value is valid for one `generation`; the bridge raises the generation whenever a
+control-plane call may have changed something, so the data path never has to ask moto.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+ACCOUNT_ID = "123456789012"
+
+
+@dataclass(frozen=True)
+class FunctionDefinition:
+    """One published version (or $LATEST) of a Lambda function."""
+
+    name: str
+    arn: str
+    """Unqualified function ARN."""
+    version: str
+    """`$LATEST` or a number: what START lines and X-Amz-Executed-Version show."""
+    handler: str
+    """`module.function`."""
+    memory_mb: int
+    timeout_s: float
+    environment: Mapping[str, str]
+    code_sha256: str
+    code_zip: bytes
+    log_group: str
+    tracing_active: bool = False
+    reserved_concurrency: int | None = None
+
+
+@dataclass(frozen=True)
+class Route:
+    """One method of a REST API with a Lambda proxy integration."""
+
+    method: str
+    """`POST`, `GET`, ... or `ANY`."""
+    path: str
+    """Resource path as API Gateway writes it: `/vote/{vote_id}`."""
+    function_name: str
+    qualifier: str | None
+    timeout_s: float = 29.0
+
+
+@dataclass(frozen=True)
+class ApiStage:
+    """One deployed stage of a REST API."""
+
+    api_id: str
+    name: str
+    stage: str
+    routes: Sequence[Route]
+    throttle_rate: float | None
+    """Requests per second of the stage; None means the account's limit alone."""
+    throttle_burst: int | None
+    access_log_group: str | None
+    access_log_format: str | None
+    """The stage's access log template with `$context` variables."""
+    tracing: bool
+
+
+@dataclass(frozen=True)
+class StreamSource:
+    """An event source mapping from a Kinesis stream to a function."""
+
+    uuid: str
+    stream_name: str
+    stream_arn: str
+    function_name: str
+    qualifier: str | None
+    batch_size: int
+    window_s: float
+    """MaximumBatchingWindowInSeconds."""
+    starting_position: str
+
+
+class Definitions(Protocol):
+    """The resources that exist now."""
+
+    @property
+    def generation(self) -> int:
+        """Changes whenever any answer below may have changed."""
+        ...
+
+    def function(self, name: str, qualifier: str | None = None) -> FunctionDefinition | None:
+        """By name, ARN or partial ARN (which may carry the qualifier). None where there is no such function,
+        version or alias."""
+        ...
+
+    def api_stage(self, api_id: str | None, stage: str) -> ApiStage | None:
+        """By API id, or, where that is None, the only deployed API that has such a stage."""
+        ...
+
+    def subscribed_functions(self, topic_arn: str) -> Sequence[tuple[str, str]]:
+        """(subscription ARN, function ARN) of each lambda subscription of a topic. Empty for an unknown topic."""
+        ...
+
+    def topic_exists(self, topic_arn: str) -> bool: ...
+
+    def shard_count(self, stream_name: str) -> int | None:
+        """Open shards of a stream by name; None where there is none."""
+        ...
+
+    def stream_sources(self) -> Sequence[StreamSource]: ...
