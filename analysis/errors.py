@@ -1,0 +1,66 @@
+"""What can go wrong in the analysis, and the exit code each ends with.
+
+```
+AnalysisError                 3
+├── UsageError                2   the command, its options or the configuration; the hint says what to mend
+│   └── TargetError           2   the target refuses: no such log group, wrong region, no credentials, not reachable
+└── IncompleteError           3   the run or its data is not whole
+    ├── NoRowsError           3   nothing to analyse: no request rows, no log rows
+    ├── PullError             3   logs could not be fetched whole: a query failed, timed out or was cut off
+    └── DataFormatError       3   a file of the run is not what its name says
+```
+
+A failed threshold is a result, not an error: commands then end with THRESHOLD_FAILED. Anything that is not an
+AnalysisError (or one of the errors `analysis.__main__` lists beside it) is a defect and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+OK = 0
+THRESHOLD_FAILED = 1
+USAGE = 2
+INCOMPLETE = 3
+INTERRUPTED = 130
+
+
+class AnalysisError(Exception):
+    """Base of everything the analysis raises on purpose.
+
+    `message` is one line saying what was found wrong; `hint`, where the user can act, says what to do about it.
+    """
+
+    exit_code = INCOMPLETE
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\nhint: {self.hint}" if self.hint else self.message
+
+
+class UsageError(AnalysisError):
+    """Wrong options or configuration."""
+
+    exit_code = USAGE
+
+
+class TargetError(UsageError):
+    """The target (AWS, sandbox, emulator) refuses what was asked, and asking again would not help."""
+
+
+class IncompleteError(AnalysisError):
+    """The run or its data is not whole, so its figures cannot be trusted as they are."""
+
+
+class NoRowsError(IncompleteError):
+    """There is nothing to analyse."""
+
+
+class PullError(IncompleteError):
+    """Logs or metrics could not be fetched whole."""
+
+
+class DataFormatError(IncompleteError):
+    """A file of the run cannot be read as what its name says it is."""
