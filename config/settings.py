@@ -1,0 +1,155 @@
+"""The settings of a run: `.env` beside the working directory, overruled by the real environment.
+
+One function reads them, once, into a frozen value; nothing else looks at the environment. With TARGET=sandbox every
+`AWS_*` variable of the caller is set aside, except an AWS_ENDPOINT_URL on the loopback, so that a run against the
+sandbox can never reach an account.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
+
+from config.errors import ConfigError
+
+SANDBOX_ENDPOINT = "http://127.0.0.1:4566"
+SANDBOX_REGION = "us-east-1"
+
+FUNCTION_VARIABLES: Mapping[str, str] = {
+    "place-vote": "VOTE_FUNCTION",
+    "tally-votes": "TALLY_FUNCTION",
+    "get-results": "RESULTS_FUNCTION",
+    "shop-accept": "SHOP_ACCEPT_FUNCTION",
+    "shop-decrypt": "SHOP_DECRYPT_FUNCTION",
+    "shop-update-db": "SHOP_UPDATE_DB_FUNCTION",
+}
+"""Logical name of each sample function -> the variable that names the real one."""
+
+
+def is_loopback(host: str | None) -> bool:
+    """Whether a host name or address can only mean this machine."""
+    if host is None:
+        return False
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _words(value: object) -> object:
+    return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+
+
+Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
+"""Names separated by commas or blanks."""
+
+
+class Settings(BaseModel):
+    """Every setting, checked. The alias of a field is the variable that sets it; None means not set."""
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True, extra="ignore", hide_input_in_errors=True)
+
+    target: Literal["sandbox", "aws", "emulator"] = Field("sandbox", alias="TARGET")
+    stack_name: str = Field("swarmscope", alias="STACK_NAME", pattern=r"^[A-Za-z][A-Za-z0-9-]{0,80}$")
+    api_base_url: str | None = Field(None, alias="API_BASE_URL", pattern=r"^https?://[^/\s]+(/\S*)?$")
+    api_key: SecretStr | None = Field(None, alias="API_KEY")
+    api_auth: Literal["none", "iam", "bearer"] = Field("none", alias="API_AUTH")
+    api_bearer_token: SecretStr | None = Field(None, alias="API_BEARER_TOKEN")
+    functions: Mapping[str, str] = Field(default_factory=dict)
+    """Logical name -> function name or ARN, only those that a variable names."""
+    shop_public_key: str | None = Field(None, alias="SHOP_PUBLIC_KEY")
+    """Base64 of the DER form that KMS GetPublicKey returns."""
+    log_groups: Words = Field((), alias="LOG_GROUPS")
+    access_log_group: str | None = Field(None, alias="ACCESS_LOG_GROUP")
+    allowed_hosts: Words | None = Field(None, alias="ALLOWED_HOSTS")
+    max_users: int | None = Field(None, alias="MAX_USERS", gt=0)
+    max_cost_usd: float | None = Field(None, alias="MAX_COST_USD", gt=0)
+    trace_sample: float | None = Field(None, alias="TRACE_SAMPLE", ge=0, le=1)
+    region: str | None = Field(None, alias="AWS_REGION")
+    profile: str | None = Field(None, alias="AWS_PROFILE")
+    endpoint_url: str | None = Field(None, alias="AWS_ENDPOINT_URL", pattern=r"^https?://[^/\s]+/?$")
+    runs_dir: Path = Field(Path("runs"), alias="RUNS_DIR")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Settings:
+        if self.api_auth == "bearer" and self.api_bearer_token is None:
+            raise ValueError("API_BEARER_TOKEN: needed with API_AUTH=bearer")
+        if self.target == "emulator" and self.endpoint_url is None:
+            raise ValueError("AWS_ENDPOINT_URL: needed with TARGET=emulator, e.g. http://127.0.0.1:4566")
+        return self
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the figures come from a model of AWS and not from AWS."""
+        return self.target != "aws"
+
+    @property
+    def sampled_share(self) -> float:
+        """Share of requests marked Sampled=1: traces are billed on AWS and free in the sandbox."""
+        if self.trace_sample is not None:
+            return self.trace_sample
+        return 0.01 if self.target == "aws" else 1.0
+
+    def host_allowed(self, host: str | None) -> bool:
+        """Whether load may go to `host`.
+
+        Unset ALLOWED_HOSTS means the loopback and the host of API_BASE_URL; with the sandbox as the target it is the
+        loopback, whatever else is set.
+        """
+        if is_loopback(host):
+            return True
+        if host is None or self.target == "sandbox":
+            return False
+        if self.allowed_hosts is None:
+            return self.api_base_url is not None and host == urlsplit(self.api_base_url).hostname
+        return host in self.allowed_hosts
+
+
+def load_settings(environ: Mapping[str, str] | None = None, dotenv: str | Path | None = ".env") -> Settings:
+    """The settings from `environ` (default: the process's own) over those of the file `dotenv`, where it exists.
+
+    Raises ConfigError with every problem. An empty value counts as not set, as in `make load PROFILE=`.
+    """
+    real = os.environ if environ is None else environ
+    found: dict[str, str] = {}
+    if dotenv is not None and Path(dotenv).is_file():
+        found = {name: value for name, value in dotenv_values(dotenv, interpolate=False).items() if value}
+    found |= {name: value for name, value in real.items() if value}
+    return settings_from(found)
+
+
+def settings_from(variables: Mapping[str, str]) -> Settings:
+    """Settings of a plain dictionary of variables. Raises ConfigError with every problem."""
+    values: dict[str, Any] = dict(variables)
+    if values.get("AWS_REGION") is None and values.get("AWS_DEFAULT_REGION"):
+        values["AWS_REGION"] = values["AWS_DEFAULT_REGION"]
+    if values.get("TARGET", "sandbox") == "sandbox":
+        values = _set_aside_aws(values)
+    values["functions"] = {
+        logical: values[variable] for logical, variable in FUNCTION_VARIABLES.items() if values.get(variable)
+    }
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as invalid:
+        problems = []
+        for error in invalid.errors():
+            where = ".".join(str(part) for part in error["loc"])
+            message = error["msg"].removeprefix("Value error, ")
+            problems.append(f"{where}: {message} (see .env.example)" if where else message)
+        raise ConfigError(problems) from None
+
+
+def _set_aside_aws(values: Mapping[str, Any]) -> dict[str, Any]:
+    endpoint = values.get("AWS_ENDPOINT_URL")
+    kept = {name: value for name, value in values.items() if not name.startswith("AWS_")}
+    local = isinstance(endpoint, str) and is_loopback(urlsplit(endpoint).hostname)
+    return kept | {"AWS_ENDPOINT_URL": endpoint if local else SANDBOX_ENDPOINT, "AWS_REGION": SANDBOX_REGION}

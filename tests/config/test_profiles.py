@@ -1,0 +1,121 @@
+import pytest
+
+from config.errors import ConfigError
+from config.profiles import load_profile, profile_from, profile_from_dict, profile_names, users_at
+
+MINIMAL = {"description": "d", "flows": ["vote"], "stages": [{"duration": "10s", "users": 10}]}
+
+
+def make(**changes):
+    return profile_from({**MINIMAL, **changes}, name="p", source="p.toml")
+
+
+def problems(**changes):
+    with pytest.raises(ConfigError) as caught:
+        make(**changes)
+    return caught.value.problems
+
+
+@pytest.mark.parametrize("name", profile_names())
+def test_every_shipped_profile_loads_and_survives_the_manifest(name):
+    profile = load_profile(name)
+    assert profile_from_dict(profile.as_dict()) == profile
+
+
+def test_vote_stress_offers_1042_votes_a_second():
+    profile = load_profile("vote-stress")
+    assert round(profile.peak_users / profile.pacing_s) == 1042
+
+
+def test_scale_multiplies_users_and_spawn_rate_but_not_pacing():
+    profile = load_profile("vote-stress", scale=0.1)
+    assert (profile.stages[0].users, profile.stages[0].spawn_rate, profile.pacing_s) == (100, 10, 0.96)
+
+
+def test_time_scale_multiplies_stages_and_warmup_but_not_think_time():
+    profile = profile_from({**MINIMAL, "think_time": "1s", "warmup": "4s"}, name="p", source="p.toml", time_scale=0.5)
+    assert (profile.stages[0].duration_s, profile.warmup_s, profile.think_time_s) == (5, 2, (1, 1))
+
+
+def test_a_small_scale_keeps_at_least_one_user():
+    assert load_profile("vote-stress", scale=0.0001).stages[0].users == 1
+
+
+def test_a_stage_without_spawn_rate_ramps_evenly():
+    assert [users_at(make(), s)[0] for s in (0, 4, 9)] == [1, 5, 10]
+
+
+def test_a_stage_with_spawn_rate_asks_for_all_its_users_at_once():
+    profile = make(stages=[{"duration": "10s", "users": 10, "spawn_rate": 5}])
+    assert users_at(profile, 0) == (10, 5)
+
+
+def test_a_descending_stage_ends_at_its_users():
+    profile = make(stages=[{"duration": "10s", "users": 10}, {"duration": "5s", "users": 0}])
+    assert [users_at(profile, s)[0] for s in (10, 12, 14)] == [8, 4, 0]
+
+
+def test_the_shape_is_over_after_the_last_stage():
+    assert users_at(make(), 10) is None
+
+
+def test_flow_weights_become_shares():
+    assert make(flows={"vote": 9, "shop": 1}).flows == {"vote": 0.9, "shop": 0.1}
+
+
+def test_chosen_flows_keep_their_weights():
+    profile = load_profile("demo", flows="vote,shop")
+    assert profile.flows["vote"] == pytest.approx(88 / 90)
+
+
+def test_messages_can_be_overridden():
+    assert load_profile("perf", messages=7).messages == 7
+
+
+def test_unknown_profile_names_the_nearest():
+    with pytest.raises(ConfigError, match="did you mean 'demo'"):
+        load_profile("demmo")
+
+
+def test_malformed_toml_names_file_and_place(tmp_path):
+    path = tmp_path / "bad.toml"
+    path.write_text("description = \n")
+    with pytest.raises(ConfigError, match=r"bad\.toml: not valid TOML: .*line 1"):
+        load_profile(str(path))
+
+
+def test_every_problem_is_reported_at_once():
+    found = problems(flows=["vot"], userz=3, thresholds={"p96_ms < 3": "fail", "p95_ms < 3": "explode"})
+    assert len(found) == 4
+    assert "p.toml: userz: unknown key" in found
+    assert any("unknown flow 'vot'" in line for line in found)
+    assert any("unknown metric 'p96_ms'" in line for line in found)
+    assert any("'explode'" in line for line in found)
+
+
+def test_a_stage_shorter_than_a_second_after_scaling_is_refused():
+    with pytest.raises(ConfigError, match=r"stage 1 lasts 0\.5 s after TIME_SCALE=0\.05"):
+        profile_from(MINIMAL, name="p", source="p.toml", time_scale=0.05)
+
+
+@pytest.mark.parametrize("scale", [0, -1, float("inf"), float("nan")])
+def test_scale_must_be_a_positive_number(scale):
+    with pytest.raises(ConfigError, match="SCALE"):
+        profile_from(MINIMAL, name="p", source="p.toml", scale=scale)
+
+
+def test_pacing_and_think_time_exclude_each_other():
+    assert "exclude each other" in problems(pacing="1s", think_time="1s")[0]
+
+
+def test_no_stages_is_refused():
+    assert "stages" in problems(stages=[])[0]
+
+
+def test_a_stage_problem_counts_stages_from_one():
+    assert problems(stages=[{"duration": "10s"}]) == ["p.toml: stages.1.users: Field required"]
+
+
+def test_unknown_flow_asked_for_names_the_variable():
+    with pytest.raises(ConfigError, match="FLOW: 'vot'"):
+        load_profile("demo", flows="vot")

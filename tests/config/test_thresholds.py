@@ -1,0 +1,57 @@
+import pytest
+
+from config.thresholds import parse_threshold
+from config.timespans import parse_timespan
+
+
+@pytest.mark.parametrize(
+    ("text", "scope", "metric", "operator", "limit"),
+    [
+        ("POST /vote: p95_ms < 1000", "POST /vote", "p95_ms", "<", 1000),
+        ("p95_ms<=1s", None, "p95_ms", "<=", 1000),
+        ("error_rate < 0.5%", None, "error_rate", "<", 0.005),
+        ("place-vote: cold_start_rate < 1%", "place-vote", "cold_start_rate", "<", 0.01),
+        ("GET /a:b: failures == 0", "GET /a:b", "failures", "==", 0),
+    ],
+)
+def test_threshold_is_read_as_written(text, scope, metric, operator, limit):
+    threshold = parse_threshold(text)
+    assert (threshold.scope, threshold.metric, threshold.operator) == (scope, metric, operator)
+    assert threshold.limit == pytest.approx(limit)
+
+
+def test_the_limit_itself_does_not_hold_under_less_than():
+    assert not parse_threshold("p95_ms < 1000").holds(1000)
+
+
+def test_abort_after_is_seconds():
+    assert parse_threshold("p95_ms < 1", "abort after 10s").abort_after_s == 10
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("p95_ms", "operator"),
+        ("p95_ms < fast", "operator"),
+        ("p95_ms < 5%", "not a share"),
+        ("error_rate < 5ms", "not a time"),
+        ("p42_ms < 5", "unknown metric"),
+        ("", "operator"),
+    ],
+)
+def test_a_mistake_is_named(text, reason):
+    with pytest.raises(ValueError, match=reason):
+        parse_threshold(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("10m", 600), ("1h30m", 5400), ("500ms", 0.5), ("2", 2), (0.96, 0.96)]
+)
+def test_timespan(text, seconds):
+    assert parse_timespan(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "fast", "10x", "-3s", "5s garbage", -1, float("nan"), float("inf"), True])
+def test_timespan_refuses(text):
+    with pytest.raises(ValueError, match="time span"):
+        parse_timespan(text)
