@@ -1,0 +1,319 @@
+"""Misbehaviour on request: which of the next events goes wrong, and how.
+
+A fault is told as JSON, by rate or by count:
+
+    {"kind": "fail", "function": "place-vote", "rate": 0.05}
+    {"kind": "slow", "function": "get-results", "count": 3, "delay_ms": 2000}
+    {"kind": "drop", "topic": "sales", "count": 7, "of": 500}
+    {"kind": "throttle_api", "rate": 0.1}
+    {"kind": "lag_logs", "lag_s": 30}
+
+`rate` holds until the faults are cleared. `count` hits exactly so many of the next `of` events (drawn by the seeded
+generator; without `of`, the very next ones). One event suffers at most one fault, so that counts on the same target
+add up: 7 dropped and 5 duplicated of the same 500 deliveries are 12 different ones.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import orjson
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
+
+ThrottleReason = Literal[
+    "ConcurrentInvocationLimitExceeded",
+    "FunctionInvocationRateLimitExceeded",
+    "ReservedFunctionConcurrentInvocationLimitExceeded",
+    "ReservedFunctionInvocationRateLimitExceeded",
+    "CallerRateLimitExceeded",
+]
+
+
+class FaultsError(ValueError):
+    """Faults that make no sense; `problems` lists every reason, each a line of text."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class _Fault(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class _ChosenFault(_Fault):
+    """A fault that hits some of the events of its target."""
+
+    rate: Annotated[float, Field(gt=0, le=1)] | None = None
+    count: PositiveInt | None = None
+    of: Annotated[int, Field(gt=0, le=10_000_000)] | None = None
+
+    @model_validator(mode="after")
+    def _rate_or_count(self) -> _ChosenFault:
+        if (self.rate is None) == (self.count is None):
+            raise ValueError("give either rate or count")
+        if self.of is not None and (self.count is None or self.of < self.count):
+            raise ValueError("of goes with a count, and is not below it")
+        return self
+
+
+class FailFunction(_ChosenFault):
+    """The handler raises instead of running."""
+
+    kind: Literal["fail"]
+    function: str
+    error_type: str = "InjectedFault"
+    error_message: str = "a fault asked for at /_sandbox/faults"
+
+
+class SlowFunction(_ChosenFault):
+    """The handler takes longer, up to its timeout and beyond."""
+
+    kind: Literal["slow"]
+    function: str
+    delay_ms: PositiveFloat
+
+
+class CrashFunction(_ChosenFault):
+    """The runtime process exits in mid-invocation."""
+
+    kind: Literal["crash"]
+    function: str
+
+
+class ExhaustMemory(_ChosenFault):
+    """The runtime process is killed for using all its memory."""
+
+    kind: Literal["oom"]
+    function: str
+
+
+class ThrottleFunction(_ChosenFault):
+    """Lambda refuses the invocation."""
+
+    kind: Literal["throttle"]
+    function: str
+    reason: ThrottleReason = "ConcurrentInvocationLimitExceeded"
+
+
+class ThrottleApi(_ChosenFault):
+    """API Gateway answers 429."""
+
+    kind: Literal["throttle_api"]
+
+
+class DropDelivery(_ChosenFault):
+    """A topic loses the message for one subscriber."""
+
+    kind: Literal["drop"]
+    topic: str
+
+
+class DuplicateDelivery(_ChosenFault):
+    """A topic delivers the message twice to one subscriber."""
+
+    kind: Literal["duplicate"]
+    topic: str
+
+
+class DelayDelivery(_ChosenFault):
+    """A topic delivers the message late to one subscriber."""
+
+    kind: Literal["delay"]
+    topic: str
+    delay_s: PositiveFloat
+
+
+class LagLogs(_Fault):
+    """Log events become visible so much later than they otherwise would."""
+
+    kind: Literal["lag_logs"]
+    lag_s: NonNegativeFloat
+
+
+RunFault = FailFunction | SlowFunction | CrashFunction | ExhaustMemory
+DeliveryFault = DropDelivery | DuplicateDelivery | DelayDelivery
+Fault = Annotated[
+    FailFunction
+    | SlowFunction
+    | CrashFunction
+    | ExhaustMemory
+    | ThrottleFunction
+    | ThrottleApi
+    | DropDelivery
+    | DuplicateDelivery
+    | DelayDelivery
+    | LagLogs,
+    Field(discriminator="kind"),
+]
+_FAULTS: TypeAdapter[list[Any]] = TypeAdapter(list[Fault])
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What becomes of one delivery: how many copies arrive (0 = lost), and how much later."""
+
+    copies: int
+    delay_s: float
+
+
+ORDINARY_DELIVERY = Delivery(copies=1, delay_s=0.0)
+
+
+def parse_faults(text: bytes) -> list[Any]:
+    """Faults from JSON: one object, a list of them, or `{"faults": [...]}`. Raises FaultsError."""
+    try:
+        told = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise FaultsError([f"not JSON: {error}"]) from None
+    if isinstance(told, dict):
+        told = told["faults"] if set(told) == {"faults"} else [told]
+    try:
+        return _FAULTS.validate_python(told)
+    except ValidationError as error:
+        problems = [
+            f"{'.'.join(map(str, problem['loc'])) or 'faults'}: {problem['msg']} (given {problem['input']!r})"
+            for problem in error.errors()
+        ]
+        raise FaultsError(problems) from None
+
+
+class _Active:
+    """A fault in force, and how many events it has hit."""
+
+    __slots__ = ("fault", "hits")
+
+    def __init__(self, fault: Any) -> None:
+        self.fault = fault
+        self.hits = 0
+
+
+class _Target:
+    """The events of one target in order; decides the fate of each."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+        self._events = 0
+        self._planned: dict[int, _Active] = {}
+        self._by_rate: list[_Active] = []
+
+    def add(self, active: _Active) -> None:
+        fault = active.fault
+        if fault.rate is not None:
+            self._by_rate.append(active)
+            return
+        window = range(self._events, self._events + (fault.of or fault.count))
+        free = [position for position in window if position not in self._planned]
+        if fault.of is None:  # the very next ones, behind what is already planned
+            position = window.stop
+            while len(free) < fault.count:
+                if position not in self._planned:
+                    free.append(position)
+                position += 1
+        if len(free) < fault.count:
+            raise FaultsError([f"{fault.kind}: other faults leave only {len(free)} of the next {fault.of} events"])
+        chosen = free if fault.of is None else self._rng.sample(free, fault.count)
+        self._planned.update(dict.fromkeys(chosen, active))
+
+    def next_event(self) -> Any | None:
+        """The fault that the next event suffers."""
+        hit = self._planned.pop(self._events, None)
+        self._events += 1
+        if hit is None:
+            for active in self._by_rate:
+                if self._rng.random() < active.fault.rate:
+                    hit = active
+                    break
+        if hit is None:
+            return None
+        hit.hits += 1
+        return hit.fault
+
+
+class Faults:
+    """The faults in force. Asking costs one look-up of an empty dictionary while there are none.
+
+    `on_lag` is told the logs' additional lag in seconds whenever it changes.
+    """
+
+    def __init__(self, seed: int = 1, on_lag: Callable[[float], None] | None = None) -> None:
+        self._seed = seed
+        self._on_lag = on_lag
+        self.clear()
+
+    def clear(self) -> None:
+        """No more faults."""
+        self._targets: dict[tuple[str, str], _Target] = {}
+        self._active: list[_Active] = []
+        if self._on_lag is not None:
+            self._on_lag(0.0)
+
+    def add(self, faults: list[Any]) -> None:
+        """Put parsed faults in force beside those that are. Raises FaultsError."""
+        for fault in faults:
+            active = _Active(fault)
+            if isinstance(fault, LagLogs):
+                if self._on_lag is not None:
+                    self._on_lag(fault.lag_s)
+            else:
+                key = _target_of(fault)
+                if key not in self._targets:
+                    self._targets[key] = _Target(random.Random(f"{self._seed}/{key}"))
+                self._targets[key].add(active)
+            self._active.append(active)
+
+    def as_list(self) -> list[dict[str, Any]]:
+        """The faults in force, each with `hits`: how many events it has hit so far."""
+        return [active.fault.model_dump(exclude_none=True) | {"hits": active.hits} for active in self._active]
+
+    def admission(self, function: str) -> ThrottleFunction | None:
+        """Asked for each attempt to invoke a function (logical name)."""
+        return self._next("admission", function)
+
+    def run(self, function: str) -> RunFault | None:
+        """Asked for each invocation that was admitted."""
+        return self._next("run", function)
+
+    def api_request(self) -> ThrottleApi | None:
+        """Asked for each API request."""
+        return self._next("api", "")
+
+    def delivery(self, topic: str) -> Delivery:
+        """Asked for each delivery of a message of a topic (logical name) to one subscriber."""
+        fault: DeliveryFault | None = self._next("delivery", topic)
+        if fault is None:
+            return ORDINARY_DELIVERY
+        if isinstance(fault, DropDelivery):
+            return Delivery(copies=0, delay_s=0.0)
+        if isinstance(fault, DuplicateDelivery):
+            return Delivery(copies=2, delay_s=0.0)
+        return Delivery(copies=1, delay_s=fault.delay_s)
+
+    def _next(self, kind: str, name: str) -> Any | None:
+        if not self._targets:
+            return None
+        target = self._targets.get((kind, name))
+        return None if target is None else target.next_event()
+
+
+def _target_of(fault: Any) -> tuple[str, str]:
+    if isinstance(fault, ThrottleApi):
+        return "api", ""
+    if isinstance(fault, ThrottleFunction):
+        return "admission", fault.function
+    if isinstance(fault, DropDelivery | DuplicateDelivery | DelayDelivery):
+        return "delivery", fault.topic
+    return "run", fault.function

@@ -1,0 +1,154 @@
+"""What really happened: the counts every figure of an analysis can be held against.
+
+Plain counters, raised by the gateway, the functions and the services as things happen, under logical names. Counted
+from the requests and events themselves, not from the log lines the analysis reads.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from sandbox.model.parameters import ChainParameters
+
+# A correlation id as JSON key, at any depth of JSON within JSON (an SNS message is a string within the event, so its
+# quotes come with backslashes). The id itself is what stands between the next two quotes.
+_CORRELATION_ID = re.compile(rb'correlation_id(\\*)"\s*:\s*\1"([^"\\]+)')
+
+
+def correlation_id(payload: bytes) -> bytes | None:
+    """The first `correlation_id` in an event or a request body; None where there is none."""
+    found = _CORRELATION_ID.search(payload)
+    return found.group(2) if found else None
+
+
+class FunctionTruth:
+    """One function's invocations. Throttled attempts are in `throttles` alone."""
+
+    __slots__ = ("billed_ms", "cold_starts", "errors", "invocations", "throttles", "timeouts")
+
+    def __init__(self) -> None:
+        self.invocations = 0
+        self.cold_starts = 0
+        self.errors = 0
+        """Every failed invocation, timeouts included (as the AWS/Lambda metric counts them)."""
+        self.timeouts = 0
+        self.throttles = 0
+        self.billed_ms = 0
+
+    def as_dict(self) -> dict[str, int]:
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+class StreamTruth:
+    """One stream's records: accepted, and attempts refused for the shard's limits."""
+
+    __slots__ = ("accepted", "throttled")
+
+    def __init__(self) -> None:
+        self.accepted = 0
+        self.throttled = 0
+
+    def as_dict(self) -> dict[str, int]:
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+class ChainTruth:
+    """One chain's messages by correlation id."""
+
+    __slots__ = ("_accepted", "_completions", "accepted", "sent")
+
+    def __init__(self) -> None:
+        self.sent = 0
+        """Requests to the chain's first function that the API received."""
+        self.accepted = 0
+        """... and answered with 2xx."""
+        self._accepted: set[bytes] = set()
+        self._completions: dict[bytes, int] = {}
+
+    def answered(self, body: bytes, status: int) -> None:
+        """The API answered a request to the chain's first function."""
+        self.sent += 1
+        if 200 <= status < 300:
+            self.accepted += 1
+            message = correlation_id(body)
+            if message is not None:
+                self._accepted.add(message)
+
+    def completed(self, event: bytes) -> None:
+        """The chain's last function succeeded on this event."""
+        message = correlation_id(event)
+        if message is not None:
+            self._completions[message] = self._completions.get(message, 0) + 1
+
+    def as_dict(self) -> dict[str, int]:
+        """`lost` is final once nothing is pending: before that it includes what is under way."""
+        return {
+            "sent": self.sent,
+            "accepted": self.accepted,
+            "completed": len(self._completions),
+            "lost": len(self._accepted - self._completions.keys()),
+            "duplicated": sum(1 for times in self._completions.values() if times > 1),
+        }
+
+
+class Truth:
+    """All counters of a sandbox. `chains` names the chains to follow."""
+
+    def __init__(self, chains: Mapping[str, ChainParameters] | None = None) -> None:
+        self._chain_parameters = dict(chains or {})
+        self.pending = 0
+        """Requests, invocations, deliveries and retries under way or still to come. Whoever schedules one adds 1, and
+        takes it off when it has happened or has become something else that is counted."""
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything counted so far, but not what is pending: that is still to come."""
+        self.api_requests = 0
+        self.api_by_status: dict[int, int] = {}
+        self.invoke_requests = 0
+        self.invoke_by_status: dict[int, int] = {}
+        self._functions: dict[str, FunctionTruth] = {}
+        self._streams: dict[str, StreamTruth] = {}
+        self._chains = {name: ChainTruth() for name in self._chain_parameters}
+        self.chain_by_first = {chain.first: self._chains[name] for name, chain in self._chain_parameters.items()}
+        """The chain that begins at a function, by its logical name."""
+        self.chain_by_last = {chain.last: self._chains[name] for name, chain in self._chain_parameters.items()}
+
+    def function(self, logical_name: str) -> FunctionTruth:
+        counts = self._functions.get(logical_name)
+        if counts is None:
+            counts = self._functions[logical_name] = FunctionTruth()
+        return counts
+
+    def stream(self, logical_name: str) -> StreamTruth:
+        counts = self._streams.get(logical_name)
+        if counts is None:
+            counts = self._streams[logical_name] = StreamTruth()
+        return counts
+
+    def api_answered(self, status: int) -> None:
+        """API Gateway answered a request."""
+        self.api_requests += 1
+        self.api_by_status[status] = self.api_by_status.get(status, 0) + 1
+
+    def invoke_answered(self, status: int) -> None:
+        """The Lambda API answered an Invoke call."""
+        self.invoke_requests += 1
+        self.invoke_by_status[status] = self.invoke_by_status.get(status, 0) + 1
+
+    def as_dict(self) -> dict[str, Any]:
+        """The contract's `truth.json`, with `invoke` (the Lambda API's answers) beside `api`."""
+        return {
+            "api": {"requests": self.api_requests, "by_status": _by_status(self.api_by_status)},
+            "invoke": {"requests": self.invoke_requests, "by_status": _by_status(self.invoke_by_status)},
+            "functions": {name: counts.as_dict() for name, counts in sorted(self._functions.items())},
+            "streams": {name: counts.as_dict() for name, counts in sorted(self._streams.items())},
+            "chains": {name: counts.as_dict() for name, counts in sorted(self._chains.items())},
+            "pending": self.pending,
+        }
+
+
+def _by_status(counts: Mapping[int, int]) -> dict[str, int]:
+    return {str(status): count for status, count in sorted(counts.items())}
