@@ -1,0 +1,160 @@
+"""`python -m analysis`: the commands of the analysis, and the one place where its errors become exit codes.
+
+Commands are imported when they are called, so that `parse` in a pipe does not wait for pandas. Results go to stdout,
+messages to stderr.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+import traceback
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from analysis import errors
+from analysis.errors import AnalysisError, DataFormatError, UsageError
+from config.errors import ConfigError
+from runstore.rundir import RunDir, RunNotFoundError
+
+OTHER_COMMANDS: Mapping[str, str] = {}
+"""Commands that live in a module of their own: name -> `module:attribute`."""
+
+
+class AnalysisGroup(click.Group):
+    """A group that imports its commands late and ends with the exit codes of `analysis.errors`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *OTHER_COMMANDS})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in OTHER_COMMANDS:
+            return super().get_command(ctx, cmd_name)
+        module, _, attribute = OTHER_COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            exit_code = super().invoke(ctx)
+        except (AnalysisError, ConfigError, RunNotFoundError, KeyboardInterrupt) as error:
+            if ctx.params.get("debug"):
+                traceback.print_exc()
+            exit_code = tell(error)
+        ctx.exit(exit_code or errors.OK)
+
+
+def tell(error: BaseException) -> int:
+    """Say on stderr what went wrong and what to do about it; the exit code of it."""
+    if isinstance(error, AnalysisError):
+        exit_code, lines = error.exit_code, [f"error: {error.message}"]
+        lines += [f"hint: {error.hint}"] if error.hint else []
+    elif isinstance(error, ConfigError):
+        exit_code, lines = error.exit_code, [f"error: {problem}" for problem in error.problems]
+    elif isinstance(error, RunNotFoundError):
+        exit_code, lines = errors.USAGE, [f"error: {error}"]
+    else:
+        exit_code, lines = errors.INTERRUPTED, ["interrupted"]
+    for line in lines:
+        click.echo(line, err=True)
+    return exit_code
+
+
+@click.group(cls=AnalysisGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--debug", is_flag=True, help="Show where an error came from.")
+def main(debug: bool) -> None:
+    """Pull, join, explain, judge and show what happened in a run.
+
+    RUN is a run's id, its directory, or `latest`.
+
+    \b
+    Exit codes: 0 all well, 1 a threshold failed, 2 wrong usage or configuration,
+    3 the run or its data is incomplete, 130 interrupted.
+    """
+
+
+run_argument = click.argument("run", metavar="RUN", default="latest")
+
+
+@main.command()
+@run_argument
+@click.option("--format", "form", type=click.Choice(["text", "json", "markdown"]), default="text", show_default=True)
+def summary(run: str, form: str) -> int:
+    """Print the summary of an analysed run."""
+    found = find_run(run)
+    show_summary(read_summary(found), form)
+    return errors.OK
+
+
+@main.command()
+@run_argument
+def report(run: str) -> int:
+    """Write report.html, summary.md and junit.xml of an analysed run again."""
+    from analysis import report as reports
+
+    found = find_run(run)
+    for written in reports.write_all(found, read_summary(found)):
+        click.echo(written)
+    return errors.OK
+
+
+@main.command()
+@run_argument
+@click.option("--duration-limit-ms", type=click.FloatRange(min=0), default=500.0, show_default=True)
+@click.option("--memory-headroom-mb", type=click.FloatRange(min=0), default=28.0, show_default=True)
+def statistics(run: str, duration_limit_ms: float, memory_headroom_mb: float) -> int:
+    """Print the statistics of each function: durations, billed time and memory, and what is under and over the limits.
+
+    Headroom is configured memory minus used memory; under its limit means too little is left.
+    """
+    from analysis import statistics_table
+
+    invocations = find_run(run).file("invocations.parquet")
+    measured = statistics_table.measure(invocations, duration_limit_ms, memory_headroom_mb)
+    click.echo(statistics_table.render(measured, duration_limit_ms, memory_headroom_mb), nl=False)
+    return errors.OK
+
+
+def find_run(run: str) -> RunDir:
+    """A run by path, id or `latest`, below the runs directory of the settings. Raises RunNotFoundError, ConfigError."""
+    from config.settings import load_settings
+    from runstore import rundir
+
+    return rundir.find(run, load_settings().runs_dir)
+
+
+def read_summary(run: RunDir) -> dict[str, Any]:
+    """`summary.json` of a run. Raises UsageError where it was not analysed yet, DataFormatError where it is broken."""
+    file = run.file("summary.json")
+    try:
+        read = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(
+            f"{run.run_id} has no summary.json", f"analyse it first: python -m analysis analyze {run.run_id}"
+        ) from None
+    except ValueError as error:
+        raise DataFormatError(f"{file} is not JSON: {error}", "analyse the run again") from error
+    if not isinstance(read, dict):
+        raise DataFormatError(f"{file} is not a summary", "analyse the run again")
+    return read
+
+
+def show_summary(summary: Mapping[str, Any], form: str = "text") -> None:
+    """Print a summary to stdout as `text`, `json` or `markdown`."""
+    if form == "json":
+        click.echo(json.dumps(summary, indent=1, ensure_ascii=False))
+    elif form == "markdown":
+        from analysis import markdown
+
+        click.echo(markdown.render(summary), nl=False)
+    else:
+        from analysis import terminal
+
+        terminal.print_summary(summary, terminal.console())
+
+
+if __name__ == "__main__":
+    sys.exit(main(prog_name="python -m analysis"))

@@ -1,0 +1,253 @@
+"""The charts of the report as one Plotly figure: six rows above one another on one shared time axis.
+
+A figure is plain data here (what Plotly calls data and layout); the page draws it. There are two layouts of the same
+traces, for a wide page with the legends beside the rows and for a narrow one with the legends above them. Colours that
+depend on the light or dark theme (text, grid) are set by the page.
+
+Plotly reads a small HTML dialect in every text: names that came from logs go through `html.escape`.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from analysis.formatting import moment, visible
+from analysis.series import Floats, Series
+
+LABELS_SHOWN = 6
+"""Statuses and functions drawn one by one; of the others, what can be added up is, as `other`."""
+
+ROW_HEIGHT_PX = 118
+GAP_PX = 38
+"""Between two rows: room for the title of the lower one."""
+LEGEND_LINE_PX = 20
+TOP_PX, BOTTOM_PX = 28, 44
+NARROW_LEGEND_COLUMNS = 2
+
+_BLUE, _AMBER, _RED, _GREEN, _VIOLET, _TEAL, _GREY = (
+    "#4c86e8",
+    "#e59a2f",
+    "#e0484d",
+    "#3da35d",
+    "#9b6bd3",
+    "#2aa5a0",
+    "#8a919e",
+)
+_FUNCTION_COLOURS = (_BLUE, _AMBER, _GREEN, _VIOLET, _TEAL, "#d9669b")
+_PERCENTILE_COLOURS = {"p50": _BLUE, "p95": _AMBER, "p99": _RED}
+_ERROR_COLOURS = (_RED, _AMBER, _VIOLET, _BLUE, _TEAL, "#d9669b")
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One row: its title with the unit, and its traces without their place."""
+
+    title: str
+    traces: Sequence[Json]
+    logarithmic: bool = False
+
+
+def draw(series: Series) -> Json:
+    """`{"traces": [...], "wide": layout, "narrow": layout}`; the page adds colours and draws."""
+    panels = [panel for panel in _panels(series) if panel.traces]
+    x = [_iso(at) for at in series.at]
+    width_ms = series.width_s * 1000
+    traces = [
+        {
+            **trace,
+            "x": x,
+            "xaxis": "x",
+            "yaxis": f"y{_number(row)}",
+            "legend": f"legend{_number(row)}",
+            **({"width": width_ms, "offset": 0} if trace["type"] == "bar" else {}),
+        }
+        for row, panel in enumerate(panels)
+        for trace in panel.traces
+    ]
+    return {
+        "traces": traces,
+        "wide": _layout(panels, series, narrow=False),
+        "narrow": _layout(panels, series, narrow=True),
+    }
+
+
+def _panels(series: Series) -> list[Panel]:
+    per = "each second" if series.width_s == 1 else f"each {series.width_s} s"
+    functions = dict(zip(series.concurrency, _FUNCTION_COLOURS, strict=False))  # the same colour in every row
+    return [
+        Panel("Users", [] if series.users is None else [_line("users", series.users, _GREY, fill=True, step=True)]),
+        Panel(
+            "Requests per second",
+            [
+                _line(name, values, colour)
+                for name, values, colour in (
+                    ("sent", series.sent_per_s, _BLUE),
+                    ("failed", series.failed_per_s, _RED),
+                )
+                if values is not None
+            ],
+        ),
+        Panel(
+            "Response time, ms",
+            [_line(name, values, _PERCENTILE_COLOURS[name]) for name, values in series.latency_ms.items()],
+            logarithmic=True,
+        ),
+        Panel(
+            "Errors per second, by status",
+            _bars(series.errors_per_s, dict(zip(series.errors_per_s, _ERROR_COLOURS, strict=False))),
+        ),
+        Panel(f"Cold starts, {per}", _bars(series.cold_starts, functions)),
+        Panel(
+            "Invocations at once",
+            [
+                _line(name, values, functions.get(name, _GREY), step=True)
+                for name, values in list(series.concurrency.items())[:LABELS_SHOWN]
+            ],
+        ),
+    ]
+
+
+def _line(name: str, values: Floats, colour: str, fill: bool = False, step: bool = False) -> Json:
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "name": html.escape(visible(name, 40)),
+        "y": _numbers(values),
+        "line": {"color": colour, "width": 1.6, "shape": "hv" if step else "linear"},
+        **({"fill": "tozeroy", "fillcolor": f"{colour}33"} if fill else {}),
+    }
+
+
+def _bars(by_label: Mapping[str, Floats], colours: Mapping[str, str]) -> list[Json]:
+    """One trace a label; those after LABELS_SHOWN are added up as `other`."""
+    labels = list(by_label)
+    shown = {label: by_label[label] for label in labels[:LABELS_SHOWN]}
+    if len(labels) > LABELS_SHOWN:
+        shown["other"] = np.sum([by_label[label] for label in labels[LABELS_SHOWN:]], axis=0)
+    return [
+        {
+            "type": "bar",
+            "name": html.escape(visible(name, 40)),
+            "y": _numbers(values),
+            "marker": {"color": colours.get(name, _GREY), "line": {"width": 0}},
+        }
+        for name, values in shown.items()
+    ]
+
+
+def _layout(panels: Sequence[Panel], series: Series, narrow: bool) -> Json:
+    """Places in pixels from the top, turned into Plotly's shares of the plotting area from the bottom."""
+    titles: list[int] = []
+    tops: list[int] = []
+    cursor = 0
+    for panel in panels:
+        cursor += GAP_PX if tops else 0
+        titles.append(cursor)
+        if narrow and len(panel.traces) > 1:
+            cursor += math.ceil(len(panel.traces) / NARROW_LEGEND_COLUMNS) * LEGEND_LINE_PX
+        tops.append(cursor)
+        cursor += ROW_HEIGHT_PX
+    total = max(cursor, 1)
+
+    def share(pixels: float) -> float:
+        return 1 - pixels / total
+
+    layout: Json = {
+        "height": total + TOP_PX + BOTTOM_PX,
+        "margin": {"l": 48 if narrow else 60, "r": 8 if narrow else 136, "t": TOP_PX, "b": BOTTOM_PX},
+        "barmode": "stack",
+        "bargap": 0,
+        "hovermode": "x unified",
+        "dragmode": False if narrow else "zoom",
+        "showlegend": True,
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "xaxis": {
+            "type": "date",
+            "anchor": "free",
+            "position": 0,
+            "range": [_iso(series.starts_at), _iso(series.starts_at + series.width_s * series.bins)],
+            "showspikes": True,
+            "spikemode": "across",
+            "spikethickness": 1,
+            "spikedash": "dot",
+            "title": {"text": "UTC", "standoff": 6},
+            "nticks": 5 if narrow else 10,
+        },
+        "annotations": [],
+        "shapes": [],
+    }
+    for row, (panel, title, top) in enumerate(zip(panels, titles, tops, strict=True)):
+        number = _number(row)
+        layout[f"yaxis{number}"] = {
+            "domain": [max(share(top + ROW_HEIGHT_PX), 0), share(top)],
+            "anchor": "x",
+            "type": "log" if panel.logarithmic else "linear",
+            "rangemode": "tozero",
+            "zeroline": False,
+            "fixedrange": True,
+            "nticks": 4,
+            **({"dtick": 1} if panel.logarithmic else {}),
+        }
+        layout["annotations"].append(
+            {
+                "text": f"<b>{html.escape(panel.title)}</b>",
+                "xref": "paper",
+                "yref": "paper",
+                "x": 0,
+                "y": share(title),
+                "xanchor": "left",
+                "yanchor": "bottom",
+                "showarrow": False,
+                "font": {"size": 13},
+            }
+        )
+        layout[f"legend{number}"] = _legend(panel, share(top), narrow)
+    if series.warmup_until is not None:
+        layout["shapes"].append(
+            {
+                "type": "rect",
+                "xref": "x",
+                "yref": "paper",
+                "x0": _iso(series.starts_at),
+                "x1": _iso(series.warmup_until),
+                "y0": 0,
+                "y1": 1,
+                "line": {"width": 0},
+                "fillcolor": "rgba(138,145,158,0.14)",
+                "layer": "below",
+            }
+        )
+    return layout
+
+
+def _legend(panel: Panel, top: float, narrow: bool) -> Json:
+    common = {"bgcolor": "rgba(0,0,0,0)", "font": {"size": 12}, "tracegroupgap": 0}
+    if len(panel.traces) < 2:
+        return {**common, "visible": False}
+    if narrow:
+        return {**common, "orientation": "h", "x": 0, "xanchor": "left", "y": top, "yanchor": "bottom"}
+    return {**common, "orientation": "v", "x": 1.01, "xanchor": "left", "y": top, "yanchor": "top"}
+
+
+def _number(row: int) -> str:
+    """Plotly counts axes and legends y, y2, y3, ..."""
+    return "" if row == 0 else str(row + 1)
+
+
+def _iso(at: float) -> str:
+    when = moment(at)
+    return "" if when is None else when.strftime("%Y-%m-%d %H:%M:%S.") + f"{when.microsecond // 1000:03d}"
+
+
+def _numbers(values: Floats) -> list[float | None]:
+    """JSON has no NaN: what was not measured is null. Four digits after the point are more than a chart shows."""
+    return [None if math.isnan(value) else round(value, 4) for value in values.tolist()]

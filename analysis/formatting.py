@@ -1,0 +1,112 @@
+"""How values are written for people: in the terminal, in Markdown and in the HTML report alike.
+
+What was not measured (None) is written as an en dash, never as 0. Text that came from logs, payloads or names goes
+through `visible`, which makes control and direction-changing characters harmless in a terminal.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+NOTHING = "–"
+"""What stands where nothing was measured."""
+
+_INVISIBLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
+
+
+def visible(value: object, limit: int | None = None) -> str:
+    """One line of text without control characters (terminal escapes, line ends, changes of direction).
+
+    Each stretch of them becomes one blank. Text longer than `limit` characters ends in an ellipsis. None is NOTHING.
+    """
+    if value is None or value == "":
+        return NOTHING
+    text = _INVISIBLE.sub(" ", str(value)).strip()
+    return text if limit is None or len(text) <= limit else text[: limit - 1] + "…"
+
+
+def count(value: float | None) -> str:
+    """`12,345`."""
+    return NOTHING if value is None else f"{value:,.0f}"
+
+
+def decimal(value: float | None) -> str:
+    """A measured number to about four digits: `0.034`, `3.46`, `51.5`, `12,346`."""
+    if value is None:
+        return NOTHING
+    size = abs(value)
+    if size >= 1000 or value == int(value):
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if size >= 10 else f"{value:.2f}" if size >= 0.1 else f"{value:.2g}"
+
+
+def milliseconds(value: float | None) -> str:
+    """`48.2` below a second, `1,235` above; the unit stands in the column's header."""
+    if value is None:
+        return NOTHING
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.1f}"
+
+
+def share(part: float | None) -> str:
+    """A share from 0 to 1 as per cent: `4.02 %`. A small share that is not nothing never reads as 0."""
+    if part is None:
+        return NOTHING
+    percent = 100 * part
+    if 0 < percent < 0.01:
+        return "<0.01 %"
+    if 99.99 < percent < 100:
+        return ">99.99 %"
+    return f"{percent:.0f} %" if percent in (0, 100) else f"{percent:.2f} %"
+
+
+def ratio(part: float | None, whole: float | None) -> float | None:
+    """part / whole, or None where either is absent or the whole is nothing."""
+    return None if part is None or not whole else part / whole
+
+
+def usd(value: float | None) -> str:
+    """`$0.0123`: four digits below a dollar, cents above."""
+    return NOTHING if value is None else f"${value:,.2f}" if value >= 1 else f"${value:.4f}"
+
+
+def timespan(seconds: float | None) -> str:
+    """`42.5 s`, `3 min 20 s`, `1 h 05 min`."""
+    if seconds is None:
+        return NOTHING
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def moment(at: float | str | None) -> datetime | None:
+    """A point in time from epoch seconds or an ISO 8601 text (UTC where it names no zone); None where it is neither."""
+    if at is None or at == "":
+        return None
+    try:
+        if isinstance(at, str):
+            parsed = datetime.fromisoformat(at)
+            return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+        return datetime.fromtimestamp(at, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def date_and_time(at: float | str | None) -> str:
+    """`2026-11-21 10:00:23 UTC`."""
+    when = moment(at)
+    return NOTHING if when is None else when.strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def time_of_day(at: float | str | None) -> str:
+    """`10:00:23.417`, UTC."""
+    when = moment(at)
+    return NOTHING if when is None else when.strftime("%H:%M:%S.") + f"{when.microsecond // 1000:03d}"
+
+
+def plural(number: float, noun: str) -> str:
+    """`1 request`, `12,345 requests`."""
+    return f"{count(number)} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,103 @@
+"""`summary.md`: the run for a pull-request comment or a CI step summary.
+
+GitHub renders Markdown with HTML inside it, mentions and links: whatever came from logs or names is escaped so that it
+stays text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from analysis import tables
+from analysis.formatting import NOTHING, count, date_and_time, decimal, share, timespan, visible
+from analysis.verdict import cause_title, judge
+
+CAUSES_SHOWN = 5
+_ICONS = {"passed": "✅", "failed": "❌", "incomplete": "⚠️", "unjudged": "ℹ️"}
+_SPECIAL = re.compile(r"([\\`*_\[\]|~$])")
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+_LINK = re.compile(r"(?i)\b(?:https?|ftp)(:)//|\bwww(\.)")
+_REFERENCE = re.compile(r"(@|#|GH-)(?=\w)")
+
+
+def escape(text: str) -> str:
+    """`text` as Markdown that renders as exactly that text: no emphasis, link, table, HTML, mention or issue number.
+
+    A zero-width space parts the sign of a mention from its name: GitHub looks for mentions after rendering, where no
+    escape is left to see.
+    """
+    text = re.sub("[&<>]", lambda found: _ENTITIES[found[0]], text)
+    text = _SPECIAL.sub(r"\\\1", text)
+    text = _LINK.sub(lambda found: found[0].replace(":", "&#58;").replace(".", "&#46;"), text)
+    return _REFERENCE.sub(r"\1&#8203;", text)
+
+
+def render(summary: Mapping[str, Any]) -> str:
+    """The whole document, ending in a line feed."""
+    return "\n".join(_lines(summary)) + "\n"
+
+
+def _lines(summary: Mapping[str, Any]) -> Iterator[str]:
+    verdict = judge(summary)
+    run, client = summary.get("run") or {}, summary.get("client") or {}
+    yield f"## {_ICONS[verdict.kind]} {escape(verdict.headline)}"
+    yield ""
+    if verdict.detail:
+        yield f"**{escape(verdict.detail)}**"
+        yield ""
+    started_at, ended_at = run.get("started_at"), run.get("ended_at")
+    lasted = timespan(ended_at - started_at) if started_at and ended_at else NOTHING
+    simulated = " (**simulated**, not AWS)" if run.get("simulated") else ""
+    yield (
+        f"Run {escape(visible(run.get('id')))} on {escape(visible(run.get('target')))}{simulated}, "
+        f"{date_and_time(started_at)}, {lasted}: {count(client.get('requests'))} requests, "
+        f"{count(client.get('failures'))} failed, {decimal(client.get('rps'))}/s."
+    )
+    causes = summary.get("root_causes") or []
+    if causes:
+        yield ""
+        yield "### Why requests failed"
+        yield ""
+        for cause in causes[:CAUSES_SHOWN]:
+            yield from _cause(cause)
+        if len(causes) > CAUSES_SHOWN:
+            yield f"- … and {len(causes) - CAUSES_SHOWN} more in report.html"
+    for table in (
+        tables.thresholds(summary),
+        tables.endpoints(summary),
+        tables.functions(summary),
+        tables.chains(summary),
+    ):
+        if table.rows:
+            yield ""
+            yield f"### {table.title}"
+            yield ""
+            yield from _table(table.narrow())
+    warnings = run.get("warnings") or []
+    if warnings:
+        yield ""
+        yield "### Warnings"
+        yield ""
+        for warning in warnings:
+            yield f"- {escape(visible(warning, 400))}"
+
+
+def _cause(cause: Mapping[str, Any]) -> Iterator[str]:
+    status = visible(cause.get("status") if cause.get("status") is not None else "no response")
+    where = f" at {escape(visible(cause['frame'], 120))}" if cause.get("frame") else ""
+    yield (
+        f"- **{escape(cause_title(cause))}**: {escape(status)} × {count(cause.get('requests'))} "
+        f"({share(cause.get('share'))}){where}"
+    )
+    if cause.get("advice"):
+        yield f"  {escape(visible(cause['advice'], 600))}"
+
+
+def _table(table: tables.Table) -> Iterator[str]:
+    headers = (f"{column.header} ({column.unit})" if column.unit else column.header for column in table.columns)
+    yield f"| {' | '.join(headers)} |"
+    yield f"|{'|'.join('---:' if column.numeric else '---' for column in table.columns)}|"
+    for row in table.rows:
+        yield f"| {' | '.join(escape(cell) for cell in row.cells)} |"

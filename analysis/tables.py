@@ -1,0 +1,397 @@
+"""The tables of a run, as text: what stands in them is decided here once, how they look is the renderers' business.
+
+Each function takes `summary.json`'s dictionary and gives one Table, with no rows where the summary has nothing to say.
+Columns marked `wide` need more room than a terminal of 100 columns has; only the HTML report shows them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from analysis.formatting import (
+    NOTHING,
+    count,
+    date_and_time,
+    decimal,
+    milliseconds,
+    plural,
+    ratio,
+    share,
+    usd,
+    visible,
+)
+from config.thresholds import parse_threshold
+
+Summary = Mapping[str, Any]
+Tone = Literal["good", "bad", "warn"]
+
+
+@dataclass(frozen=True)
+class Column:
+    header: str
+    unit: str = ""
+    numeric: bool = True
+    wide: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    cells: tuple[str, ...]
+    tone: Tone | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    note: str = ""
+
+    def narrow(self) -> Table:
+        """The table without its wide columns."""
+        keep = [index for index, column in enumerate(self.columns) if not column.wide]
+        return replace(
+            self,
+            columns=tuple(self.columns[index] for index in keep),
+            rows=tuple(Row(tuple(row.cells[index] for index in keep), row.tone) for row in self.rows),
+        )
+
+
+def text(header: str, wide: bool = False) -> Column:
+    return Column(header, numeric=False, wide=wide)
+
+
+def _section(summary: Summary, *names: str) -> Mapping[str, Any]:
+    """A nested object of the summary; an empty one where it is absent or null."""
+    value: Any = summary
+    for name in names:
+        value = (value or {}).get(name)
+    return value or {}
+
+
+def _rows(rows: Iterable[Sequence[str]]) -> tuple[Row, ...]:
+    return tuple(Row(tuple(cells)) for cells in rows)
+
+
+def thresholds(summary: Summary) -> Table:
+    tones: Mapping[str, Tone] = {"pass": "good", "fail": "bad", "no data": "bad"}
+    return Table(
+        "Thresholds",
+        (text("verdict"), text("threshold"), Column("measured")),
+        tuple(
+            Row(
+                (
+                    visible(one.get("verdict")),
+                    visible(one.get("expression")),
+                    measured(one.get("expression", ""), one.get("value")),
+                ),
+                tones.get(one.get("verdict", "")),
+            )
+            for one in summary.get("thresholds") or []
+        ),
+        "Measured over the requests of phase measure. A threshold without data counts as broken.",
+    )
+
+
+def measured(expression: str, value: float | None) -> str:
+    """A threshold's measured value in the unit of its metric: `812 ms`, `4.02 %`, `17`."""
+    if value is None:
+        return "no data"
+    try:
+        metric = parse_threshold(expression).metric
+    except ValueError:
+        return decimal(value)  # written by another version, or by hand
+    if metric.endswith("_ms"):
+        return f"{milliseconds(value)} ms"
+    return share(value) if metric.endswith("_rate") else decimal(value)
+
+
+def endpoints(summary: Summary) -> Table:
+    return Table(
+        "Endpoints",
+        (
+            text("endpoint"),
+            Column("requests"),
+            Column("failed"),
+            Column("failed", "%", wide=True),
+            Column("rate", "/s"),
+            Column("mean", "ms", wide=True),
+            Column("p50", "ms"),
+            Column("p90", "ms", wide=True),
+            Column("p95", "ms"),
+            Column("p99", "ms"),
+            Column("max", "ms"),
+            text("status", wide=True),
+        ),
+        _rows(
+            (
+                visible(name, 40),
+                count(one.get("requests")),
+                count(one.get("failures")),
+                share(ratio(one.get("failures"), one.get("requests"))),
+                decimal(one.get("rps")),
+                *(
+                    milliseconds(one.get(f"{statistic}_ms"))
+                    for statistic in ("mean", "p50", "p90", "p95", "p99", "max")
+                ),
+                statuses(one.get("status") or {}),
+            )
+            for name, one in _section(summary, "client", "endpoints").items()
+        ),
+        "Response times as the client saw them, warm-up excluded; counts cover the whole run.",
+    )
+
+
+def statuses(by_status: Mapping[str, int]) -> str:
+    """`200: 11,520 · 502: 480`."""
+    return " · ".join(f"{visible(status)}: {count(number)}" for status, number in by_status.items()) or NOTHING
+
+
+PARTS = (
+    ("client_network_ms", "client and network"),
+    ("gateway_ms", "gateway"),
+    ("init_ms", "init"),
+    ("handler_ms", "handler"),
+)
+"""Where the time of a request went, in the order in which it passes."""
+
+
+def breakdown(summary: Summary) -> Table:
+    statistics = ("mean", "p50", "p90", "p95", "p99", "max")
+    sections = _section(summary, "breakdown")
+    shown = [
+        name
+        for name in statistics
+        if any(name in (endpoint or {}).get(key, {}) for endpoint in sections.values() for key, _ in PARTS)
+    ]
+    return Table(
+        "Where the time went",
+        (text("endpoint"), text("part"), *(Column(name, "ms") for name in shown)),
+        _rows(
+            (
+                visible(name, 40),
+                label,
+                *(milliseconds((endpoint.get(key) or {}).get(statistic)) for statistic in shown),
+            )
+            for name, endpoint in sections.items()
+            for key, label in PARTS
+            if endpoint.get(key)
+        ),
+        "Of the requests that were joined to their invocation.",
+    )
+
+
+def functions(summary: Summary) -> Table:
+    def cells(name: str, one: Mapping[str, Any]) -> tuple[str, ...]:
+        invocations = one.get("invocations")
+        duration, billed = one.get("duration_ms") or {}, one.get("billed_ms") or {}
+        init, memory = one.get("init_ms") or {}, one.get("memory_mb") or {}
+        return (
+            visible(name, 40),
+            count(invocations),
+            count(one.get("errors")),
+            count(one.get("timeouts")),
+            count(one.get("throttles")),
+            count(one.get("cold_starts")),
+            share(ratio(one.get("cold_starts"), invocations)),
+            milliseconds(duration.get("mean")),
+            milliseconds(duration.get("p50")),
+            milliseconds(duration.get("p95")),
+            milliseconds(duration.get("p99")),
+            milliseconds(duration.get("max")),
+            milliseconds(init.get("p50")),
+            milliseconds(init.get("max")),
+            count(billed.get("sum")),
+            f"{count(memory.get('max'))} of {count(memory.get('configured'))}" if memory else NOTHING,
+        )
+
+    return Table(
+        "Functions",
+        (
+            text("function"),
+            Column("calls"),
+            Column("errors"),
+            Column("timeouts", wide=True),
+            Column("throttles"),
+            Column("cold"),
+            Column("cold", "%", wide=True),
+            Column("mean", "ms", wide=True),
+            Column("p50", "ms"),
+            Column("p95", "ms"),
+            Column("p99", "ms"),
+            Column("max", "ms", wide=True),
+            Column("init p50", "ms", wide=True),
+            Column("init max", "ms", wide=True),
+            Column("billed", "ms", wide=True),
+            Column("memory", "MB"),
+        ),
+        _rows(cells(name, one) for name, one in _section(summary, "functions").items()),
+        "From the REPORT lines of the functions' logs; throttles leave no log and come from AWS/Lambda metrics. "
+        "Memory: the most that was used, of what is configured.",
+    )
+
+
+def chains(summary: Summary) -> Table:
+    def row(name: str, one: Mapping[str, Any]) -> Row:
+        end_to_end = one.get("end_to_end_ms") or {}
+        reconciled = one.get("table_reconciled")
+        unsound = one.get("lost") or one.get("duplicated") or reconciled is False
+        counts = ("sent", "accepted", "completed", "lost", "duplicated", "late", "pending")
+        return Row(
+            (
+                visible(name, 40),
+                *(count(one.get(key)) for key in counts),
+                *(milliseconds(end_to_end.get(key)) for key in ("p50", "p95", "p99", "max")),
+                NOTHING if reconciled is None else "agrees" if reconciled else "DIFFERS",
+            ),
+            "bad" if unsound else "warn" if one.get("late") or one.get("pending") else None,
+        )
+
+    return Table(
+        "Chains",
+        (
+            text("chain"),
+            Column("sent"),
+            Column("accepted"),
+            Column("completed"),
+            Column("lost"),
+            Column("dupl."),
+            Column("late"),
+            Column("pending"),
+            Column("p50", "ms", wide=True),
+            Column("p95", "ms"),
+            Column("p99", "ms", wide=True),
+            Column("max", "ms", wide=True),
+            text("table"),
+        ),
+        tuple(row(name, one) for name, one in _section(summary, "chains").items()),
+        "From the client's request to the end of the last function. Lost: accepted and never completed.",
+    )
+
+
+JOIN_KEYS = (
+    ("lambda_request_id", "Lambda request id"),
+    ("access_log", "access log"),
+    ("correlation_line", "correlation line"),
+    ("trace_id", "X-Ray trace id"),
+)
+"""The evidence of a match, strongest first."""
+
+
+def join(summary: Summary) -> Table:
+    one = _section(summary, "join")
+    if not one:
+        return Table("Join", (), ())
+    requests = one.get("requests")
+    facts = [
+        ("requests", count(requests), NOTHING),
+        ("joined to an invocation", count(one.get("matched")), share(ratio(one.get("matched"), requests))),
+    ]
+    by = one.get("by") or {}
+    facts += [
+        (f"… by {label}", count(by.get(key)), share(ratio(by.get(key), requests))) for key, label in JOIN_KEYS if by
+    ]
+    facts += [
+        (
+            "requests without an invocation",
+            count(one.get("unmatched_requests")),
+            share(ratio(one.get("unmatched_requests"), requests)),
+        ),
+        ("invocations without a request", count(one.get("unmatched_invocations")), NOTHING),
+        ("ambiguous, set aside", count(one.get("ambiguous")), share(ratio(one.get("ambiguous"), requests))),
+    ]
+    return Table("Join", (text("requests and invocations"), Column("rows"), Column("share")), _rows(facts))
+
+
+def metrics(summary: Summary) -> Table:
+    tones: Mapping[str, Tone] = {"ok": "good", "target missed": "warn", "alert": "bad"}
+    return Table(
+        "CloudWatch metrics",
+        (text("metric"), text("function"), Column("value"), text("target"), text("alert"), text("verdict")),
+        tuple(
+            Row(
+                (
+                    visible(one.get("name")),
+                    visible(one.get("function")),
+                    decimal(one.get("value")),
+                    visible(one.get("target")),
+                    visible(one.get("alert")),
+                    visible(one.get("verdict")),
+                ),
+                tones.get(one.get("verdict", "")),
+            )
+            for one in summary.get("metrics") or []
+        ),
+    )
+
+
+def cost(summary: Summary) -> Table:
+    one = _section(summary, "cost")
+    items = one.get("items") or []
+    total = f"{usd(one.get('run_usd'))} for the run, {usd(one.get('per_million_usd'))} per million requests"
+    return Table(
+        "Cost",
+        (text("service"), Column("quantity"), text("unit"), Column("cost", "USD")),
+        _rows(
+            (
+                visible(item.get("service")),
+                decimal(item.get("quantity")),
+                visible(item.get("unit")),
+                usd(item.get("usd")),
+            )
+            for item in items
+        ),
+        f"{total}; prices: {visible(one.get('prices'))}." if items else "",
+    )
+
+
+def pull(facts: Mapping[str, Any]) -> Table:
+    """How well the logs were fetched, from `pull.json`."""
+    if not facts:
+        return Table("Pull", (), ())
+    slices = facts.get("slices") or []
+    queries = facts.get("queries")
+    scanned = facts.get("bytes_scanned")
+    rows = [
+        Row(("complete", "yes" if facts.get("complete") else "NO"), None if facts.get("complete") else "bad"),
+        Row(("queries", count(len(queries) if isinstance(queries, list) else queries))),
+        Row(("slices", count(len(slices)))),
+        Row(("rows", count(facts.get("rows")))),
+        Row(("scanned, MB", NOTHING if scanned is None else decimal(scanned / 1e6))),
+        Row(("waited for late log events, s", decimal(facts.get("lag_s")))),
+    ]
+    return Table("Pull", (text("logs fetched"), Column("value")), tuple(rows))
+
+
+def manifest(facts: Mapping[str, Any]) -> Table:
+    """What was run, where and with what, from `manifest.json`."""
+    profile = facts.get("profile")
+    profile = profile if isinstance(profile, Mapping) else {"name": profile}
+    versions = facts.get("versions") or {}
+    functions = facts.get("functions") or {}
+    workers = facts.get("workers") or []
+    rows: list[tuple[str, str]] = [
+        ("run", visible(facts.get("run_id"))),
+        ("profile", visible(profile.get("name"))),
+        ("about the profile", visible(profile.get("description"))),
+        ("target", visible(facts.get("target")) + (" (simulated)" if facts.get("simulated") else "")),
+        ("API", visible(facts.get("api_base_url"))),
+        ("region", visible(facts.get("region"))),
+        ("stack", visible(facts.get("stack_name"))),
+        ("started", date_and_time(facts.get("started_at"))),
+        ("ended", date_and_time(facts.get("ended_at"))),
+        ("ended as", visible(facts.get("state"))),
+        ("seed", visible(facts.get("seed"))),
+        ("workers", " · ".join(_worker(worker) for worker in workers) or NOTHING),
+        ("functions", " · ".join(f"{visible(name)} = {visible(real)}" for name, real in functions.items()) or NOTHING),
+        ("versions", " · ".join(f"{visible(name)} {visible(one)}" for name, one in versions.items()) or NOTHING),
+    ]
+    return Table("Manifest", (text("fact"), text("value")), _rows(row for row in rows if row[1] != NOTHING))
+
+
+def _worker(worker: Mapping[str, Any]) -> str:
+    lost = " LOST" if worker.get("lost_at") is not None else ""
+    missing = f", {count(worker['missing_rows'])} missing" if worker.get("missing_rows") else ""
+    return f"{visible(worker.get('index'))}: {plural(worker.get('rows') or 0, 'row')}{missing}{lost}"

@@ -1,0 +1,138 @@
+"""The summary of a run in a terminal of 100 columns: the verdict in the first line, then why, then the figures.
+
+Everything is printed as `rich.text.Text`, never as markup: what logs and payloads say is shown, not obeyed. Piped into
+a file it is plain text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import IO, Any
+
+from rich import box
+from rich.console import Console, RenderableType
+from rich.padding import Padding
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from analysis import tables
+from analysis.formatting import (
+    NOTHING,
+    count,
+    date_and_time,
+    decimal,
+    share,
+    time_of_day,
+    timespan,
+    visible,
+)
+from analysis.verdict import cause_title, judge
+
+WIDTH = 100
+EXAMPLES_SHOWN = 2
+_TONES = {"good": "green", "bad": "bold red", "warn": "yellow", None: ""}
+_VERDICTS = {"passed": "bold green", "failed": "bold red", "incomplete": "bold yellow", "unjudged": "bold"}
+
+
+def console(file: IO[str] | None = None) -> Console:
+    """A console of at most WIDTH columns, and of exactly WIDTH where it is no terminal."""
+    own = Console(file=file, highlight=False, markup=False, emoji=False)
+    own.width = min(own.width, WIDTH) if own.is_terminal else WIDTH
+    return own
+
+
+def print_summary(summary: Mapping[str, Any], to: Console) -> None:
+    """Print the whole summary."""
+    for part in _parts(summary):
+        to.print(part)
+
+
+def _parts(summary: Mapping[str, Any]) -> Iterator[RenderableType]:
+    verdict = judge(summary)
+    yield Text(verdict.headline, style=_VERDICTS[verdict.kind])
+    if verdict.detail:
+        yield Text(verdict.detail)
+    yield _about(summary.get("run") or {})
+    client = summary.get("client") or {}
+    yield Text(
+        f"{count(client.get('requests'))} requests, {count(client.get('failures'))} failed, "
+        f"{count(client.get('dropped'))} dropped, {decimal(client.get('rps'))} requests/s"
+    )
+    causes = summary.get("root_causes") or []
+    if causes:
+        yield _heading("Why requests failed")
+        for number, cause in enumerate(causes, 1):
+            yield from _cause(number, cause)
+    for table in (
+        tables.thresholds(summary),
+        tables.endpoints(summary),
+        tables.breakdown(summary),
+        tables.functions(summary),
+        tables.chains(summary),
+        tables.metrics(summary),
+        tables.cost(summary),
+        tables.join(summary),
+    ):
+        if table.rows:
+            yield _heading(table.title)
+            yield _table(table.narrow())
+    warnings = (summary.get("run") or {}).get("warnings") or []
+    if warnings:
+        yield _heading("Warnings")
+        for warning in warnings:
+            yield _indented(Text(f"! {visible(warning)}", style="yellow"), 1)
+
+
+def _about(run: Mapping[str, Any]) -> Text:
+    started_at, ended_at = run.get("started_at"), run.get("ended_at")
+    lasted = timespan(ended_at - started_at) if started_at and ended_at else NOTHING
+    about = Text(f"run {visible(run.get('id'))} on {visible(run.get('target'))}")
+    if run.get("simulated"):
+        about.append(" · SIMULATED, not AWS", style="bold magenta")
+    about.append(
+        f"\nflows {', '.join(visible(flow) for flow in run.get('flows') or []) or NOTHING}"
+        f" · {date_and_time(started_at)}, {lasted}"
+    )
+    return about
+
+
+def _heading(title: str) -> Text:
+    return Text(f"\n{title}", style="bold")
+
+
+def _indented(text: Text, blanks: int) -> Padding:
+    """Text whose every line begins after so many blanks."""
+    return Padding(text, (0, 0, 0, blanks), expand=False)
+
+
+def _cause(number: int, cause: Mapping[str, Any]) -> Iterator[RenderableType]:
+    yield _indented(Text(f"{number}. {cause_title(cause)}", style="bold"), 1)
+    status = visible(cause.get("status") if cause.get("status") is not None else "no response")
+    facts = f"{status} × {count(cause.get('requests'))} ({share(cause.get('share'))})"
+    if cause.get("flow"):
+        facts += f" in flow {visible(cause['flow'], 40)}"
+    if cause.get("frame"):
+        facts += f" at {visible(cause['frame'], 120)}"
+    facts += f", {time_of_day(cause.get('first_at'))} to {time_of_day(cause.get('last_at'))}"
+    yield _indented(Text(facts), 4)
+    examples = [visible(example, 64) for example in (cause.get("examples") or [])[:EXAMPLES_SHOWN]]
+    if examples:
+        yield _indented(Text(f"e.g. {', '.join(examples)}", style="dim"), 4)
+    if cause.get("advice"):
+        yield _indented(Text(f"→ {visible(cause['advice'])}", style="cyan"), 4)
+
+
+def _table(table: tables.Table) -> RichTable:
+    drawn = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), header_style="dim", show_edge=False)
+    for column in table.columns:
+        header = f"{column.header}\n{column.unit}" if column.unit else column.header
+        drawn.add_column(
+            Text(header),
+            justify="right" if column.numeric else "left",
+            no_wrap=column.numeric,
+            overflow="fold",
+            vertical="top",
+        )
+    for row in table.rows:
+        drawn.add_row(*(Text(cell) for cell in row.cells), style=_TONES[row.tone])
+    return drawn

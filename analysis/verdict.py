@@ -1,0 +1,70 @@
+"""What a run comes down to: one verdict, the sentence that says it, and the exit code.
+
+An incomplete run is incomplete before it is anything else: thresholds that hold on half of the data hold nothing.
+A threshold without data fails. A run that set no thresholds is neither good nor bad, and ends with 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from analysis import errors
+from analysis.formatting import count, plural, ratio, share, visible
+
+
+@dataclass(frozen=True)
+class Verdict:
+    kind: Literal["passed", "failed", "incomplete", "unjudged"]
+    headline: str
+    """`Failed: 1 of 3 thresholds broken`."""
+    detail: str | None
+    """The main cause of failed requests in a sentence, or None where none failed."""
+    exit_code: int
+
+
+def judge(summary: Mapping[str, Any]) -> Verdict:
+    """The verdict of a `summary.json`."""
+    thresholds = summary.get("thresholds") or []
+    broken = [t for t in thresholds if t.get("verdict") != "pass"]
+    detail = _main_cause(summary)
+    judged = _judged(len(broken), sum(t.get("verdict") == "no data" for t in broken), len(thresholds))
+    if not (summary.get("run") or {}).get("complete", False):
+        also = f"; {judged}" if thresholds else ""
+        return Verdict("incomplete", f"Incomplete: the run or its data is not whole{also}", detail, errors.INCOMPLETE)
+    if broken:
+        return Verdict("failed", f"Failed: {judged}", detail, errors.THRESHOLD_FAILED)
+    if thresholds:
+        return Verdict("passed", f"Passed: {judged}", detail, errors.OK)
+    return Verdict("unjudged", "Done: the profile sets no thresholds", detail, errors.OK)
+
+
+def _judged(broken: int, without_data: int, total: int) -> str:
+    if not broken:
+        return "the one threshold holds" if total == 1 else f"all {total} thresholds hold"
+    of = f"{broken} of {plural(total, 'threshold')} broken"
+    return f"{of} ({without_data} without data)" if without_data else of
+
+
+def _main_cause(summary: Mapping[str, Any]) -> str | None:
+    client = summary.get("client") or {}
+    requests, failures = client.get("requests"), client.get("failures")
+    if not failures:
+        return None
+    failed = f"{count(failures)} of {plural(requests or 0, 'request')} failed ({share(ratio(failures, requests))})"
+    causes = summary.get("root_causes") or []
+    if not causes:
+        return f"{failed}; no cause was found in the logs"
+    main = max(causes, key=lambda cause: cause.get("requests") or 0)
+    return f"{failed}, {count(main.get('requests'))} of them: {cause_title(main)}"
+
+
+def cause_title(cause: Mapping[str, Any]) -> str:
+    """`place-vote: ProvisionedThroughputExceededException on PutRecord, stream votes`, as far as it is known."""
+    what = visible(cause.get("error_type") or "unknown", 120)
+    if cause.get("operation"):
+        what += f" on {visible(cause['operation'], 60)}"
+    if cause.get("resource"):
+        what += f", {visible(cause['resource'], 80)}"
+    return f"{visible(cause['function'], 80)}: {what}" if cause.get("function") else what
