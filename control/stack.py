@@ -99,10 +99,9 @@ def make_plan(
     if status.endswith("_IN_PROGRESS"):
         raise ConfigError(f"STACK_NAME: stack {stack_name} is busy ({status}); wait, or choose another name")
     assert existing is not None
-    # Spelled out, because not every emulator remembers a default for UsePreviousValue.
-    kept = {
-        p["ParameterKey"]: p["ParameterValue"] for p in existing.get("Parameters", ()) if p["ParameterKey"] in known
-    }
+    # Spelled out, because not every emulator knows UsePreviousValue for what was a default.
+    before = {parameter["ParameterKey"]: parameter["ParameterValue"] for parameter in existing.get("Parameters", ())}
+    kept = {name: value for name, value in before.items() if name in defaults and value != str(defaults[name])}
     return Plan("update", stack_name, bucket, kept | code | dict(overrides))
 
 
