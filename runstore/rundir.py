@@ -76,7 +76,9 @@ def find(run: str, runs: Path) -> RunDir:
         if candidate.is_dir() and any(candidate.glob("*_stats.csv")):
             return RunDir(candidate.resolve())
     known = sorted((p.name for p in runs.glob("*/") if not p.is_symlink()), reverse=True)[:5] if runs.is_dir() else []
-    hint = f"newest runs in {runs}: {', '.join(known)}" if known else f"there are no runs in {runs} yet: try `make demo`"
+    hint = (
+        f"newest runs in {runs}: {', '.join(known)}" if known else f"there are no runs in {runs} yet: try `make demo`"
+    )
     raise RunNotFoundError(f"no run {run!r}; {hint}")
 
 

@@ -1,0 +1,83 @@
+"""Hold a summary against the sandbox's truth, count by count.
+
+Only the sandbox knows what really happened, so only a run against it can be checked this way, and only where the
+sandbox served nothing else: its counters do not know of runs.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+INVOKE_PREFIX = "Invoke "
+"""Endpoints called through the Lambda API; all others went through API Gateway."""
+
+_FUNCTION_COUNTS = ("invocations", "cold_starts", "errors", "timeouts", "throttles")
+_CHAIN_COUNTS = ("sent", "accepted", "completed", "lost", "duplicated")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One count on both sides."""
+
+    name: str
+    """Where it stands: `functions.place-vote.invocations`."""
+    summary: float | None
+    """None where the analysis could not measure it."""
+    truth: int
+
+    @property
+    def equal(self) -> bool:
+        return self.summary == self.truth
+
+
+def compare(summary: Mapping[str, Any], truth: Mapping[str, Any]) -> list[Comparison]:
+    """Every count that both `summary.json` and `truth.json` know.
+
+    A function, status or chain that only one side has is compared with 0 on the other: an invocation that the analysis
+    made up is as wrong as one that it lost.
+    """
+    return [
+        *_requests("api", truth.get("api", {}), _by_status(summary, invoked=False)),
+        *_requests("invoke", truth.get("invoke", {}), _by_status(summary, invoked=True)),
+        *_functions(summary["functions"], truth["functions"]),
+        *_chains(summary.get("chains") or {}, truth.get("chains", {})),
+    ]
+
+
+def _by_status(summary: Mapping[str, Any], *, invoked: bool) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for endpoint, figures in summary["client"]["endpoints"].items():
+        if endpoint.startswith(INVOKE_PREFIX) == invoked:
+            counts.update(figures["status"])
+    return counts
+
+
+def _requests(name: str, truth: Mapping[str, Any], counted: Counter[str]) -> Iterator[Comparison]:
+    if not truth:
+        return
+    yield Comparison(f"{name}.requests", counted.total(), truth["requests"])
+    for status in sorted(truth["by_status"].keys() | counted.keys()):
+        yield Comparison(f"{name}.by_status.{status}", counted[status], truth["by_status"].get(status, 0))
+
+
+def _functions(summary: Mapping[str, Any], truth: Mapping[str, Any]) -> Iterator[Comparison]:
+    for function in sorted(summary.keys() | truth.keys()):
+        figures, real = summary.get(function), truth.get(function, {})
+        for count in _FUNCTION_COUNTS:
+            yield Comparison(f"functions.{function}.{count}", figures[count] if figures else 0, real.get(count, 0))
+        billed_ms = (figures["billed_ms"] or {}).get("sum") if figures else 0
+        # A function that was never invoked has no billed time to add up: nothing measured, nothing billed.
+        if figures and not figures["invocations"] and billed_ms is None:
+            billed_ms = 0
+        yield Comparison(f"functions.{function}.billed_ms", billed_ms, real.get("billed_ms", 0))
+
+
+def _chains(summary: Mapping[str, Any], truth: Mapping[str, Any]) -> Iterator[Comparison]:
+    for chain in sorted(summary.keys() | truth.keys()):
+        figures, real = summary.get(chain), truth.get(chain, {})
+        for count in _CHAIN_COUNTS:
+            if count in real or figures is not None:
+                yield Comparison(f"chains.{chain}.{count}", figures[count] if figures else 0, real.get(count, 0))
