@@ -1,0 +1,63 @@
+"""How to cut a window of log events so that no query's answer overflows.
+
+A slice is a stretch of whole seconds, and neighbours share the second at which they meet: whether the end of a query
+takes in its whole last second or only its first instant, nothing falls between two slices, and what comes twice has
+the same `@ptr`. A slice that overflows all the same is cut in halves, and one that is too short for that by the first
+hex digits of an id, into seventeen: sixteen digits and everything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+DIGITS = "0123456789abcdef"
+OTHER = "other"
+MAX_PREFIX = 4
+"""Digits of an id beyond which a second is not cut any further: 65,536 parts."""
+
+
+@dataclass(frozen=True, order=True)
+class Slice:
+    """Epoch seconds, both inclusive; `prefix` limits it to ids that begin so ("" all, OTHER none with a hex digit)."""
+
+    start: int
+    end: int
+    prefix: str = ""
+
+    def __post_init__(self) -> None:
+        if self.end <= self.start:
+            raise ValueError(f"a slice from {self.start} to {self.end} holds no second")
+
+
+def plan(counts: Mapping[int, int], start: int, end: int, limit: int, fill: float = 0.8) -> list[Slice]:
+    """Slices that cover [start, end], none expected to give more than `fill` of `limit` rows.
+
+    `counts` says how many rows to expect in each epoch second; seconds that it lacks are expected to be empty. What a
+    single second holds over the limit is left to `cut`.
+    """
+    room = max(1.0, limit * fill)
+    slices: list[Slice] = []
+    begun = last = start
+    held = 0
+    for second in sorted(second for second in counts if start <= second < end):
+        if held + counts[second] > room and last > begun:
+            slices.append(Slice(begun, last))
+            begun, held = last, counts.get(last, 0)  # what arrives in the shared second counts for both neighbours
+        held += counts[second]
+        last = second
+    if end > begun:
+        slices.append(Slice(begun, end))
+    return slices
+
+
+def cut(full: Slice) -> list[Slice]:
+    """The parts of a slice that overflowed; empty where it cannot be cut any further."""
+    if full.prefix == OTHER or len(full.prefix) >= MAX_PREFIX:
+        return []
+    if full.prefix:
+        return [Slice(full.start, full.end, full.prefix + digit) for digit in DIGITS]
+    if full.end - full.start > 1:
+        middle = (full.start + full.end) // 2
+        return [Slice(full.start, middle), Slice(middle, full.end)]
+    return [Slice(full.start, full.end, digit) for digit in (*DIGITS, OTHER)]

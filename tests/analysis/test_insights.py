@@ -1,0 +1,225 @@
+from collections.abc import Iterable
+from types import SimpleNamespace
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
+from botocore.stub import Stubber
+
+from analysis.errors import TargetError, UsageError
+from analysis.insights import (
+    IncompleteResultsError,
+    LogGroupNotFoundError,
+    Pace,
+    QueryFailedError,
+    QueryResult,
+    Window,
+    run_query,
+)
+
+GROUP = "/aws/lambda/place-vote"
+
+
+class FakeTime:
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.slept: list[float] = []
+
+    def clock(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+
+def error(code: str, message: str = "no", operation: str = "StartQuery") -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": message}}, operation)
+
+
+class FakeLogs:
+    """Answers from two scripts; an exception in them is raised."""
+
+    def __init__(self, results: Iterable[Any], starts: Iterable[Any] = ({"queryId": "q1"},)) -> None:
+        self.results, self.starts = list(results), list(starts)
+        self.asked: list[dict[str, Any]] = []
+        self.stopped: list[str] = []
+        self.meta = SimpleNamespace(region_name="eu-west-1")
+
+    def start_query(self, **arguments: Any) -> Any:
+        self.started = arguments
+        return self._next(self.starts)
+
+    def get_query_results(self, **arguments: Any) -> Any:
+        self.asked.append(arguments)
+        return self._next(self.results)
+
+    def stop_query(self, **arguments: Any) -> Any:
+        self.stopped.append(arguments["queryId"])
+        return {"success": True}
+
+    @staticmethod
+    def _next(script: list[Any]) -> Any:
+        answer = script.pop(0)
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+
+def row(**fields: str) -> list[dict[str, str]]:
+    return [{"field": f"@{name}", "value": value} for name, value in fields.items()]
+
+
+def answer(status: str, rows: Iterable[Any] = (), **more: Any) -> dict[str, Any]:
+    return {"status": status, "results": list(rows), **more}
+
+
+def run(client: Any, time: FakeTime | None = None, **options: Any) -> QueryResult:
+    time = time or FakeTime()
+    return run_query(client, [GROUP], "fields @message", Window(10, 20), clock=time.clock, sleep=time.sleep, **options)
+
+
+def test_rows_of_a_running_query_are_never_used() -> None:
+    logs = FakeLogs(
+        [
+            answer("Scheduled"),
+            answer("Running", [row(message="a")]),
+            answer("Running", [row(message="a")]),
+            answer("Complete", [row(message="a"), row(message="b", ptr="p")], statistics={"recordsMatched": 2.0}),
+        ]
+    )
+    result = run(logs)
+    assert list(result.rows) == [{"@message": "a"}, {"@message": "b", "@ptr": "p"}]
+    assert result.matched == 2
+    assert logs.stopped == []
+
+
+def test_all_pages_are_fetched_by_their_token() -> None:
+    logs = FakeLogs(
+        [
+            answer("Complete", [row(ptr="1")], nextToken="t1", statistics={"resultCount": 3.0}),
+            answer("Complete", [row(ptr="2")], nextToken="t2"),
+            answer("Complete", [row(ptr="3")]),
+        ]
+    )
+    assert [one["@ptr"] for one in run(logs).rows] == ["1", "2", "3"]
+    assert [asked.get("nextToken") for asked in logs.asked] == [None, "t1", "t2"]
+
+
+def test_a_page_that_never_ends_is_an_error() -> None:
+    logs = FakeLogs([answer("Complete", [row(ptr="1")], nextToken="t")] * 3)
+    with pytest.raises(IncompleteResultsError, match="same one again"):
+        run(logs)
+
+
+def test_fewer_rows_than_announced_are_an_error() -> None:
+    logs = FakeLogs([answer("Complete", [row(ptr="1")], statistics={"resultCount": 2.0})])
+    with pytest.raises(IncompleteResultsError, match="announced 2 rows and gave 1"):
+        run(logs)
+
+
+@pytest.mark.parametrize("status", ["Failed", "Cancelled", "Timeout", "SomethingNew"])
+def test_a_query_that_did_not_complete_is_an_error_that_says_how_it_ended(status: str) -> None:
+    with pytest.raises(QueryFailedError, match=status) as failed:
+        run(FakeLogs([answer("Running"), answer(status, [row(ptr="1")])]))
+    assert failed.value.status == status
+
+
+def test_a_query_that_takes_too_long_is_stopped() -> None:
+    logs = FakeLogs([answer("Running")] * 100)
+    with pytest.raises(QueryFailedError, match="still Running"):
+        run(logs, timeout_s=20.0)
+    assert logs.stopped == ["q1"]
+
+
+def test_ctrl_c_stops_the_query() -> None:
+    logs = FakeLogs([KeyboardInterrupt()])
+    with pytest.raises(KeyboardInterrupt):
+        run(logs)
+    assert logs.stopped == ["q1"]
+
+
+def test_polls_become_less_frequent() -> None:
+    time = FakeTime()
+    run(FakeLogs([answer("Running")] * 8 + [answer("Complete")]), time)
+    assert time.slept[0] == 0.1 and time.slept[-1] == 2.0 and time.slept == sorted(time.slept)
+
+
+@pytest.mark.parametrize("code", ["LimitExceededException", "ThrottlingException", "ServiceUnavailableException"])
+def test_a_busy_account_is_waited_for(code: str) -> None:
+    time = FakeTime()
+    logs = FakeLogs([answer("Complete", [row(ptr="1")])], [error(code), error(code), {"queryId": "q"}])
+    assert len(run(logs, time).rows) == 1
+    assert time.slept[:2] == [0.5, 1.0]
+
+
+def test_a_throttled_poll_is_repeated_and_the_query_not_started_again() -> None:
+    logs = FakeLogs([error("ThrottlingException"), answer("Complete", [row(ptr="1")])])
+    assert len(run(logs).rows) == 1
+
+
+def test_an_account_that_stays_busy_is_an_error() -> None:
+    logs = FakeLogs(
+        [], [error("LimitExceededException", "Account maximum query concurrency limit of [30] reached.")] * 99
+    )
+    with pytest.raises(QueryFailedError, match=r"limit of \[30\] reached"):
+        run(logs, timeout_s=60.0)
+
+
+def test_a_missing_group_names_group_region_and_variable() -> None:
+    with pytest.raises(LogGroupNotFoundError) as missing:
+        run(FakeLogs([], [error("ResourceNotFoundException")]))
+    for part in (GROUP, "eu-west-1", "LOG_GROUPS"):
+        assert part in str(missing.value)
+    assert missing.value.exit_code == 2
+
+
+def test_a_group_younger_than_the_window_holds_nothing() -> None:
+    text = (
+        "Query's end date and time is either before the log groups creation time or exceeds the log groups log "
+        "retention settings"
+    )
+    assert run(FakeLogs([], [error("MalformedQueryException", text)])) == QueryResult([], 0, 0)
+
+
+def test_a_query_that_is_not_understood_is_shown() -> None:
+    with pytest.raises(UsageError, match="unexpected symbol") as refused:
+        run(FakeLogs([], [error("MalformedQueryException", "unexpected symbol")]))
+    assert "fields @message" in str(refused.value)
+
+
+def test_no_access_and_no_connection_are_the_targets_refusal() -> None:
+    with pytest.raises(TargetError, match="AccessDenied"):
+        run(FakeLogs([], [error("AccessDeniedException")]))
+    with pytest.raises(TargetError, match="cannot ask"):
+        run(FakeLogs([], [EndpointConnectionError(endpoint_url="http://x")]))
+
+
+def test_calls_are_let_through_at_an_even_pace() -> None:
+    time = FakeTime()
+    pace = Pace(10.0, time.clock, time.sleep)
+    for _ in range(4):
+        pace.wait()
+    assert time.now == pytest.approx(1000.3)
+
+
+def test_arguments_are_what_the_service_model_knows() -> None:
+    client = boto3.client("logs", region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
+    with Stubber(client) as stub:
+        stub.add_response(
+            "start_query",
+            {"queryId": "q1"},
+            {"logGroupNames": [GROUP], "startTime": 10, "endTime": 20, "queryString": "fields @message", "limit": 100},
+        )
+        stub.add_response(
+            "get_query_results",
+            {"status": "Complete", "results": [row(ptr="1")], "nextToken": "t", "statistics": {"recordsMatched": 2.0}},
+            {"queryId": "q1"},
+        )
+        stub.add_response(
+            "get_query_results",
+            {"status": "Complete", "results": [row(ptr="2")]},
+            {"queryId": "q1", "nextToken": "t"},
+        )
+        assert len(run(client, limit=100).rows) == 2
