@@ -110,22 +110,15 @@ class FunctionConcurrency:
             parameters.scaling_environments / parameters.scaling_interval_s, parameters.scaling_environments
         )
         self.busy = 0
-        self.set_reserved(reserved)
+        self.reserved = reserved
+        self._rate = self._request_rate(reserved)
 
     def set_reserved(self, reserved: int | None) -> None:
         """The reservation changed; None means the function draws on the account's unreserved concurrency."""
-        account = self._account
-        if getattr(self, "reserved", None) is None:
-            account.busy -= self.busy
-        else:
-            account.reserved_busy -= self.busy
-        if reserved is None:
-            account.busy += self.busy
-        else:
-            account.reserved_busy += self.busy
+        self._count(-self.busy)
         self.reserved = reserved
-        rate = (reserved or 0) * self._parameters.request_rate_per_concurrency
-        self._rate = TokenBucket(rate, rate)
+        self._count(self.busy)
+        self._rate = self._request_rate(reserved)
 
     def refusal(self, now: float, *, synchronous: bool) -> str | None:
         """Why one more execution is refused now (`Reason` of TooManyRequestsException); None where it may start.
@@ -151,15 +144,19 @@ class FunctionConcurrency:
     def start(self) -> None:
         """An execution starts."""
         self.busy += 1
-        if self.reserved is None:
-            self._account.busy += 1
-        else:
-            self._account.reserved_busy += 1
+        self._count(1)
 
     def end(self) -> None:
         """An execution has ended."""
         self.busy -= 1
+        self._count(-1)
+
+    def _count(self, executions: int) -> None:
         if self.reserved is None:
-            self._account.busy -= 1
+            self._account.busy += executions
         else:
-            self._account.reserved_busy -= 1
+            self._account.reserved_busy += executions
+
+    def _request_rate(self, reserved: int | None) -> TokenBucket:
+        rate = (reserved or 0) * self._parameters.request_rate_per_concurrency
+        return TokenBucket(rate, rate)

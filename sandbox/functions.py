@@ -1,0 +1,623 @@
+"""The Lambda service: admits invocations, runs the real handlers in modelled time, writes what Lambda writes.
+
+An invocation is decided at its start (environment, init, duration, fault) and takes effect at its modelled end: there
+the handler really runs, its log lines and the system's are appended, truth and metrics are counted, and the caller is
+answered. An invocation that the model lets run into its timeout never runs its handler.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple, Protocol
+
+import orjson
+
+from sandbox import log_lines
+from sandbox.clock import Scheduler
+from sandbox.definitions import Definitions, FunctionDefinition
+from sandbox.faults import CrashFunction, ExhaustMemory, FailFunction, Faults, SlowFunction
+from sandbox.identifiers import Identifiers, parse_trace_header
+from sandbox.model.durations import DurationModel, duration_model
+from sandbox.model.environments import AccountConcurrency, Environment, EnvironmentPool, FunctionConcurrency
+from sandbox.model.parameters import Parameters
+from sandbox.model.throttling import TokenBucket
+from sandbox.runtime import CodePackage, HandlerError, MakeClient, PythonRuntime, to_json
+from sandbox.truth import FunctionTruth, Truth
+
+LOG_TAIL_BYTES = 4096
+NAMESPACE = "AWS/Lambda"
+
+
+class LogSink(Protocol):
+    """Where log events go (`sandbox.logs.LogStore`)."""
+
+    def append(self, group: str, stream: str, timestamp: float, message: str) -> None: ...
+
+
+class MetricSink(Protocol):
+    """Where metric values go (`sandbox.metrics.Metrics`). `dimensions`: ((name, value), ...)."""
+
+    def add(
+        self, namespace: str, name: str, dimensions: tuple[tuple[str, str], ...], at: float, value: float
+    ) -> None: ...
+
+
+class InvokeResult(NamedTuple):
+    """The answer to an Invoke."""
+
+    status: int
+    """200, 202 or 204, or 4xx for a call that Lambda refused."""
+    payload: bytes
+    """The handler's result as JSON, the function error, or the refusal's JSON body."""
+    function_error: str | None
+    """`Unhandled` where the function failed."""
+    executed_version: str | None
+    request_id: str
+    """The Lambda request id: in the log lines, in the handler's context and in x-amzn-RequestId."""
+    log_tail: bytes | None = None
+    """The last 4 KB of the invocation's log, where asked for."""
+    error_code: str | None = None
+    """`TooManyRequestsException` and the like for a refused call."""
+    reason: str | None = None
+    """Why it was throttled."""
+    retry_after_s: int | None = None
+
+
+OnDone = Callable[[InvokeResult], None]
+
+
+class _Version:
+    """One version and configuration of a function: its environments share code, memory and variables."""
+
+    __slots__ = ("durations", "function", "package", "pool")
+
+    def __init__(
+        self, function: FunctionDefinition, package: CodePackage, durations: DurationModel, pool: EnvironmentPool
+    ) -> None:
+        self.function = function
+        self.package = package
+        self.durations = durations
+        self.pool = pool
+
+
+class _Function:
+    """One function: what its versions have in common."""
+
+    __slots__ = ("concurrency", "dimensions", "logical_name", "rng", "truth", "versions")
+
+    def __init__(
+        self, logical_name: str, name: str, concurrency: FunctionConcurrency, truth: FunctionTruth, seed: int
+    ) -> None:
+        self.logical_name = logical_name
+        self.dimensions = (("FunctionName", name),)
+        self.concurrency = concurrency
+        self.truth = truth
+        self.rng = random.Random(f"{seed}/{logical_name}")
+        self.versions: dict[str, _Version] = {}
+
+
+class _Run:
+    """One invocation under way."""
+
+    __slots__ = (
+        "duration_ms",
+        "environment",
+        "error",
+        "event",
+        "fault",
+        "init_ms",
+        "lines",
+        "log_tail",
+        "on_done",
+        "payload",
+        "request_id",
+        "started_at",
+        "state",
+        "timed_out",
+        "trace_header",
+        "version",
+        "xray",
+    )
+
+    state: _Function
+    version: _Version
+    environment: Environment
+    payload: bytes
+    event: Any
+    request_id: str
+    trace_header: str | None
+    log_tail: bool
+    on_done: OnDone
+    init_ms: float | None
+    """As REPORT shows it; None for a warm start and for a repeated init."""
+    duration_ms: float
+    started_at: float
+    timed_out: bool
+    error: HandlerError | None
+    """Known before the handler runs: a failed init."""
+    fault: Any
+    lines: list[tuple[float, str]]
+    """Log events written before the invocation starts: INIT_START and what the init wrote."""
+    xray: tuple[str, str, bool] | None
+
+
+class _AsyncEvent:
+    """An event in a function's asynchronous queue."""
+
+    __slots__ = (
+        "accepted_at",
+        "errors",
+        "function",
+        "on_settled",
+        "payload",
+        "request_id",
+        "throttles",
+        "trace_header",
+    )
+
+    def __init__(
+        self,
+        function: FunctionDefinition,
+        payload: bytes,
+        request_id: str,
+        trace_header: str | None,
+        accepted_at: float,
+        on_settled: OnDone | None,
+    ) -> None:
+        self.function = function
+        self.payload = payload
+        self.request_id = request_id
+        self.trace_header = trace_header
+        self.accepted_at = accepted_at
+        self.on_settled = on_settled
+        self.errors = 0
+        self.throttles = 0
+
+
+class LambdaService:
+    """Invocations of the functions that `definitions` knows.
+
+    Callbacks (`on_done`) are called once, either from within the call (a refusal) or by the scheduler.
+    """
+
+    def __init__(
+        self,
+        definitions: Definitions,
+        scheduler: Scheduler,
+        parameters: Parameters,
+        *,
+        make_client: MakeClient,
+        logs: LogSink,
+        metrics: MetricSink,
+        truth: Truth,
+        faults: Faults,
+        seed: int = 1,
+        region: str = "us-east-1",
+    ) -> None:
+        self._definitions = definitions
+        self._scheduler = scheduler
+        self._parameters = parameters
+        self._lambda = parameters.lambda_
+        self._make_client = make_client
+        self._logs = logs
+        self._metrics = metrics
+        self._truth = truth
+        self._faults = faults
+        self._seed = seed
+        self._region = region
+        self._packages: dict[str, CodePackage] = {}
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget every environment. Invocations under way go on to their end."""
+        self._functions: dict[str, _Function] = {}
+        self._generation = self._definitions.generation
+        self._account = AccountConcurrency(self._lambda, self._definitions.reserved_concurrency_total())
+        self._identifiers = Identifiers(random.Random(f"{self._seed}/identifiers"))
+        self._trace_rng = random.Random(f"{self._seed}/traces")
+        reservoir = self._lambda.trace_reservoir_per_s
+        self._trace_reservoir = TokenBucket(reservoir, reservoir)
+        self._runtime_hash = f"{random.Random('runtime').getrandbits(256):064x}"
+
+    def invoke(
+        self,
+        function: FunctionDefinition,
+        payload: bytes,
+        on_done: OnDone,
+        *,
+        trace_header: str | None = None,
+        request_id: str | None = None,
+        log_tail: bool = False,
+    ) -> None:
+        """A synchronous invocation (RequestResponse)."""
+        request_id = request_id or self._identifiers.uuid()
+        if len(payload) > self._lambda.payload_max_bytes:
+            return on_done(too_large(len(payload), self._lambda.payload_max_bytes, request_id))
+        return self._attempt(function, payload, request_id, trace_header, True, log_tail, on_done)
+
+    def invoke_async(
+        self,
+        function: FunctionDefinition,
+        payload: bytes,
+        *,
+        trace_header: str | None = None,
+        request_id: str | None = None,
+        on_settled: OnDone | None = None,
+    ) -> str:
+        """Queue an event (invocation type Event); its request id.
+
+        A function error is tried again after each of `async_retry_waits_s`, a throttle with growing waits until the
+        event is too old; `on_settled` gets the result of the last attempt.
+        """
+        now = self._scheduler.now()
+        request_id = request_id or self._identifiers.uuid()
+        event = _AsyncEvent(function, payload, request_id, trace_header, now, on_settled)
+        self._truth.pending += 1
+        self._metrics.add(NAMESPACE, "AsyncEventsReceived", (("FunctionName", function.name),), now, 1.0)
+        self._scheduler.at(now + self._lambda.async_dispatch_ms / 1000, partial(self._deliver, event))
+        return request_id
+
+    def new_request_id(self) -> str:
+        return self._identifiers.uuid()
+
+    # one invocation ----------------------------------------------------------------------------------------------
+
+    def _attempt(
+        self,
+        function: FunctionDefinition,
+        payload: bytes,
+        request_id: str,
+        trace_header: str | None,
+        synchronous: bool,
+        log_tail: bool,
+        on_done: OnDone,
+    ) -> None:
+        try:
+            event = orjson.loads(payload) if payload else {}
+        except orjson.JSONDecodeError as error:
+            return on_done(invalid_request_content(error, request_id))
+        now = self._scheduler.now()
+        state = self._function(function)
+        refused = self._faults.admission(state.logical_name)
+        reason = refused.reason if refused else state.concurrency.refusal(now, synchronous=synchronous)
+        if reason is not None:
+            return on_done(self._throttled(state, request_id, now, reason))
+        version = self._version(state, function)
+        environment = version.pool.take(now)
+        is_new = environment is None
+        if environment is None:
+            if not state.concurrency.may_grow(now):
+                return on_done(self._throttled(state, request_id, now, "ConcurrentInvocationLimitExceeded"))
+            environment = self._new_environment(state, version, now)
+
+        run = _Run()
+        run.state, run.version, run.environment = state, version, environment
+        run.payload, run.event, run.request_id = payload, event, request_id
+        run.log_tail, run.on_done = log_tail, on_done
+        run.xray, run.trace_header = self._trace(function, trace_header, now)
+        run.init_ms, run.error, run.lines, run.started_at = None, None, [], now
+        if is_new:
+            self._init(run, now)
+        self._decide(run)
+        state.concurrency.start()
+        self._truth.pending += 1
+        self._scheduler.at(run.started_at + run.duration_ms / 1000, partial(self._finish, run))
+        return None
+
+    def _init(self, run: _Run, now: float) -> None:
+        """The init phase of a new environment: its module is really imported."""
+        parameters, environment = self._lambda, run.environment
+        init_ms = round(run.version.durations.init_ms(run.state.rng), 2)
+        error = environment.runtime.init()
+        written = environment.runtime.drain()
+        started_at = now + init_ms / 1000
+        run.lines = [(now, log_lines.init_start(parameters.runtime_version, self._region, self._runtime_hash))]
+        run.lines += [(started_at, line) for line in written]
+        status, error_type = None, None
+        if error is not None:
+            run.lines.append((started_at, error.log_event()))
+            status, error_type = "error", error.type
+        elif init_ms > parameters.init_timeout_s * 1000:
+            init_ms = parameters.init_timeout_s * 1000
+            started_at, status = now + parameters.init_timeout_s, "timeout"
+        if status is None:
+            run.init_ms = init_ms
+        else:
+            run.lines.append((started_at, log_lines.init_report(init_ms, "init", status, error_type)))
+            environment.init_due = True
+        run.started_at = started_at
+
+    def _decide(self, run: _Run) -> None:
+        """How long the invocation takes, and whether it will fail before its handler runs."""
+        environment, rng, durations = run.environment, run.state.rng, run.version.durations
+        duration_ms = 0.0
+        if environment.init_due:
+            duration_ms = durations.init_ms(rng)
+            environment.init_due = False
+            environment.calls = 0
+            run.error = environment.runtime.init()
+            run.lines += [(run.started_at, line) for line in environment.runtime.drain()]
+        if run.error is None:
+            duration_ms += durations.duration_ms(rng, first_call=environment.calls == 0)
+        environment.calls += 1
+        fault = run.fault = self._faults.run(run.state.logical_name)
+        if isinstance(fault, SlowFunction):
+            duration_ms += fault.delay_ms
+        timeout_ms = run.version.function.timeout_s * 1000
+        run.timed_out = duration_ms >= timeout_ms
+        run.duration_ms = timeout_ms if run.timed_out else round(duration_ms, 2)
+
+    def _finish(self, run: _Run) -> None:
+        """The end of an invocation: the handler runs now, and everything takes effect."""
+        parameters, state, function = self._lambda, run.state, run.version.function
+        environment, request_id = run.environment, run.request_id
+        ended_at = run.started_at + run.duration_ms / 1000
+        memory_mb = environment.use_memory(state.rng)
+        outcome = self._outcome(run, ended_at)
+        failure = outcome if isinstance(outcome, HandlerError) else None
+        lines = run.lines
+        lines.append((run.started_at, log_lines.start(request_id, function.version)))
+        lines += [(ended_at, line) for line in environment.runtime.drain()]
+
+        status = error_type = None
+        if failure is None:
+            payload = outcome
+            assert isinstance(payload, bytes)
+        elif run.timed_out or failure.exited:
+            environment.init_due = True
+            payload = to_json({"errorType": failure.type, "errorMessage": failure.message})
+            if isinstance(run.fault, ExhaustMemory) and not run.timed_out:
+                memory_mb = function.memory_mb
+            if parameters.failure_style == "new":
+                status, error_type = ("timeout", None) if run.timed_out else ("error", failure.type)
+            elif run.timed_out:
+                lines.append((ended_at, log_lines.timed_out(ended_at, request_id, function.timeout_s)))
+            else:
+                lines.append((ended_at, log_lines.exited(request_id, failure.message.partition("Error: ")[2])))
+        else:
+            payload = failure.payload(request_id)
+            lines.append((ended_at, failure.log_event()))
+            if run.error is not None:  # the repeated init failed: not the handler but the environment
+                environment.init_due = True
+                lines.append((ended_at, log_lines.init_report(run.duration_ms, "invoke", "error", failure.type)))
+                status, error_type = "error", failure.type
+
+        billed_ms = math.ceil(round(run.duration_ms + (run.init_ms or 0.0), 2))
+        lines.append((ended_at, log_lines.end(request_id)))
+        lines.append(
+            (
+                ended_at,
+                log_lines.report(
+                    request_id,
+                    run.duration_ms,
+                    billed_ms,
+                    function.memory_mb,
+                    memory_mb,
+                    init_ms=run.init_ms,
+                    status=status,
+                    error_type=error_type,
+                    xray=run.xray,
+                ),
+            )
+        )
+        append, group, stream = self._logs.append, function.log_group, environment.log_stream
+        for at, line in lines:
+            append(group, stream, at, line)
+
+        self._count(run, failure, billed_ms)
+        state.concurrency.end()
+        run.version.pool.give_back(environment, self._scheduler.now())
+        self._truth.pending -= 1
+        run.on_done(
+            InvokeResult(
+                status=200,
+                payload=payload,
+                function_error=None if failure is None else "Unhandled",
+                executed_version=function.version,
+                request_id=request_id,
+                log_tail=_log_tail(lines) if run.log_tail else None,
+            )
+        )
+
+    def _outcome(self, run: _Run, ended_at: float) -> bytes | HandlerError:
+        """What comes of the invocation: the handler's result, or how it failed."""
+        function, fault = run.version.function, run.fault
+        identified = f"RequestId: {run.request_id} Error: "
+        if run.timed_out:
+            message = f"Task timed out after {function.timeout_s:.2f} seconds"
+            if self._lambda.failure_style == "new":
+                return HandlerError("Sandbox.Timedout", identified + message, exited=True)
+            return HandlerError("Sandbox.Timedout", f"{log_lines.iso_millis(ended_at)} {run.request_id} {message}")
+        if isinstance(fault, CrashFunction):
+            return HandlerError(
+                "Runtime.ExitError", identified + "Runtime exited with error: exit status 1", exited=True
+            )
+        if isinstance(fault, ExhaustMemory):
+            message = identified + "Runtime exited with error: signal: killed"
+            oom = "Runtime.OutOfMemory" if self._lambda.failure_style == "new" else "Runtime.ExitError"
+            return HandlerError(oom, message, exited=True)
+        if run.error is not None:
+            return run.error
+        if isinstance(fault, FailFunction):
+            return HandlerError(fault.error_type, fault.error_message)
+        deadline = run.started_at + function.timeout_s
+        outcome = run.environment.runtime.run(run.event, run.request_id, deadline, run.trace_header)
+        if isinstance(outcome, HandlerError) and outcome.exited:
+            return HandlerError(outcome.type, identified + outcome.message, exited=True)
+        if isinstance(outcome, bytes) and len(outcome) > self._lambda.payload_max_bytes:
+            limit = self._lambda.payload_max_bytes
+            message = f"Response payload size exceeded maximum allowed payload size ({limit} bytes)."
+            return HandlerError("Function.ResponseSizeTooLarge", message)
+        return outcome
+
+    def _count(self, run: _Run, failure: HandlerError | None, billed_ms: int) -> None:
+        state, truth, at, add = run.state, run.state.truth, run.started_at, self._metrics.add
+        truth.invocations += 1
+        truth.billed_ms += billed_ms
+        if run.init_ms is not None:
+            truth.cold_starts += 1
+        if failure is not None:
+            truth.errors += 1
+            if run.timed_out:
+                truth.timeouts += 1
+        else:
+            chain = self._truth.chain_by_last.get(state.logical_name)
+            if chain is not None:
+                chain.completed(run.payload)
+        dimensions, busy = state.dimensions, state.concurrency.busy
+        add(NAMESPACE, "Invocations", dimensions, at, 1.0)
+        add(NAMESPACE, "Errors", dimensions, at, 0.0 if failure is None else 1.0)
+        add(NAMESPACE, "Throttles", dimensions, at, 0.0)
+        add(NAMESPACE, "Duration", dimensions, at, run.duration_ms)
+        add(NAMESPACE, "ConcurrentExecutions", dimensions, at, float(busy))
+        account = self._account
+        add(NAMESPACE, "ConcurrentExecutions", (), at, float(account.busy + account.reserved_busy))
+        add(NAMESPACE, "UnreservedConcurrentExecutions", (), at, float(account.busy))
+
+    def _throttled(self, state: _Function, request_id: str, now: float, reason: str) -> InvokeResult:
+        state.truth.throttles += 1
+        self._metrics.add(NAMESPACE, "Throttles", state.dimensions, now, 1.0)
+        return InvokeResult(
+            status=429,
+            payload=orjson.dumps({"Reason": reason, "Type": "User", "message": "Rate Exceeded."}),
+            function_error=None,
+            executed_version=None,
+            request_id=request_id,
+            error_code="TooManyRequestsException",
+            reason=reason,
+            retry_after_s=self._lambda.retry_after_s,
+        )
+
+    # functions and environments ----------------------------------------------------------------------------------
+
+    def _function(self, function: FunctionDefinition) -> _Function:
+        if self._definitions.generation != self._generation:
+            self._generation = self._definitions.generation
+            self._account.set_reserved(self._definitions.reserved_concurrency_total())
+        state = self._functions.get(function.name)
+        if state is None:
+            logical_name = self._definitions.logical_name(function.name)
+            concurrency = FunctionConcurrency(self._lambda, self._account, function.reserved_concurrency)
+            truth = self._truth.function(logical_name)
+            state = _Function(logical_name, function.name, concurrency, truth, self._seed)
+            self._functions[function.name] = state
+        elif state.concurrency.reserved != function.reserved_concurrency:
+            state.concurrency.set_reserved(function.reserved_concurrency)
+        return state
+
+    def _version(self, state: _Function, function: FunctionDefinition) -> _Version:
+        """The version's environments. After a change of code or configuration it starts without any."""
+        version = state.versions.get(function.version)
+        if version is None or version.function is not function:
+            if version is not None and _same_environment(version.function, function):
+                version.function = function
+                return version
+            parameters = self._lambda
+            version = _Version(
+                function,
+                self._package(function),
+                duration_model(self._parameters.timing(state.logical_name), function.memory_mb, parameters),
+                EnvironmentPool(parameters.idle_expiry_s, parameters.environment_lifetime_s),
+            )
+            state.versions[function.version] = version
+        return version
+
+    def _package(self, function: FunctionDefinition) -> CodePackage:
+        package = self._packages.get(function.code_sha256)
+        if package is None:
+            package = self._packages[function.code_sha256] = CodePackage(function.code_zip)
+        return package
+
+    def _new_environment(self, state: _Function, version: _Version, now: float) -> Environment:
+        function = version.function
+        least_mb, greatest_mb = self._parameters.timing(state.logical_name).memory_used_mb
+        stream = log_lines.log_stream(now, function.version, self._identifiers.hex32())
+        environment = Environment(now, stream, state.rng.randint(least_mb, greatest_mb), greatest_mb)
+        environment.runtime = PythonRuntime(
+            version.package, function, stream, self._make_client, self._region, self._scheduler.now
+        )
+        return environment
+
+    def _trace(
+        self, function: FunctionDefinition, header: str | None, now: float
+    ) -> tuple[tuple[str, str, bool] | None, str | None]:
+        """(what REPORT shows, what the handler sees). A function without active tracing only passes the header on."""
+        if not function.tracing_active:
+            return None, header
+        root, sampled = parse_trace_header(header)
+        if sampled is None:
+            sampled = self._trace_reservoir.take(now) or self._trace_rng.random() < self._lambda.trace_rate
+        if not sampled:
+            return None, header
+        root = root or self._identifiers.trace_root(now)
+        segment_id = self._identifiers.hex16()
+        return (root, segment_id, True), f"Root={root};Parent={segment_id};Sampled=1"
+
+    # asynchronous events -----------------------------------------------------------------------------------------
+
+    def _deliver(self, event: _AsyncEvent) -> None:
+        now = self._scheduler.now()
+        function = self._definitions.function(event.function.name, event.function.version) or event.function
+        dimensions = (("FunctionName", function.name),)
+        self._metrics.add(NAMESPACE, "AsyncEventAge", dimensions, now, (now - event.accepted_at) * 1000)
+        done = partial(self._delivered, event)
+        self._attempt(function, event.payload, event.request_id, event.trace_header, False, False, done)
+
+    def _delivered(self, event: _AsyncEvent, result: InvokeResult) -> None:
+        parameters, now = self._lambda, self._scheduler.now()
+        wait_s: float | None = None
+        if result.status == 429:
+            wait_s = min(parameters.async_throttle_wait_s * 2**event.throttles, parameters.async_throttle_wait_max_s)
+            event.throttles += 1
+        elif result.function_error is not None:
+            waits = parameters.async_retry_waits_s
+            wait_s = waits[event.errors] if event.errors < len(waits) else None
+            event.errors += 1
+        if wait_s is not None and now + wait_s - event.accepted_at <= parameters.async_event_age_max_s:
+            self._scheduler.at(now + wait_s, partial(self._deliver, event))
+            return
+        if result.status != 200 or result.function_error is not None:
+            dimensions = (("FunctionName", event.function.name),)
+            self._metrics.add(NAMESPACE, "AsyncEventsDropped", dimensions, now, 1.0)
+        self._truth.pending -= 1
+        if event.on_settled is not None:
+            event.on_settled(result)
+
+
+def _same_environment(one: FunctionDefinition, other: FunctionDefinition) -> bool:
+    """Whether running environments of the one serve the other as well."""
+    return (
+        one.code_sha256 == other.code_sha256
+        and one.memory_mb == other.memory_mb
+        and one.handler == other.handler
+        and one.timeout_s == other.timeout_s
+        and one.log_group == other.log_group
+        and dict(one.environment) == dict(other.environment)
+    )
+
+
+def _log_tail(lines: list[tuple[float, str]]) -> bytes:
+    return "".join(line for _, line in lines).encode("utf-8")[-LOG_TAIL_BYTES:]
+
+
+def invalid_request_content(error: ValueError, request_id: str) -> InvokeResult:
+    """The event is not JSON."""
+    return refusal(
+        400, "InvalidRequestContentException", f"Could not parse request body into json: {error}", request_id
+    )
+
+
+def too_large(size: int, limit: int, request_id: str) -> InvokeResult:
+    """The event is larger than Lambda takes."""
+    message = f"{size} byte payload is too large for the RequestResponse invocation type (limit {limit} bytes)"
+    return refusal(413, "RequestTooLargeException", message, request_id)
+
+
+def refusal(status: int, code: str, message: str, request_id: str) -> InvokeResult:
+    """A call that Lambda refuses; the body carries the message under the key its error shape has."""
+    key = "Message" if code == "ResourceNotFoundException" else "message"
+    body = orjson.dumps({"Type": "User", key: message})
+    return InvokeResult(status, body, None, None, request_id, error_code=code)
