@@ -1,0 +1,14 @@
+"""AWS's control plane, answered by moto inside this process: no network, no container.
+
+`MotoBridge` is what the rest of the sandbox uses. The other modules teach moto 5.2.5 what it lacks, one gap each:
+
+- `cloudformation_apigateway`, `cloudformation_sns`, `cloudformation_cloudwatch`, `cloudformation_kms`,
+  `cloudformation_lambda`: resource types that moto's CloudFormation does not know or understands too little of;
+- `cloudformation_stacks`: conditions, and updates of resources that cannot be updated;
+- `lambda_configuration`: TracingConfig and LoggingConfig of a function;
+- `provisioned_concurrency`: the four provisioned-concurrency calls of Lambda.
+"""
+
+from sandbox.moto_bridge.bridge import MotoBridge
+
+__all__ = ["MotoBridge"]

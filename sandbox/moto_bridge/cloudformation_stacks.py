@@ -1,0 +1,71 @@
+"""Four things moto's CloudFormation does wrong with any stack.
+
+- A resource whose condition is false is listed as an empty one.
+- Updating a resource of a type that moto cannot update makes the stack lose it; here it stays as it was.
+- A parameter that an update leaves out does not go back to its default.
+- A log group's retention is never updated.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from moto.cloudformation import parsing
+from moto.cloudformation.models import Stack
+from moto.logs.models import LogGroup, logs_backends
+
+_update_resources = parsing.ResourceMap.update
+_update_resource = parsing.parse_and_update_resource
+
+
+def install() -> None:
+    """Mend moto. Calling it again changes nothing."""
+    stack: Any = Stack
+    stack.stack_resources = property(_existing_resources)
+    resource_map: Any = parsing.ResourceMap
+    resource_map.update = _update_with_defaults
+    parsing.parse_and_update_resource = _update_or_keep
+    log_group: Any = LogGroup
+    log_group.update_from_cloudformation_json = classmethod(_update_log_group)
+
+
+def _existing_resources(self: Stack) -> list[Any]:
+    return [resource for resource in self.resource_map.values() if resource is not None]
+
+
+def _update_with_defaults(
+    self: parsing.ResourceMap, template: dict[str, Any], parameters: dict[str, Any] | None = None
+) -> None:
+    self.input_parameters = {**_defaults(self._template), **self.input_parameters}
+    _update_resources(self, template, {**_defaults(template), **(parameters or {})})
+
+
+def _defaults(template: dict[str, Any]) -> dict[str, str]:
+    """Parameters' default values in the form in which a caller would give them."""
+    declared = template.get("Parameters", {})
+    return {
+        name: str(slot["Default"]).lower() if isinstance(slot["Default"], bool) else str(slot["Default"])
+        for name, slot in declared.items()
+        if "Default" in slot
+    }
+
+
+def _update_or_keep(logical_id: str, resource_json: Any, resources_map: Any, account_id: str, region_name: str) -> Any:
+    updated = _update_resource(logical_id, resource_json, resources_map, account_id, region_name)
+    return resources_map[logical_id] if updated is None else updated
+
+
+def _update_log_group(
+    cls: type[LogGroup],
+    original_resource: LogGroup,
+    new_resource_name: str,
+    cloudformation_json: dict[str, Any],
+    account_id: str,
+    region_name: str,
+) -> LogGroup:
+    properties = cloudformation_json["Properties"]
+    if properties.get("LogGroupName", original_resource.name) != original_resource.name:
+        logs_backends[account_id][region_name].delete_log_group(original_resource.name)
+        return cls.create_from_cloudformation_json(new_resource_name, cloudformation_json, account_id, region_name)
+    original_resource.set_retention_policy(properties.get("RetentionInDays"))
+    return original_resource

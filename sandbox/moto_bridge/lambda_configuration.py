@@ -1,0 +1,50 @@
+"""TracingConfig and LoggingConfig of a function: moto takes tracing only at creation and logging never."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from moto.awslambda.models import LambdaFunction
+
+_create = LambdaFunction.__init__
+_update = LambdaFunction.update_configuration
+_describe = LambdaFunction.get_configuration
+
+
+def install() -> None:
+    """Teach moto's LambdaFunction both settings. Calling it again changes nothing."""
+    mended: Any = LambdaFunction
+    mended.__init__ = _create_with_logging
+    mended.update_configuration = _update_with_both
+    mended.get_configuration = _describe_with_logging
+
+
+def log_group(function: LambdaFunction) -> str:
+    """The log group the function writes to: its LoggingConfig's, else `/aws/lambda/<name>`."""
+    return function.logs_group_name
+
+
+def _create_with_logging(
+    self: LambdaFunction, account_id: str, spec: dict[str, Any], *args: Any, **kwargs: Any
+) -> None:
+    _create(self, account_id, spec, *args, **kwargs)
+    _set_logging(self, spec.get("LoggingConfig") or {})
+
+
+def _update_with_both(self: LambdaFunction, config_updates: dict[str, Any]) -> dict[str, Any]:
+    if "TracingConfig" in config_updates:
+        self.tracing_config = config_updates["TracingConfig"]
+    if "LoggingConfig" in config_updates:
+        _set_logging(self, config_updates["LoggingConfig"])
+    answer: dict[str, Any] = _update(self, config_updates)
+    return answer
+
+
+def _describe_with_logging(self: Any, on_create: bool = False) -> dict[str, Any]:
+    return {**_describe(self, on_create), "LoggingConfig": self.logging_config}
+
+
+def _set_logging(function: Any, config: dict[str, Any]) -> None:
+    default = f"/aws/lambda/{function.function_name}"
+    function.logging_config = {"LogFormat": "Text", "LogGroup": default, **config}
+    function.logs_group_name = function.logging_config["LogGroup"]

@@ -1,0 +1,433 @@
+"""The control plane as a boto3 program sees it, and the definitions the model reads from it."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from sandbox.moto_bridge import MotoBridge
+from tests.sandbox.boto3_in_process import REGION, boto3_client, zipped
+
+TEMPLATE = Path("stack/template.yaml").read_text()
+CODE = {name: Path(f"stack/{name}/handler.py").read_text() for name in ("vote", "shop")}
+CODE_PARAMETERS = {"CodeBucket": "code", "VoteCodeKey": "vote.zip", "ShopCodeKey": "shop.zip"}
+
+Client = Callable[[str], Any]
+
+
+@pytest.fixture
+def bridge() -> MotoBridge:
+    return MotoBridge()
+
+
+@pytest.fixture
+def client(bridge: MotoBridge) -> Client:
+    return lambda service: boto3_client(bridge.handle, service)
+
+
+@pytest.fixture
+def role(client: Client) -> str:
+    arn: str = client("iam").create_role(RoleName="r", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+    return arn
+
+
+@pytest.fixture
+def stack(client: Client) -> Any:
+    s3 = client("s3")
+    s3.create_bucket(Bucket="code", CreateBucketConfiguration={"LocationConstraint": REGION})
+    for name, source in CODE.items():
+        s3.put_object(Bucket="code", Key=f"{name}.zip", Body=zipped(handler=source))
+    cloudformation = client("cloudformation")
+    cloudformation.create_stack(
+        StackName="swarmscope",
+        TemplateBody=TEMPLATE,
+        Parameters=parameters(**CODE_PARAMETERS),
+        Capabilities=["CAPABILITY_IAM"],
+    )
+    return cloudformation
+
+
+def parameters(**values: str) -> list[dict[str, str]]:
+    return [{"ParameterKey": key, "ParameterValue": value} for key, value in values.items()]
+
+
+def update(cloudformation: Any, **values: str) -> None:
+    cloudformation.update_stack(
+        StackName="swarmscope",
+        TemplateBody=TEMPLATE,
+        Parameters=parameters(**CODE_PARAMETERS, **values),
+        Capabilities=["CAPABILITY_IAM"],
+    )
+
+
+def create_function(client: Client, role: str, name: str = "f", **options: Any) -> Any:
+    return client("lambda").create_function(
+        FunctionName=name,
+        Runtime="python3.12",
+        Handler="handler.f",
+        Role=role,
+        Code={"ZipFile": zipped(handler="def f(event, context): return 1")},
+        **options,
+    )
+
+
+# -------------------------------------------------------------------- the sample applications' stack
+
+
+def test_the_stack_comes_up_with_its_outputs(stack: Any) -> None:
+    described = stack.describe_stacks(StackName="swarmscope")["Stacks"][0]
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in described["Outputs"]}
+    assert described["StackStatus"] == "CREATE_COMPLETE"
+    assert outputs["VotesStreamName"] == "swarmscope-votes"
+    assert outputs["SalesTopicArn"] == "arn:aws:sns:eu-west-1:123456789012:swarmscope-sales"
+    assert outputs["ApiStage"] == "prod"
+    assert outputs["ShopUpdateDbFunction"] == "swarmscope-shop-update-db"
+
+
+def test_every_resource_of_the_stack_is_listed_and_none_that_its_condition_left_out(stack: Any) -> None:
+    listed = stack.describe_stack_resources(StackName="swarmscope")["StackResources"]
+    logical = {resource["LogicalResourceId"] for resource in listed}
+    assert {"Stage", "ShopKey", "SalesTopic", "PostVoteMethod"} <= logical
+    assert "ApiLogsAccount" not in logical
+
+
+def test_a_function_of_the_stack_has_the_templates_settings(stack: Any, bridge: MotoBridge) -> None:
+    function = bridge.function("swarmscope-place-vote")
+    assert function is not None
+    assert (function.memory_mb, function.timeout_s, function.handler) == (256, 15.0, "handler.place_vote")
+    assert function.environment["VOTES_STREAM"] == "swarmscope-votes"
+    assert function.log_group == "/aws/lambda/swarmscope-place-vote"
+    assert function.tracing_active
+    with zipfile.ZipFile(io.BytesIO(function.code_zip)) as package:
+        assert package.read("handler.py").decode() == CODE["vote"]
+
+
+def test_the_stage_has_the_templates_routes_throttle_and_access_log(stack: Any, bridge: MotoBridge) -> None:
+    stage = bridge.api_stage(None, "prod")
+    assert stage is not None
+    assert {(route.method, route.path, route.function_name) for route in stage.routes} == {
+        ("POST", "/vote", "swarmscope-place-vote"),
+        ("GET", "/vote/{vote_id}", "swarmscope-get-results"),
+        ("POST", "/shop", "swarmscope-shop-accept"),
+    }
+    assert (stage.throttle_rate, stage.throttle_burst) == (10_000.0, 5_000)
+    assert stage.access_log_group == "/aws/apigateway/swarmscope-access"
+    assert stage.access_log_format is not None
+    assert json.loads(stage.access_log_format)["requestId"] == "$context.requestId"
+    assert stage.tracing
+    assert bridge.api_stage(stage.api_id, "prod") == stage
+    assert bridge.api_stage("unknown", "prod") is None
+
+
+def test_topics_streams_and_the_mapping_between_are_seen(stack: Any, bridge: MotoBridge) -> None:
+    topic = "arn:aws:sns:eu-west-1:123456789012:swarmscope-sales"
+    assert bridge.topic_exists(topic)
+    assert [endpoint for _, endpoint in bridge.subscribed_functions(topic)] == [
+        "arn:aws:lambda:eu-west-1:123456789012:function:swarmscope-shop-decrypt"
+    ]
+    assert bridge.shard_count("swarmscope-votes") == 1
+    assert bridge.shard_count("nope") is None
+    (source,) = bridge.stream_sources()
+    assert (source.stream_name, source.function_name) == ("swarmscope-votes", "swarmscope-tally-votes")
+    assert (source.batch_size, source.window_s, source.starting_position) == (500, 1.0, "TRIM_HORIZON")
+
+
+def test_logical_names_lose_the_owning_stacks_name_only(stack: Any, bridge: MotoBridge) -> None:
+    assert bridge.logical_name("swarmscope-place-vote") == "place-vote"
+    assert bridge.logical_name("swarmscope-votes") == "votes"
+    assert bridge.logical_name("swarmscope-decrypted-sales") == "decrypted-sales"
+    assert bridge.logical_name("swarmscope-somebody-elses") == "swarmscope-somebody-elses"
+
+
+def test_the_key_of_the_template_is_asymmetric(stack: Any, client: Client) -> None:
+    key = client("kms").describe_key(KeyId="alias/swarmscope-shop")["KeyMetadata"]
+    assert (key["KeySpec"], key["KeyUsage"]) == ("RSA_2048", "ENCRYPT_DECRYPT")
+
+
+def test_updating_the_stack_changes_functions_shards_and_throttle(stack: Any, bridge: MotoBridge) -> None:
+    update(
+        stack, ShardCount="2", ShopAcceptMemory="3008", StageThrottleRate="5", LogLevel="DEBUG", Tracing="PassThrough"
+    )
+    function, stage = bridge.function("swarmscope-shop-accept"), bridge.api_stage(None, "prod")
+    assert function is not None
+    assert stage is not None
+    assert function.memory_mb == 3008
+    assert function.environment["LOG_LEVEL"] == "DEBUG"
+    assert not function.tracing_active
+    assert bridge.shard_count("swarmscope-votes") == 2
+    assert stage.throttle_rate == 5.0
+
+
+def test_a_parameter_left_out_of_an_update_goes_back_to_its_default(stack: Any, bridge: MotoBridge) -> None:
+    update(stack, ShopAcceptMemory="3008")
+    update(stack)
+    function = bridge.function("swarmscope-shop-accept")
+    assert function is not None
+    assert function.memory_mb == 128
+
+
+def test_an_update_keeps_resources_that_moto_cannot_update(stack: Any, client: Client) -> None:
+    update(stack, LogRetentionDays="30")
+    listed = stack.describe_stack_resources(StackName="swarmscope")["StackResources"]
+    groups = client("logs").describe_log_groups(logGroupNamePrefix="/aws/lambda/swarmscope-place-vote")["logGroups"]
+    assert "PlaceVoteLogGroup" in {resource["LogicalResourceId"] for resource in listed}
+    assert groups[0]["retentionInDays"] == 30
+
+
+def test_a_change_set_updates(stack: Any, bridge: MotoBridge) -> None:
+    stack.create_change_set(
+        StackName="swarmscope",
+        ChangeSetName="bigger",
+        ChangeSetType="UPDATE",
+        TemplateBody=TEMPLATE,
+        Parameters=parameters(**CODE_PARAMETERS, PlaceVoteMemory="1024"),
+        Capabilities=["CAPABILITY_IAM"],
+    )
+    stack.execute_change_set(StackName="swarmscope", ChangeSetName="bigger")
+    function = bridge.function("swarmscope-place-vote")
+    assert function is not None
+    assert function.memory_mb == 1024
+
+
+def test_deleting_the_stack_leaves_nothing_and_it_can_come_again(
+    stack: Any, bridge: MotoBridge, client: Client
+) -> None:
+    stack.delete_stack(StackName="swarmscope")
+    assert bridge.api_stage(None, "prod") is None
+    assert bridge.function("swarmscope-place-vote") is None
+    assert bridge.stream_sources() == ()
+    assert not bridge.topic_exists("arn:aws:sns:eu-west-1:123456789012:swarmscope-sales")
+    assert client("dynamodb").list_tables()["TableNames"] == []
+    assert client("logs").describe_log_groups()["logGroups"] == []
+    stack.create_stack(
+        StackName="swarmscope",
+        TemplateBody=TEMPLATE,
+        Parameters=parameters(**CODE_PARAMETERS),
+        Capabilities=["CAPABILITY_IAM"],
+    )
+    stage = bridge.api_stage(None, "prod")
+    assert stage is not None
+    assert len(stage.routes) == 3
+
+
+# -------------------------------------------------------------------- resource types that moto's CloudFormation lacks
+
+
+def deploy(client: Client, **resources: Any) -> None:
+    client("cloudformation").create_stack(StackName="s", TemplateBody=json.dumps({"Resources": resources}))
+
+
+def test_a_subscription_resource_subscribes_and_goes_with_its_stack(bridge: MotoBridge, client: Client) -> None:
+    topic = {"Type": "AWS::SNS::Topic", "Properties": {"TopicName": "t"}}
+    endpoint = "arn:aws:lambda:eu-west-1:123456789012:function:f"
+    subscription = {
+        "Type": "AWS::SNS::Subscription",
+        "Properties": {"TopicArn": {"Ref": "T"}, "Protocol": "lambda", "Endpoint": endpoint},
+    }
+    deploy(client, T=topic, S=subscription)
+    arn = "arn:aws:sns:eu-west-1:123456789012:t"
+    assert [target for _, target in bridge.subscribed_functions(arn)] == [endpoint]
+    client("cloudformation").delete_stack(StackName="s")
+    assert bridge.subscribed_functions(arn) == ()
+
+
+def test_an_alarm_resource_makes_an_alarm_and_deletes_it(client: Client) -> None:
+    alarm = {
+        "Type": "AWS::CloudWatch::Alarm",
+        "Properties": {
+            "AlarmName": "errors",
+            "Namespace": "AWS/Lambda",
+            "MetricName": "Errors",
+            "Dimensions": [{"Name": "FunctionName", "Value": "f"}],
+            "Statistic": "Sum",
+            "Period": 60,
+            "EvaluationPeriods": 3,
+            "Threshold": 5,
+            "ComparisonOperator": "GreaterThanThreshold",
+            "TreatMissingData": "notBreaching",
+        },
+    }
+    deploy(client, A=alarm)
+    (described,) = client("cloudwatch").describe_alarms()["MetricAlarms"]
+    assert (described["AlarmName"], described["Threshold"], described["Period"]) == ("errors", 5.0, 60)
+    assert described["Dimensions"] == [{"Name": "FunctionName", "Value": "f"}]
+    client("cloudformation").delete_stack(StackName="s")
+    assert client("cloudwatch").describe_alarms()["MetricAlarms"] == []
+
+
+# -------------------------------------------------------------------- functions by boto3
+
+
+def test_a_memory_change_is_seen_at_once(bridge: MotoBridge, client: Client, role: str) -> None:
+    create_function(client, role, MemorySize=128)
+    before = bridge.function("f")
+    generation = bridge.generation
+    client("lambda").update_function_configuration(FunctionName="f", MemorySize=1769)
+    after = bridge.function("f")
+    assert before is not None
+    assert after is not None
+    assert (before.memory_mb, after.memory_mb) == (128, 1769)
+    assert bridge.generation > generation
+
+
+def test_reading_calls_do_not_raise_the_generation(bridge: MotoBridge, client: Client, role: str) -> None:
+    create_function(client, role)
+    generation = bridge.generation
+    client("lambda").get_function(FunctionName="f")
+    client("lambda").list_functions()
+    client("sns").list_topics()
+    client("kinesis").list_streams()
+    assert bridge.generation == generation
+
+
+def test_data_calls_do_not_raise_the_generation(bridge: MotoBridge, client: Client) -> None:
+    client("dynamodb").create_table(
+        TableName="t",
+        KeySchema=[{"AttributeName": "k", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "k", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    generation = bridge.generation
+    client("dynamodb").put_item(TableName="t", Item={"k": {"S": "a"}})
+    assert bridge.generation == generation
+
+
+def test_listeners_hear_of_every_change(bridge: MotoBridge, client: Client) -> None:
+    heard = []
+    bridge.when_changed(lambda: heard.append(bridge.generation))
+    client("sns").create_topic(Name="t")
+    assert heard == [bridge.generation]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "f",
+        "arn:aws:lambda:eu-west-1:123456789012:function:f",
+        "123456789012:function:f",
+        "f:$LATEST",
+    ],
+)
+def test_a_function_is_found_by_every_form_of_its_name(
+    bridge: MotoBridge, client: Client, role: str, name: str
+) -> None:
+    create_function(client, role)
+    found = bridge.function(name)
+    assert found is not None
+    assert (found.name, found.version) == ("f", "$LATEST")
+    assert found.arn == "arn:aws:lambda:eu-west-1:123456789012:function:f"
+
+
+def test_a_function_of_another_region_is_not_found_by_its_arn(bridge: MotoBridge, client: Client, role: str) -> None:
+    create_function(client, role)
+    assert bridge.function("arn:aws:lambda:us-east-1:123456789012:function:f") is None
+
+
+def test_versions_and_aliases_keep_their_own_configuration(bridge: MotoBridge, client: Client, role: str) -> None:
+    create_function(client, role, MemorySize=128)
+    aws_lambda = client("lambda")
+    aws_lambda.publish_version(FunctionName="f")
+    aws_lambda.create_alias(FunctionName="f", Name="live", FunctionVersion="1")
+    aws_lambda.update_function_configuration(FunctionName="f", MemorySize=512)
+    aws_lambda.put_function_concurrency(FunctionName="f", ReservedConcurrentExecutions=7)
+    seen = {q: bridge.function("f", q) for q in (None, "1", "live", "nope")}
+    assert seen["nope"] is None
+    assert {q: (f.version, f.memory_mb, f.reserved_concurrency) for q, f in seen.items() if f} == {
+        None: ("$LATEST", 512, 7),
+        "1": ("1", 128, 7),
+        "live": ("1", 128, 7),
+    }
+    assert seen["1"] is not None
+    assert seen["1"].arn == "arn:aws:lambda:eu-west-1:123456789012:function:f"
+    assert bridge.reserved_concurrency_total() == 7
+
+
+def test_tracing_and_log_group_can_be_changed(bridge: MotoBridge, client: Client, role: str) -> None:
+    create_function(client, role)
+    client("lambda").update_function_configuration(
+        FunctionName="f", TracingConfig={"Mode": "Active"}, LoggingConfig={"LogGroup": "/mine"}
+    )
+    function = bridge.function("f")
+    assert function is not None
+    assert (function.tracing_active, function.log_group) == (True, "/mine")
+    shown = client("lambda").get_function_configuration(FunctionName="f")
+    assert shown["LoggingConfig"] == {"LogFormat": "Text", "LogGroup": "/mine"}
+
+
+# -------------------------------------------------------------------- provisioned concurrency
+
+
+def test_provisioned_concurrency_is_put_shown_listed_and_deleted(bridge: MotoBridge, client: Client, role: str) -> None:
+    create_function(client, role)
+    aws_lambda = client("lambda")
+    aws_lambda.publish_version(FunctionName="f")
+    put = aws_lambda.put_provisioned_concurrency_config(
+        FunctionName="f", Qualifier="1", ProvisionedConcurrentExecutions=3
+    )
+    shown = aws_lambda.get_provisioned_concurrency_config(FunctionName="f", Qualifier="1")
+    listed = aws_lambda.list_provisioned_concurrency_configs(FunctionName="f")["ProvisionedConcurrencyConfigs"]
+    assert put["RequestedProvisionedConcurrentExecutions"] == 3
+    assert (shown["Status"], shown["AllocatedProvisionedConcurrentExecutions"]) == ("READY", 3)
+    assert [config["FunctionArn"] for config in listed] == ["arn:aws:lambda:eu-west-1:123456789012:function:f:1"]
+    assert bridge.provisioned_concurrency.requested("arn:aws:lambda:eu-west-1:123456789012:function:f", "1") == 3
+    aws_lambda.delete_provisioned_concurrency_config(FunctionName="f", Qualifier="1")
+    with pytest.raises(aws_lambda.exceptions.ProvisionedConcurrencyConfigNotFoundException):
+        aws_lambda.get_provisioned_concurrency_config(FunctionName="f", Qualifier="1")
+
+
+def test_provisioned_concurrency_is_refused_for_latest_and_for_unknown_functions(client: Client, role: str) -> None:
+    create_function(client, role)
+    aws_lambda = client("lambda")
+    with pytest.raises(aws_lambda.exceptions.InvalidParameterValueException):
+        aws_lambda.put_provisioned_concurrency_config(
+            FunctionName="f", Qualifier="$LATEST", ProvisionedConcurrentExecutions=1
+        )
+    with pytest.raises(aws_lambda.exceptions.ResourceNotFoundException):
+        aws_lambda.put_provisioned_concurrency_config(
+            FunctionName="nope", Qualifier="1", ProvisionedConcurrentExecutions=1
+        )
+
+
+# -------------------------------------------------------------------- what goes wrong
+
+
+def test_errors_of_moto_arrive_as_boto3_raises_them(client: Client) -> None:
+    with pytest.raises(ClientError, match="Stack with id nope does not exist"):
+        client("cloudformation").describe_stacks(StackName="nope")
+
+
+def test_a_resource_that_cannot_be_created_fails_the_call_with_its_reason(client: Client) -> None:
+    client("kinesis").create_stream(StreamName="taken", ShardCount=1)
+    stream = {"Type": "AWS::Kinesis::Stream", "Properties": {"Name": "taken", "ShardCount": 1}}
+    with pytest.raises(ClientError, match="ResourceInUseException"):
+        deploy(client, S=stream)
+
+
+def test_a_call_that_breaks_moto_is_a_failed_call_in_the_callers_protocol(bridge: MotoBridge, client: Client) -> None:
+    def break_down(environ: Any, start_response: Any) -> Any:
+        raise RuntimeError("boom")
+
+    bridge._application = break_down  # type: ignore[assignment]
+    for service, call in (("sns", "list_topics"), ("kinesis", "list_streams")):
+        with pytest.raises(ClientError, match=r"InternalFailure.*RuntimeError: boom"):
+            getattr(client(service), call)()
+
+
+def test_a_new_bridge_begins_with_nothing(bridge: MotoBridge, client: Client) -> None:
+    client("sns").create_topic(Name="t")
+    assert not MotoBridge().topic_exists("arn:aws:sns:eu-west-1:123456789012:t")
+
+
+def test_objects_with_awkward_keys_come_back_from_s3(client: Client) -> None:
+    s3 = client("s3")
+    s3.create_bucket(Bucket="bucket", CreateBucketConfiguration={"LocationConstraint": REGION})
+    s3.put_object(Bucket="bucket", Key="a b/ü%2F+.txt", Body=b"content")
+    assert s3.get_object(Bucket="bucket", Key="a b/ü%2F+.txt")["Body"].read() == b"content"
+    assert [item["Key"] for item in s3.list_objects_v2(Bucket="bucket")["Contents"]] == ["a b/ü%2F+.txt"]
