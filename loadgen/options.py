@@ -1,0 +1,263 @@
+"""Our options beside Locust's own, and what they resolve to: checked, every problem at once.
+
+Each option has a variable; `.env` is read for both these and the settings. `--profile` is Locust's, so ours is
+`--load-profile`.
+"""
+
+from __future__ import annotations
+
+import os
+from argparse import Namespace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from random import SystemRandom
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+from locust import User
+from locust.argument_parser import LocustArgumentParser
+
+from config.errors import ConfigError
+from config.profiles import Profile, Stage, load_profile
+from config.settings import Settings, is_loopback, load_settings
+from loadgen.payloads import Seal
+from loadgen.signing import CredentialsNotFoundError, default_lambda_endpoint, find_credentials
+from loadgen.transport import parse_endpoint
+
+ADHOC = "adhoc"
+Found = TypeVar("Found")
+
+
+def add_options(parser: LocustArgumentParser) -> None:
+    """Add our options to Locust's. Values stay text until `resolve` checks them all together."""
+    found = {name: value for name, value in dotenv_values(".env", interpolate=False).items() if value}
+    group = parser.add_argument_group("Swarmscope options", "Which load profile to run against what, and where runs go")
+    for flag, variable, metavar, text in (
+        ("--load-profile", "PROFILE", "<name>", "Load profile: a name below config/profiles, or a path to a TOML file"),
+        ("--flows", "FLOW", "<flows>", "Flows to run, separated by commas; without it, those of the profile"),
+        ("--target", "TARGET", "<target>", "sandbox (default), aws or emulator"),
+        ("--scale", "SCALE", "<factor>", "Multiplies users and spawn rates of the profile"),
+        ("--time-scale", "TIME_SCALE", "<factor>", "Multiplies stages and warm-up, never think time or pacing"),
+        ("--rate", "RATE", "<per second>", "Arrivals per second, for profiles with the open model"),
+        ("--messages", "MESSAGES", "<count>", "Messages of a profile that counts them (smoke, perf)"),
+        ("--results-share", "RESULTS_SHARE", "<0 to 1>", "Share of a vote user's requests that read the tally"),
+        ("--shop-id", "SHOP_ID", "<id>", "The one shop that all sales go to; without it, they are spread over 100"),
+        ("--seed", "SEED", "<number>", "Seed of payloads and waits; without it, a new one each run"),
+        ("--run-id", "RUN_ID", "<id>", "Name of the run's directory; without it, <UTC time>-<profile>"),
+        ("--runs-dir", "RUNS_DIR", "<path>", "Where runs are kept; default: runs"),
+    ):
+        group.add_argument(flag, env_var=variable, metavar=metavar, help=text, default=found.get(variable))
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What the options and settings come to."""
+
+    settings: Settings
+    profile: Profile | None
+    """None for a run without one: Locust's own options then say how much load."""
+    flows: Mapping[str, float] | None
+    """Flow -> share of the users; None: every user class, with its own weight."""
+    runs_dir: Path
+    run_id: str | None
+    seed: int | None
+    results_share: float
+    shop_id: str | None
+
+
+def read_settings(options: Namespace) -> Settings:
+    """The settings, with the target that the options say. Raises ConfigError.
+
+    A host on another machine given with `-H`, while nothing says what the target is, means `aws`: what is measured
+    there is no simulation.
+    """
+    settings = load_settings(_with_target(options.target))
+    explicit = "target" in settings.model_fields_set
+    if not explicit and options.host and not is_loopback(urlsplit(options.host).hostname):
+        settings = load_settings(_with_target("aws"))
+    return settings
+
+
+def resolve(options: Namespace) -> Chosen:
+    """Check everything that does not depend on the user classes. Raises ConfigError with every problem."""
+    problems: list[str] = []
+    settings = _collect(problems, lambda: read_settings(options))
+    scale = _number(options.scale, "SCALE", 1.0, problems)
+    time_scale = _number(options.time_scale, "TIME_SCALE", 1.0, problems)
+    results_share = _number(options.results_share, "RESULTS_SHARE", 0.0, problems)
+    if not 0 <= results_share <= 1:
+        problems.append(f"RESULTS_SHARE: {options.results_share!r} is not between 0 and 1")
+    messages = _whole_number(options.messages, "MESSAGES", problems)
+    seed = _whole_number(options.seed, "SEED", problems)
+    profile = None
+    flows: Mapping[str, float] | None = None
+    if options.load_profile:
+        profile = _collect(
+            problems,
+            lambda: load_profile(
+                options.load_profile,
+                scale=scale,
+                time_scale=time_scale,
+                flows=options.flows or None,
+                messages=messages,
+            ),
+        )
+        if profile is not None:
+            flows = profile.flows
+    elif options.flows:
+        flows = dict.fromkeys(options.flows.replace(",", " ").split(), 1.0)
+    if profile is not None and profile.messages is not None and profile.peak_users > 1:
+        problems.append(f"PROFILE: {profile.name}: messages are sent one after another, by one user")
+    if options.rate:
+        problems.append("RATE: only profiles with the open model have one; these are closed: their users set the rate")
+    if settings is not None and settings.max_users is not None:
+        users = profile.peak_users if profile is not None else options.num_users
+        if users is not None and users > settings.max_users:
+            problems.append(f"MAX_USERS: {users} users asked for, {settings.max_users} allowed")
+    if settings is not None and settings.api_auth == "iam":
+        problems.append("API_AUTH: 'iam' is not supported by the load generator; use none or bearer")
+    if problems or settings is None:
+        raise ConfigError(problems)
+    return Chosen(
+        settings=settings,
+        profile=profile,
+        flows=flows,
+        runs_dir=Path(options.runs_dir) if options.runs_dir else settings.runs_dir,
+        run_id=options.run_id or None,
+        seed=seed,
+        results_share=results_share,
+        shop_id=options.shop_id or None,
+    )
+
+
+def choose_user_classes(classes: Iterable[type[User]], flows: Mapping[str, float]) -> list[type[User]]:
+    """The user classes of the flows asked for, weighted so that each flow gets its share of the users.
+
+    Several classes of one flow split its share by their own weights. Raises ConfigError for a flow without a class.
+    """
+    by_flow: dict[str, list[type[User]]] = {}
+    for user_class in classes:
+        by_flow.setdefault(getattr(user_class, "flow", ""), []).append(user_class)
+    if missing := [flow for flow in flows if flow not in by_flow]:
+        loaded = ", ".join(sorted(flow for flow in by_flow if flow)) or "none"
+        raise ConfigError(
+            f"FLOW: no user class for {', '.join(missing)} among the locustfiles given (flows there: {loaded}); "
+            "use -f locustfiles for all, or choose with --flows"
+        )
+    chosen = []
+    for flow, share in flows.items():
+        total = sum(user_class.weight for user_class in by_flow[flow])
+        for user_class in by_flow[flow]:
+            user_class.weight = share * user_class.weight / total
+            chosen.append(user_class)
+    return chosen
+
+
+def check_reachable(
+    chosen: Chosen, flows: Iterable[str], *, host: str | None, host_given: bool, host_needed: bool
+) -> None:
+    """Check that what the flows need is known and allowed. Raises ConfigError with every problem.
+
+    `host_given`: `host` was given with `-H`, which allows it as long as ALLOWED_HOSTS does not say otherwise.
+    `host_needed`: nobody will be asked for it later, as the web UI does.
+    """
+    problems: list[str] = []
+    settings = chosen.settings
+    flows = set(flows)
+    if flows - {"direct"}:
+        if host is None and host_needed:
+            problems.append("API_BASE_URL: not set, and no -H given: where should the requests go?")
+        elif host is not None:
+            try:
+                name = parse_endpoint(host).host
+            except ValueError as malformed:
+                problems.append(f"API_BASE_URL or -H: {malformed}")
+            else:
+                explicit = host_given and settings.allowed_hosts is None and settings.target != "sandbox"
+                if not explicit and not settings.host_allowed(name):
+                    problems.append(f"ALLOWED_HOSTS: load to {name} is not allowed with TARGET={settings.target}")
+    if "direct" in flows:
+        if "place-vote" not in settings.functions:
+            problems.append("VOTE_FUNCTION: not set; flow direct needs the function's name or ARN")
+        if settings.region is None:
+            problems.append("AWS_REGION: not set; flow direct needs it")
+        try:
+            find_credentials(settings.target, settings.profile)
+        except CredentialsNotFoundError as missing:
+            problems.append(f"AWS_PROFILE: {missing}; flow direct signs its requests")
+    if "shop" in flows:
+        if settings.shop_public_key is None:
+            problems.append("SHOP_PUBLIC_KEY: not set; flow shop seals its messages with it")
+        else:
+            try:
+                Seal(settings.shop_public_key)
+            except ValueError as unusable:
+                problems.append(f"SHOP_PUBLIC_KEY: {unusable}")
+    if problems:
+        raise ConfigError(problems)
+
+
+def lambda_endpoint(settings: Settings, environ: Mapping[str, str]) -> str:
+    """Where Lambda is: AWS_ENDPOINT_URL_LAMBDA, AWS_ENDPOINT_URL, else the region's own; empty without a region."""
+    own = environ.get("AWS_ENDPOINT_URL_LAMBDA") if settings.target != "sandbox" else None
+    if own or settings.endpoint_url:
+        return own or settings.endpoint_url or ""
+    return default_lambda_endpoint(settings.region) if settings.region else ""
+
+
+def adhoc_profile(options: Namespace, flows: Mapping[str, float]) -> Profile:
+    """What a run without a profile amounts to, for the manifest: no think time, one stage."""
+    users = options.num_users or 1
+    return Profile(
+        name=ADHOC,
+        description="Locust's own options",
+        flows=flows,
+        model="closed",
+        think_time_s=None,
+        pacing_s=None,
+        warmup_s=0.0,
+        stages=(Stage(duration_s=float(options.run_time or 0), users=users, spawn_rate=options.spawn_rate or 1.0),),
+        messages=None,
+        chain_limit_s=60.0,
+        thresholds=(),
+        scale=1.0,
+        time_scale=1.0,
+    )
+
+
+def new_seed() -> int:
+    return SystemRandom().getrandbits(32)
+
+
+def _with_target(target: str | None) -> dict[str, str]:
+    return {**os.environ, "TARGET": target} if target else dict(os.environ)
+
+
+def _collect(problems: list[str], read: Callable[[], Found]) -> Found | None:
+    """What `read` returns; its problems are added to the others."""
+    try:
+        return read()
+    except ConfigError as invalid:
+        problems.extend(invalid.problems)
+        return None
+
+
+def _number(text: str | None, variable: str, default: float, problems: list[str]) -> float:
+    if not text:
+        return default
+    try:
+        return float(text)
+    except ValueError:
+        problems.append(f"{variable}: {text!r} is not a number")
+        return default
+
+
+def _whole_number(text: str | None, variable: str, problems: list[str]) -> int | None:
+    if not text:
+        return None
+    if text.isascii() and text.isdigit() and int(text) > 0:
+        return int(text)
+    problems.append(f"{variable}: {text!r} is not a whole number above 0")
+    return None

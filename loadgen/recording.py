@@ -1,0 +1,140 @@
+"""One row per request, in the columns of `runstore.columns`, appended to one file per process.
+
+A row is built when its request ends and written when `flush` is next called, once a second: a killed process loses
+at most its last second. Every row is one line, whatever servers and payloads put into it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from runstore.columns import REQUEST_COLUMNS
+
+logger = logging.getLogger(__name__)
+
+HEADER = (",".join(REQUEST_COLUMNS) + "\n").encode()
+
+MAX_UNWRITTEN_BYTES = 64 * 1024 * 1024
+"""What is kept for later while a disk takes nothing; beyond it rows are dropped and counted."""
+
+
+class RowFile:
+    """A file of rows that is only ever appended to, whole rows or nothing.
+
+    What the disk does not take is kept and tried again with the next rows; nothing is raised. `problem` says what went
+    wrong last, None where all is written; `lost_rows` counts what had to be dropped.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.lost_rows = 0
+        self.failures = 0
+        self.problem: str | None = None
+        self._descriptor: int | None = None
+        self._unwritten = bytearray(HEADER)
+
+    def append(self, rows: bytes) -> None:
+        """Append whole lines."""
+        self._unwritten += rows
+        try:
+            if self._descriptor is None:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+            while self._unwritten:
+                written = os.write(self._descriptor, self._unwritten)
+                del self._unwritten[:written]
+            self.problem = None
+        except OSError as failure:
+            self.failures += 1
+            if self.problem is None:
+                logger.error(f"Cannot write request rows to {self.path}: {failure.strerror}. They are kept for later.")
+            self.problem = f"{self.path.name}: {failure.strerror}"
+            if len(self._unwritten) > MAX_UNWRITTEN_BYTES:
+                self._drop()
+
+    def close(self) -> None:
+        """Write what is left, or count it as lost."""
+        self.append(b"")
+        if self._unwritten:
+            self._drop()
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _drop(self) -> None:
+        # The row that the disk took half of is finished one day; the rows behind it go.
+        end_of_first = self._unwritten.find(b"\n") + 1
+        self.lost_rows += self._unwritten.count(b"\n", end_of_first)
+        del self._unwritten[end_of_first:]
+
+
+class RequestLog:
+    """The rows of one process in one run.
+
+    `sink` gets each flush: (sequence number of the first row, number of rows, the rows as UTF-8 lines).
+    """
+
+    def __init__(self, worker: int, measure_from: float, sink: Callable[[int, int, bytes], None]) -> None:
+        """`measure_from`: requests started earlier (epoch seconds) are marked `warmup`."""
+        self.rows = 0
+        self._worker = worker
+        self._measure_from = measure_from
+        self._sink = sink
+        self._unflushed: list[str] = []
+
+    def add(
+        self,
+        scheduled_at: float | None,
+        started_at: float,
+        response_ms: float | None,
+        flow: str,
+        name: str,
+        method: str,
+        status: int | None,
+        error: str,
+        function_error: str,
+        request_id: str,
+        lambda_request_id: str,
+        trace_id: str,
+        correlation_id: str,
+        executed_version: str,
+        bytes_sent: int,
+        bytes_received: int,
+    ) -> None:
+        """Add the row of a request that has ended; `error` is empty where it succeeded."""
+        # One look at all texts together: nearly always there is nothing to quote.
+        texts = (
+            f"{flow}{name}{method}{error}{function_error}{request_id}{lambda_request_id}{trace_id}{correlation_id}"
+            f"{executed_version}"
+        )
+        if not texts.isprintable() or "," in texts or '"' in texts:
+            flow, name, method, error, function_error, request_id, lambda_request_id = map(
+                csv_field, (flow, name, method, error, function_error, request_id, lambda_request_id)
+            )
+            trace_id, correlation_id, executed_version = map(csv_field, (trace_id, correlation_id, executed_version))
+        self.rows += 1
+        self._unflushed.append(
+            f"{self._worker},{self.rows},{'' if scheduled_at is None else f'{scheduled_at:.6f}'},{started_at:.6f},"
+            f"{'' if response_ms is None else f'{response_ms:.3f}'},{flow},{name},{method},"
+            f"{'' if status is None else status},{0 if error else 1},{error},{function_error},{request_id},"
+            f"{lambda_request_id},{trace_id},{correlation_id},{executed_version},{bytes_sent},{bytes_received},"
+            f"{'warmup' if started_at < self._measure_from else 'measure'}\n"
+        )
+
+    def flush(self) -> None:
+        """Hand the rows since the last flush to the sink."""
+        if self._unflushed:
+            rows, self._unflushed = self._unflushed, []
+            self._sink(self.rows - len(rows) + 1, len(rows), "".join(rows).encode())
+
+
+def csv_field(text: str) -> str:
+    """A text as one field on one line (RFC 4180): what cannot be printed becomes a blank, quotes only where needed."""
+    if not text.isprintable():
+        text = "".join(character if character.isprintable() else " " for character in text)
+    if "," in text or '"' in text:
+        return '"' + text.replace('"', '""') + '"'
+    return text

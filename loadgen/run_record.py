@@ -1,0 +1,136 @@
+"""The run directory while its run goes: made when the run starts, with a manifest that says so, closed when it ends.
+
+Kept by the lone process or the master, never by a worker.
+"""
+
+from __future__ import annotations
+
+import logging
+import platform
+import socket
+import time
+from argparse import Namespace
+from collections.abc import Iterable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from locust.env import Environment
+
+from loadgen.options import Chosen, adhoc_profile, lambda_endpoint, new_seed
+from loadgen.plan import RunPlan
+from loadgen.statistics import StatisticsFiles
+from runstore import rundir
+
+logger = logging.getLogger(__name__)
+
+COMPLETE, INTERRUPTED, FAILED = "complete", "interrupted", "failed"
+
+
+class RunRecord:
+    """One run: its plan, its directory, its manifest, Locust's statistics."""
+
+    def __init__(self, environment: Environment, chosen: Chosen, environ: Mapping[str, str]) -> None:
+        """Make the directory and start writing. Raises OSError."""
+        options = environment.parsed_options or Namespace()
+        settings = chosen.settings
+        started_at = time.time()
+        profile = chosen.profile or adhoc_profile(options, _flow_shares(environment))
+        run_id = chosen.run_id or rundir.new_run_id(profile.name, started_at)
+        self.directory = rundir.create(chosen.runs_dir, run_id)
+        self.plan = RunPlan(
+            run_id=self.directory.run_id,
+            started_at=started_at,
+            profile=profile,
+            target=settings.target,
+            seed=chosen.seed if chosen.seed is not None else new_seed(),
+            sampled_share=settings.sampled_share,
+            results_share=chosen.results_share,
+            shop_id=chosen.shop_id,
+            shop_public_key=settings.shop_public_key,
+            functions=settings.functions,
+            lambda_endpoint=lambda_endpoint(settings, environ),
+            region=settings.region or "",
+        )
+        self.directory.update_manifest(
+            run_id=self.directory.run_id,
+            profile=profile.as_dict(),
+            flows=sorted(profile.flows),
+            target=settings.target,
+            simulated=settings.simulated,
+            region=settings.region,
+            stack_name=settings.stack_name,
+            api_base_url=environment.host,
+            endpoint_url=settings.endpoint_url,
+            functions=dict(settings.functions),
+            log_groups=_log_groups(chosen),
+            access_log_group=settings.access_log_group,
+            versions={
+                "python": platform.python_version(),
+                **{name: version(name) for name in ("locust", "gevent", "geventhttpclient")},
+            },
+            seed=self.plan.seed,
+            hosts=[socket.gethostname()],
+            started_at=started_at,
+            ended_at=None,
+            state="running",
+            workers=[],
+            warnings=[],
+        )
+        self._statistics = StatisticsFiles(
+            environment, self.directory.csv_prefix, full_history=bool(options.stats_history_enabled)
+        )
+        logger.info(f"Recording this run in {self.directory.path}")
+
+    def finish(self, state: str, workers: Iterable[Mapping[str, Any]], warnings: Iterable[str]) -> None:
+        """Write the statistics a last time and say how the run ended. What cannot be written is logged."""
+        warnings, workers = list(warnings), list(workers)
+        try:
+            self._statistics.finish()
+        except OSError as failure:
+            warnings.append(f"Locust's statistics are not complete: {failure.strerror}")
+        for warning in warnings:
+            logger.warning(warning)
+        try:
+            self.directory.update_manifest(
+                ended_at=time.time(),
+                state=state,
+                workers=workers,
+                hosts=sorted({worker["host"] for worker in workers} | {socket.gethostname()}),
+                warnings=warnings,
+            )
+        except OSError as failure:
+            logger.error(f"Cannot write {self.directory.manifest_file}: {failure.strerror}")
+        rows = sum(worker["rows"] for worker in workers)
+        logger.info(f"Run {state}: {rows} request rows in {self.directory.path}")
+
+    def replace_csv(self, prefix: str) -> None:
+        """Put complete files in place of those that `--csv` asked for."""
+        try:
+            self._statistics.replace(Path(prefix))
+        except OSError as failure:
+            logger.error(f"{prefix}_stats.csv and its like may lack their last seconds: {failure.strerror}")
+
+
+def _flow_shares(environment: Environment) -> dict[str, float]:
+    weights: dict[str, float] = {}
+    for user_class in environment.user_classes:
+        flow = getattr(user_class, "flow", "") or user_class.__name__
+        weights[flow] = weights.get(flow, 0.0) + user_class.weight
+    total = sum(weights.values())
+    return {flow: weight / total for flow, weight in weights.items()}
+
+
+def _log_groups(chosen: Chosen) -> dict[str, str]:
+    """Logical name -> log group, as far as it is known without asking AWS."""
+    if chosen.settings.log_groups:
+        return {group: group for group in chosen.settings.log_groups}
+    return {
+        logical: f"/aws/lambda/{_function_name(function)}" for logical, function in chosen.settings.functions.items()
+    }
+
+
+def _function_name(function: str) -> str:
+    """The name in a function's name, partial or full ARN: `arn:aws:lambda:eu-west-1:1:function:f:live` -> `f`."""
+    parts = function.split(":")
+    return parts[parts.index("function") + 1] if "function" in parts[:-1] else parts[0]

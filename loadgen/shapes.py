@@ -1,0 +1,31 @@
+"""A load profile as a Locust shape."""
+
+from __future__ import annotations
+
+from locust import LoadTestShape
+
+from config.profiles import Profile, users_at
+
+
+class ProfileShape(LoadTestShape):
+    """Asks for the users of a profile, second by second.
+
+    Made and set in `init` and never put into a locustfile: a shape class in its namespace would switch `-u`, `-r` and
+    `-t` off for everybody.
+    """
+
+    use_common_options = True
+    """Keeps the form of the web UI."""
+
+    def __init__(self, profile: Profile) -> None:
+        super().__init__()
+        self._profile = profile
+        self.ended_early = False
+        """Set once all messages of the profile are sent."""
+
+    def reset_time(self) -> None:
+        super().reset_time()
+        self.ended_early = False
+
+    def tick(self) -> tuple[int, float] | None:
+        return None if self.ended_early else users_at(self._profile, self.get_run_time())

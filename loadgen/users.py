@@ -1,0 +1,372 @@
+"""Locust users that send through the lean transport, carry ids, and leave a row for every request.
+
+Each call fires Locust's own `events.request`, so that its statistics, CSVs and web UI, and anybody's listeners, see
+these requests like any other.
+
+    class VoteUser(ApiGatewayUser):
+        flow = "vote"
+
+        @task
+        def vote(self):
+            self.post("/vote", {"vote_id": "1", "token": "a", "vote_choice": "red"})
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from time import perf_counter, time
+from typing import Any, ClassVar
+from urllib.parse import quote
+
+import gevent
+import orjson
+from locust import User
+from locust.env import Environment
+from locust.exception import StopTest, StopUser
+
+from config.errors import ConfigError
+from config.settings import Settings
+from loadgen.identity import Identity
+from loadgen.pacing import Pacer
+from loadgen.sending import sending_of
+from loadgen.transport import Connection, Response, TransportError, parse_endpoint
+from runstore.columns import UNFINISHED
+
+Check = Callable[[Response], str]
+"""Looks at an answer: why it is a failure, empty where it is not."""
+
+_USER_AGENT = "swarmscope"
+
+
+class RequestError(Exception):
+    """Why a request failed: the `exception` of Locust's request event."""
+
+
+class RecordedUser(User):
+    """What all transports have in common: one request at a time, timed, judged, recorded."""
+
+    abstract = True
+
+    flow: ClassVar[str] = ""
+    """Name of the flow in profiles, rows and reports."""
+
+    correlation_key: ClassVar[str | None] = "correlation_id"
+    """Key of the JSON payload that the correlation id goes under; None leaves it out."""
+
+    lambda_id_header: ClassVar[str]
+    """Header of the answer, in lower case, that holds the Lambda request id."""
+
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        self.sending = sending_of(environment)
+        self.random = self.sending.random
+        self._fire = environment.events.request.fire
+        pacing_s = self.sending.plan.profile.pacing_s
+        self._pacer = None if pacing_s is None else Pacer(pacing_s)
+        self._think_time_s = self.sending.plan.profile.think_time_s
+
+    def on_start(self) -> None:
+        """Start somewhere within the first interval, so that users spawned together do not march in step."""
+        pacing_s = self.sending.plan.profile.pacing_s
+        if self._pacer is not None and pacing_s is not None:
+            delay_s = self.random.random() * pacing_s
+            self._pacer.schedule_first(perf_counter() + delay_s)
+            gevent.sleep(delay_s)
+
+    def wait_time(self) -> float:
+        """Seconds between two tasks, as the profile says: pacing, think time, or none."""
+        if self._pacer is not None:
+            return self._pacer.wait_s(perf_counter())
+        if self._think_time_s is not None:
+            return self.random.uniform(*self._think_time_s)
+        return 0.0
+
+    def _identify(self) -> Identity:
+        """Ids for the next request. Raises StopUser where the run has sent all its messages."""
+        if not self.sending.may_send():
+            raise StopUser
+        return self.sending.identities.next(time())
+
+    def _exchange(
+        self,
+        connection: Connection,
+        request: bytes,
+        *,
+        identity: Identity,
+        method: str,
+        name: str,
+        body_bytes: int,
+        has_correlation_id: bool,
+        check: Check,
+    ) -> Response | None:
+        """Send a request and record what came of it; None where no answer came."""
+        response: Response | None = None
+        error = ""
+        scheduled_at: float | None = None
+        started_at, started = time(), perf_counter()
+        if self._pacer is not None:
+            scheduled_at = started_at - (started - self._pacer.started(started))
+        try:
+            response = connection.exchange(request)
+        except TransportError as failure:
+            error = str(failure)
+        except BaseException:
+            # Stopped at the deadline of the drain: the server may well have taken this request.
+            error = UNFINISHED
+            raise
+        finally:
+            elapsed_ms = (perf_counter() - started) * 1000.0
+            if response is not None:
+                error = check(response)
+            self._record(
+                response,
+                error,
+                identity,
+                identity.correlation_id if has_correlation_id else "",
+                method,
+                name,
+                scheduled_at,
+                started_at,
+                elapsed_ms,
+                body_bytes,
+            )
+        return response
+
+    def _record(
+        self,
+        response: Response | None,
+        error: str,
+        identity: Identity,
+        correlation_id: str,
+        method: str,
+        name: str,
+        scheduled_at: float | None,
+        started_at: float,
+        elapsed_ms: float,
+        body_bytes: int,
+    ) -> None:
+        header = response.headers.get if response is not None else _NO_HEADERS.get
+        received = len(response.body) if response is not None else 0
+        self.sending.log.add(
+            scheduled_at,
+            started_at,
+            elapsed_ms if response is not None else None,
+            self.flow,
+            name,
+            method,
+            response.status if response is not None else None,
+            error,
+            header("x-amz-function-error", ""),
+            header("x-amzn-requestid", identity.request_id),
+            header(self.lambda_id_header, ""),
+            _trace_root(header("x-amzn-trace-id", "")) or identity.trace_id,
+            correlation_id,
+            header("x-amz-executed-version", ""),
+            body_bytes,
+            received,
+        )
+        self._fire(
+            request_type=method,
+            name=name,
+            response_time=elapsed_ms,
+            response_length=received,
+            response=response,
+            context=self.context(),
+            exception=RequestError(error) if error else None,
+            start_time=started_at,
+            url=name,
+        )
+        self.sending.answered()
+
+    def _payload(self, payload: Mapping[str, Any], identity: Identity) -> bytes:
+        key = self.correlation_key
+        return orjson.dumps(payload if key is None else {**payload, key: identity.correlation_id})
+
+
+class ApiGatewayUser(RecordedUser):
+    """Calls an API; `host` is its base URL, with the stage."""
+
+    abstract = True
+    lambda_id_header = "x-lambda-request-id"
+
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        if self.host is None:
+            raise StopTest("no base URL: give -H or API_BASE_URL")
+        endpoint = parse_endpoint(self.host)
+        self._connection = Connection(endpoint)
+        self._base_path = endpoint.base_path
+        self._headers = (
+            f"Host: {endpoint.authority}\r\nUser-Agent: {_USER_AGENT}\r\nAccept: application/json\r\n"
+            f"{api_headers(self.sending.settings)}"
+        )
+
+    def on_stop(self) -> None:
+        self._connection.close()
+
+    def get(self, path: str, *, name: str | None = None, check: Check | None = None) -> Response | None:
+        """GET `path`; see `request`."""
+        return self.request("GET", path, name=name, check=check)
+
+    def post(
+        self, path: str, payload: Mapping[str, Any], *, name: str | None = None, check: Check | None = None
+    ) -> Response | None:
+        """POST `payload` as JSON, with the correlation id beside it; see `request`."""
+        return self.request("POST", path, payload, name=name, check=check)
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        payload: Mapping[str, Any] | None = None,
+        *,
+        name: str | None = None,
+        check: Check | None = None,
+    ) -> Response | None:
+        """Send one request; None where no answer came.
+
+        `path` is percent-encoded already. `name` stands for the request in statistics (default: method and path).
+        `check` decides what is a failure (default: every status but 2xx).
+        """
+        if not (path.isascii() and path.isprintable()) or " " in path:
+            raise ValueError(f"path {path!r} must be percent-encoded")
+        identity = self._identify()
+        body = b"" if payload is None else self._payload(payload, identity)
+        content = "" if payload is None else f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        head = (
+            f"{method} {self._base_path}{path} HTTP/1.1\r\n{self._headers}{content}"
+            f"x-amzn-RequestId: {identity.request_id}\r\n"
+            f"X-Amzn-Trace-Id: Root={identity.trace_id};Sampled={identity.sampled}\r\n\r\n"
+        )
+        return self._exchange(
+            self._connection,
+            head.encode() + body,
+            identity=identity,
+            method=method,
+            name=name or f"{method} {path}",
+            body_bytes=len(body),
+            has_correlation_id=payload is not None and self.correlation_key is not None,
+            check=check or success_status,
+        )
+
+
+class LambdaUser(RecordedUser):
+    """Invokes functions through the Lambda API, synchronously."""
+
+    abstract = True
+    lambda_id_header = "x-amzn-requestid"
+
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        self._endpoint = parse_endpoint(self.sending.plan.lambda_endpoint)
+        self._connection = Connection(self._endpoint)
+        self._signer = self.sending.lambda_signer
+        self._url = f"{self._endpoint.scheme}://{self._endpoint.authority}"
+
+    def on_stop(self) -> None:
+        self._connection.close()
+
+    def invoke(
+        self, function: str, payload: Mapping[str, Any], *, name: str, check: Check | None = None
+    ) -> Response | None:
+        """Invoke a function, by name or ARN, with `payload` and the correlation id beside it.
+
+        None where no answer came.
+        Success is status 200, no FunctionError, and nothing that `check` finds in the answer.
+        """
+        identity = self._identify()
+        body = self._payload(payload, identity)
+        path = f"{self._endpoint.base_path}/2015-03-31/functions/{quote(function, safe='')}/invocations"
+        signed = self._signer.headers(
+            "POST",
+            self._url + path,
+            {"Content-Type": "application/json", "X-Amz-Invocation-Type": "RequestResponse"},
+            body,
+        )
+        lines = "".join(f"{header}: {value}\r\n" for header, value in signed.items())
+        head = (
+            f"POST {path} HTTP/1.1\r\nHost: {self._endpoint.authority}\r\nUser-Agent: {_USER_AGENT}\r\n{lines}"
+            f"Content-Length: {len(body)}\r\nx-amzn-RequestId: {identity.request_id}\r\n"
+            f"X-Amzn-Trace-Id: Root={identity.trace_id};Sampled={identity.sampled}\r\n\r\n"
+        )
+        return self._exchange(
+            self._connection,
+            head.encode() + body,
+            identity=identity,
+            method="Invoke",
+            name=name,
+            body_bytes=len(body),
+            has_correlation_id=self.correlation_key is not None,
+            check=lambda response: invoke_failure(response) or (check(response) if check else ""),
+        )
+
+
+def success_status(response: Response) -> str:
+    """Every status but 2xx is a failure: `HTTP 502 Bad Gateway`."""
+    status = response.status
+    if 200 <= status < 300:
+        return ""
+    try:
+        phrase = f" {HTTPStatus(status).phrase}"
+    except ValueError:
+        phrase = ""
+    error_type = _error_type(response)
+    return f"HTTP {status}{phrase}" + (f": {error_type}" if error_type else "")
+
+
+def invoke_failure(response: Response) -> str:
+    """Why an Invoke failed: refused (with the reason of a throttle), or run and failed (with the exception's type).
+
+    AWS documentation, "Invoke": a failed function answers 200 with X-Amz-Function-Error and a payload with errorType.
+    """
+    if response.status != 200:
+        reason = _json_object(response.body).get("Reason")
+        return success_status(response) + (f" ({reason})" if reason else "") or f"HTTP {response.status}"
+    function_error = response.headers.get("x-amz-function-error")
+    if function_error is None:
+        return ""
+    error_type = _json_object(response.body).get("errorType")
+    return f"FunctionError {function_error}" + (f": {error_type}" if error_type else "")
+
+
+def proxy_status_200(response: Response) -> str:
+    """A function written for API Gateway answers 200 whatever happened; its verdict is the payload's statusCode."""
+    status = _json_object(response.body).get("statusCode")
+    return "" if status == 200 else f"payload statusCode {status}"
+
+
+def api_headers(settings: Settings) -> str:
+    """Header lines of the API key and the bearer token, where the settings have them."""
+    lines = {
+        "x-api-key": settings.api_key.get_secret_value() if settings.api_key else None,
+        "Authorization": f"Bearer {settings.api_bearer_token.get_secret_value()}"
+        if settings.api_auth == "bearer" and settings.api_bearer_token
+        else None,
+    }
+    if broken := [header for header, value in lines.items() if value and not (value.isascii() and value.isprintable())]:
+        raise ConfigError(f"API_KEY or API_BEARER_TOKEN: not a header value ({', '.join(broken)})")
+    return "".join(f"{header}: {value}\r\n" for header, value in lines.items() if value)
+
+
+def _error_type(response: Response) -> str:
+    """The exception's name: `x-amzn-ErrorType: TooManyRequestsException:http://...` -> its first part."""
+    return response.headers.get("x-amzn-errortype", "").partition(":")[0]
+
+
+def _json_object(body: bytes | bytearray) -> dict[str, Any]:
+    """The JSON object in a body, empty where it is none."""
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _trace_root(header: str) -> str:
+    """`Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1` -> the Root, empty where there is none."""
+    start = header.find("Root=")
+    return "" if start < 0 else header[start + 5 :].partition(";")[0]
+
+
+_NO_HEADERS: dict[str, str] = {}
