@@ -1,0 +1,52 @@
+"""Where the time of a request went.
+
+```
+|<------------------------------ response_ms (client) ------------------------------>|
+| client + network |<------------ responseLatency (access log) ------------->|
+|                  | gateway |<----- integration latency (access log) ------>|
+|                  |         | Lambda service | init (REPORT) | handler (REPORT Duration) |
+```
+
+`client_network_ms` = response_ms − responseLatency; `gateway_ms` = responseLatency − integration latency; `init_ms` and
+`handler_ms` are the REPORT line's; `service_ms` is what remains of the integration latency: Lambda's own overhead and
+its queue. A direct invoke passes no gateway: there `client_network_ms` is response_ms − init − handler, and holds the
+Lambda service. Differences of times that each side took on its own clock, so clocks need not agree; the gateway's are
+whole milliseconds, so a part can come out negative by less than two.
+
+Only measured requests; of each part those that have its figures (`count`). A warm start spent 0 ms in init, so that the
+means of the parts add up to the mean of the whole.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import duckdb
+
+from analysis.distributions import distribution
+
+_PARTS = {
+    "client_network_ms": """CASE WHEN gateway_response_latency_ms IS NOT NULL
+                                 THEN response_ms - gateway_response_latency_ms
+                                 WHEN method = 'Invoke' THEN response_ms - coalesce(inv_init_ms, 0) - inv_duration_ms
+                            END""",
+    "gateway_ms": "gateway_response_latency_ms - gateway_integration_latency_ms",
+    "service_ms": "gateway_integration_latency_ms - coalesce(inv_init_ms, 0) - inv_duration_ms",
+    "init_ms": "CASE WHEN inv_duration_ms IS NOT NULL THEN coalesce(inv_init_ms, 0) END",
+    "handler_ms": "inv_duration_ms",
+}
+_STATISTICS = "count mean p50 p95"
+
+
+def breakdown(db: duckdb.DuckDBPyConnection) -> dict[str, dict[str, dict[str, Any]]]:
+    """The summary's `breakdown`: endpoint -> part -> count, mean, p50, p95."""
+    parts = ", ".join(f"{distribution(sql, _STATISTICS)} AS {part}" for part, sql in _PARTS.items())
+    found = db.execute(
+        f"""SELECT endpoint, {parts} FROM joined WHERE sent AND measured AND endpoint IS NOT NULL
+            GROUP BY endpoint ORDER BY count(*) DESC, endpoint"""
+    ).fetchall()
+    return {endpoint: dict(zip(_PARTS, map(_whole_count, row), strict=True)) for endpoint, *row in found}
+
+
+def _whole_count(part: dict[str, Any]) -> dict[str, Any]:
+    return {**part, "count": int(part["count"])}

@@ -1,0 +1,185 @@
+"""Chains: a request whose work goes on after its answer, from function to function, followed by its correlation id.
+
+A message is *completed* when an invocation of the chain's last function succeeded on it, *lost* when its front answered
+2xx, it never completed and nothing more can come, *duplicated* when it completed twice or more, *late* when it
+completed after the profile's limit, *pending* when it may still complete. End to end is from the request's start on
+the client's clock to the end of the first completion on the servers'.
+
+Counts cover the whole run, `measured` and `end_to_end_ms` the rows of phase `measure`. Without a single correlation
+line of the run nothing can be followed, and all that depends on it is None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+
+from analysis.distributions import distribution, struct
+from analysis.join import counts
+from analysis.requests_table import literal
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A chain of functions behind a flow."""
+
+    name: str
+    flow: str
+    functions: tuple[str, ...]
+    """Logical names, the one that answers the request first."""
+    adds: Mapping[str, Mapping[str, int]]
+    """What one completed message adds to the chain's table: record type -> attribute -> number."""
+    table: str
+    """Logical name of the table."""
+
+
+CHAINS: tuple[Chain, ...] = (
+    Chain(
+        name="shop",
+        flow="shop",
+        functions=("shop-accept", "shop-decrypt", "shop-update-db"),
+        # The two sales that the shop flow sends: item 90001 (number 5, turnover 5), item 90002 (number 1, turnover 2).
+        adds={
+            "s-90001": {"gross_number": 5, "gross_turnover": 5, "stock": -5},
+            "s-90002": {"gross_number": 1, "gross_turnover": 2, "stock": -1},
+        },
+        table="shops",
+    ),
+)
+"""The chains of the sample applications."""
+
+
+@dataclass(frozen=True)
+class Settling:
+    """When a message that has not completed counts as lost."""
+
+    limit_s: float
+    """The profile's time limit of a chain."""
+    watched_until: float | None
+    """Epoch seconds up to which the logs are known whole; None where they are not."""
+    settled: bool
+    """Whether it is known that no delivery or retry was left when the logs were fetched."""
+
+    def overdue(self, started_at: str) -> str:
+        """SQL: whether a message sent at the column `started_at` can no longer complete."""
+        if self.watched_until is None:
+            return "false"
+        return "true" if self.settled else f"{started_at} <= {self.watched_until - self.limit_s}"
+
+
+_COUNTS = ("sent", "accepted", "completed", "lost", "duplicated", "late", "pending")
+
+
+def chains(
+    db: duckdb.DuckDBPyConnection, settling: Settling, changes: Mapping[str, Mapping[str, Mapping[str, float]] | None]
+) -> dict[str, dict[str, Any]]:
+    """The summary's `chains`: of CHAINS those whose flow the run had.
+
+    `changes`: table (logical) -> record type -> attribute -> change over the run; a table that was not looked at
+    before and after the run is absent or None, and `table_reconciled` is None with it.
+    """
+    flows = {row[0] for row in db.execute("SELECT DISTINCT flow FROM requests WHERE sent").fetchall()}
+    return {
+        chain.name: _chain(db, chain, settling, changes.get(chain.table)) for chain in CHAINS if chain.flow in flows
+    }
+
+
+def _chain(
+    db: duckdb.DuckDBPyConnection,
+    chain: Chain,
+    settling: Settling,
+    change: Mapping[str, Mapping[str, float]] | None,
+) -> dict[str, Any]:
+    last = literal(chain.functions[-1])
+    conditions = {
+        "sent": "true",
+        "accepted": "accepted",
+        "completed": "completions > 0",
+        "lost": f"accepted AND completions = 0 AND {settling.overdue('started_at')}",
+        "duplicated": "completions > 1",
+        "late": f"end_to_end_ms > {settling.limit_s * 1000}",
+        "pending": f"accepted AND completions = 0 AND NOT {settling.overdue('started_at')}",
+    }
+    whole, measured, end_to_end, ambiguous, followed, completions = counts(
+        db,
+        f"""WITH sent AS (
+                SELECT correlation_id, min(started_at) AS started_at, bool_or(measured) AS measured,
+                       bool_or(status BETWEEN 200 AND 299) AS accepted, count(*) AS requests
+                FROM requests WHERE sent AND flow = {literal(chain.flow)} AND correlation_id IS NOT NULL
+                GROUP BY correlation_id
+            ), completed AS (
+                SELECT correlation_id, count(DISTINCT inv) AS completions, min(reported_at) AS completed_at
+                FROM invocation_correlations JOIN invocations USING (inv)
+                WHERE function = {last} AND inv NOT IN (SELECT inv FROM invocation_failures)
+                GROUP BY correlation_id
+            ), messages AS (
+                SELECT * REPLACE (coalesce(accepted, false) AS accepted, coalesce(completions, 0) AS completions),
+                       (completed_at - started_at) * 1000 AS end_to_end_ms
+                FROM sent LEFT JOIN completed USING (correlation_id)
+            )
+            SELECT {
+            struct((name, f"count(*) FILTER (WHERE requests = 1 AND {sql})") for name, sql in conditions.items())
+        },
+                   {
+            struct(
+                (name, f"count(*) FILTER (WHERE requests = 1 AND measured AND {sql})")
+                for name, sql in conditions.items()
+            )
+        },
+                   {distribution("end_to_end_ms", "mean p50 p90 p95 p99 max", where="requests = 1 AND measured")},
+                   coalesce(sum(requests) FILTER (WHERE requests > 1), 0)::BIGINT,
+                   EXISTS (FROM invocation_correlations c SEMI JOIN sent USING (correlation_id)),
+                   coalesce(sum(completions), 0)::BIGINT
+            FROM messages""",
+    )
+    if not followed:
+        unknown = dict.fromkeys(name for name in _COUNTS if name not in ("sent", "accepted"))
+        whole, measured = whole | unknown, measured | unknown
+    return {
+        **whole,
+        # Requests that share a correlation id cannot be told apart; they are in no other count.
+        "ambiguous": ambiguous,
+        "end_to_end_ms": end_to_end,
+        "table_reconciled": reconciled(chain, completions, change) if followed else None,
+        "measured": measured,
+    }
+
+
+def reconciled(chain: Chain, completions: int, change: Mapping[str, Mapping[str, float]] | None) -> bool | None:
+    """Whether the table changed by exactly what the completed messages, each repetition included, add up to."""
+    if change is None:
+        return None
+    expected = {
+        record: {attribute: number * completions for attribute, number in attributes.items()}
+        for record, attributes in chain.adds.items()
+    }
+    return _without_zeros(change) == _without_zeros(expected)
+
+
+def _without_zeros(change: Mapping[str, Mapping[str, float]]) -> dict[tuple[str, str], float]:
+    return {
+        (record, attribute): number
+        for record, attributes in change.items()
+        for attribute, number in attributes.items()
+        if number
+    }
+
+
+def change_between(
+    before: Iterable[Mapping[str, Any]], after: Iterable[Mapping[str, Any]]
+) -> dict[str, dict[str, float]]:
+    """What changed from one snapshot of a table to another, over all its shops: record type -> attribute -> change.
+
+    A snapshot is a list of items, each with `record_type` and its numbers, as `analysis.table_snapshot` takes it.
+    """
+    totals: dict[str, dict[str, float]] = {}
+    for items, sign in ((before, -1), (after, 1)):
+        for item in items:
+            record = totals.setdefault(str(item["record_type"]), {})
+            for attribute, value in item.items():
+                if isinstance(value, int | float):
+                    record[attribute] = record.get(attribute, 0) + sign * value
+    return totals

@@ -1,0 +1,150 @@
+"""Everything that is known about a run, as tables of one DuckDB database in memory.
+
+| table | from | one row per |
+|---|---|---|
+| requests | requests-*.csv | request or dropped arrival (`analysis.requests_table`) |
+| invocations | invocations.parquet | REPORT line; `inv` numbers them. A retried event has several with one request id |
+| log_errors | log_errors.parquet | error, timeout or crash line of a function; `line` numbers them |
+| correlations | correlations.parquet | correlation line; `line` numbers them |
+| access_log | access_log.parquet | line of the API's access log |
+
+A file that is not there is an empty table: a run without an access log, or one of Locust's CSVs only, is analysed as
+far as it goes. Times are epoch seconds, everything absent is NULL.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import duckdb
+
+from analysis.errors import DataFormatError
+from analysis.requests_table import RequestsRead, create_requests, literal
+from runstore.rundir import RunDir
+
+INVOCATIONS: Mapping[str, str] = {
+    "function": "VARCHAR",
+    "log_group": "VARCHAR",
+    "log_stream": "VARCHAR",
+    "request_id": "VARCHAR",
+    "version": "VARCHAR",
+    "reported_at": "DOUBLE",
+    "started_at": "DOUBLE",
+    "duration_ms": "DOUBLE",
+    "billed_ms": "BIGINT",
+    "memory_mb": "BIGINT",
+    "max_memory_mb": "BIGINT",
+    "init_ms": "DOUBLE",
+    "restore_ms": "DOUBLE",
+    "billed_restore_ms": "BIGINT",
+    "status": "VARCHAR",
+    "error_type": "VARCHAR",
+    "xray_trace_id": "VARCHAR",
+    "segment_id": "VARCHAR",
+    "sampled": "BOOLEAN",
+    "ptr": "VARCHAR",
+}
+LOG_ERRORS: Mapping[str, str] = {
+    "function": "VARCHAR",
+    "log_group": "VARCHAR",
+    "log_stream": "VARCHAR",
+    "logged_at": "DOUBLE",
+    "request_id": "VARCHAR",
+    "kind": "VARCHAR",
+    "error_type": "VARCHAR",
+    "error_message": "VARCHAR",
+    "operation": "VARCHAR",
+    "resource": "VARCHAR",
+    "frame": "VARCHAR",
+    "message": "VARCHAR",
+    "ptr": "VARCHAR",
+}
+CORRELATIONS: Mapping[str, str] = {
+    "function": "VARCHAR",
+    "log_group": "VARCHAR",
+    "log_stream": "VARCHAR",
+    "logged_at": "DOUBLE",
+    "correlation_id": "VARCHAR",
+    "gateway_request_id": "VARCHAR",
+    "request_id": "VARCHAR",
+    "hop": "VARCHAR",
+    "message_id": "VARCHAR",
+    "ptr": "VARCHAR",
+}
+ACCESS_LOG: Mapping[str, str] = {
+    "at": "DOUBLE",
+    "request_id": "VARCHAR",
+    "extended_request_id": "VARCHAR",
+    "lambda_request_id": "VARCHAR",
+    "status": "SMALLINT",
+    "integration_status": "SMALLINT",
+    "integration_latency_ms": "DOUBLE",
+    "response_latency_ms": "DOUBLE",
+    "path": "VARCHAR",
+    "method": "VARCHAR",
+    "xray_trace_id": "VARCHAR",
+    "error_type": "VARCHAR",
+    "error_message": "VARCHAR",
+    "ptr": "VARCHAR",
+}
+_PULLED: Mapping[str, tuple[Mapping[str, str], str | None]] = {
+    "invocations": (INVOCATIONS, "inv"),
+    "log_errors": (LOG_ERRORS, "line"),
+    "correlations": (CORRELATIONS, "line"),
+    "access_log": (ACCESS_LOG, None),
+}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The database and how whole the request files were."""
+
+    db: duckdb.DuckDBPyConnection
+    read: RequestsRead
+
+
+def open_evidence(run: RunDir) -> Evidence:
+    """Read a run directory. Raises DataFormatError where a file is not what its name says."""
+    db = connect()
+    read = create_requests(db, run.requests_files())
+    for table, (columns, number) in _PULLED.items():
+        _create_pulled(db, run, table, columns, number)
+    return Evidence(db, read)
+
+
+def connect() -> duckdb.DuckDBPyConnection:
+    """An empty database in memory that spills to the system's temporary directory, and never reaches out."""
+    db = duckdb.connect(
+        ":memory:",
+        config={
+            "temp_directory": os.path.join(tempfile.gettempdir(), f"swarmscope-{os.getpid()}"),  # noqa: PTH118
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+        },
+    )
+    db.execute("SET TimeZone = 'UTC'")
+    return db
+
+
+def _create_pulled(
+    db: duckdb.DuckDBPyConnection, run: RunDir, table: str, columns: Mapping[str, str], number: str | None
+) -> None:
+    """One table from its Parquet file. A column that the file lacks is NULL, one that is not ours is passed over."""
+    defined = [f'"{name}" {kind}' for name, kind in (({number: "BIGINT"} if number else {}) | dict(columns)).items()]
+    db.execute(f"CREATE TABLE {table} ({', '.join(defined)})")
+    file = run.file(f"{table}.parquet")
+    if not file.exists():
+        return
+    source = f"read_parquet({literal(str(file))}, file_row_number = true)"
+    try:
+        there = {row[0] for row in db.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()}
+        selected = ", ".join(
+            f'CAST("{name}" AS {kind})' if name in there else f"CAST(NULL AS {kind})" for name, kind in columns.items()
+        )
+        db.execute(f"INSERT INTO {table} SELECT {'file_row_number, ' if number else ''}{selected} FROM {source}")
+    except duckdb.Error as unreadable:
+        reason = str(unreadable).splitlines()[0]
+        raise DataFormatError(f"{file}: {reason}", f"`python -m analysis pull {run.run_id}` writes it again") from None

@@ -1,0 +1,232 @@
+"""Requests joined to the invocations that answered them, in the order of the evidence.
+
+1. `lambda_request_id`: the answer named the invocation (`X-Lambda-Request-Id`, or a direct Invoke's own request id)
+2. `access_log`: the API's access log names it beside the request's id
+3. `correlation_line`: the function logged the request's id
+4. `trace_id`: both carry the same X-Ray Root; of a chain of invocations under one Root the first answered
+
+A pair is made only where the key leads to one invocation and that invocation to one request. Requests with a
+duplicated key are set aside as ambiguous: paired by chance, they would lend their figures to each other. What
+stronger evidence has paired, weaker evidence does not touch.
+
+`joined.parquet` has the columns of the requests files, then JOINED_COLUMNS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from analysis.attribution import attribute_lines
+from analysis.requests_table import literal
+from runstore.columns import REQUEST_COLUMNS
+
+JOINED_COLUMNS: tuple[str, ...] = (
+    "matched_by",
+    "inv_function",
+    "inv_request_id",
+    "inv_started_at",
+    "inv_reported_at",
+    "inv_duration_ms",
+    "inv_billed_ms",
+    "inv_init_ms",
+    "inv_memory_mb",
+    "inv_max_memory_mb",
+    "inv_status",
+    "inv_error_type",
+    "inv_log_stream",
+    "gateway_integration_latency_ms",
+    "gateway_response_latency_ms",
+)
+
+# Each a query over `open_requests` (sent, neither paired nor set aside), `answers` (the invocations that may have
+# answered a request: of a retried event the last attempt) and what leads from the one to the other.
+_EVIDENCE: Mapping[str, str] = {
+    "lambda_request_id": """
+        SELECT row, inv FROM open_requests r JOIN answers a
+        ON a.request_id = coalesce(r.lambda_request_id, CASE WHEN r.method = 'Invoke' THEN r.request_id END)""",
+    "access_log": """
+        SELECT DISTINCT row, inv FROM open_requests r
+        JOIN access_log l USING (request_id)
+        JOIN answers a ON a.request_id = l.lambda_request_id""",
+    "correlation_line": """
+        SELECT DISTINCT row, inv FROM open_requests r
+        JOIN invocation_correlations c ON c.gateway_request_id = r.request_id
+        JOIN answers USING (inv)""",
+    # What a message started answered no request, even where it kept the trace of the one that sent the message.
+    "trace_id": """
+        WITH traced AS (
+            SELECT xray_trace_id, inv, function, started_at FROM answers
+            WHERE xray_trace_id IS NOT NULL
+              AND inv NOT IN (SELECT inv FROM invocation_correlations WHERE message_id IS NOT NULL)
+        ), first AS (SELECT xray_trace_id, arg_min(function, started_at) AS function FROM traced GROUP BY xray_trace_id)
+        SELECT row, inv FROM open_requests r
+        JOIN first f ON f.xray_trace_id = r.trace_id
+        JOIN traced t ON t.xray_trace_id = f.xray_trace_id AND t.function = f.function""",
+}
+MATCHED_BY: tuple[str, ...] = tuple(_EVIDENCE)
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How much of both sides found the other."""
+
+    requests: int
+    """Sent requests. requests = matched + unmatched_requests + ambiguous."""
+    matched: int
+    by: Mapping[str, int]
+    unmatched_requests: int
+    ambiguous: int
+    """Requests set aside because a key was duplicated."""
+    reached: int
+    """Requests that reached a function, as far as the client or the access log can tell: those that were refused
+    before it (429, 403, a Lambda throttle) are not among them."""
+    reached_matched: int
+    """Those of them that were matched."""
+    invocations: int
+    """REPORT lines. invocations = those of a matched request + chain + background + unmatched."""
+    chain_invocations: int
+    """Later hops: their correlation id is a request's."""
+    background_invocations: int
+    """Of functions that answered none of the run's requests, such as the consumer of a stream."""
+    unmatched_invocations: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """The summary's `join`."""
+        return {**vars(self), "by": dict(self.by)}
+
+
+def join(db: duckdb.DuckDBPyConnection) -> Coverage:
+    """Pair requests with invocations; makes the tables of `analysis.attribution` and
+
+    | table | columns |
+    |---|---|
+    | pairs | row, inv, matched_by |
+    | set_aside | row |
+    | gateway | request_id and what the access log says of it; ids that occur twice are left out |
+    | joined | the columns of joined.parquet, and row, inv, endpoint, sent, measured, ended_at |
+    """
+    attribute_lines(db)
+    db.execute(
+        """CREATE TABLE gateway AS SELECT request_id, any_value(COLUMNS(* EXCLUDE request_id)) FROM access_log
+           WHERE request_id IS NOT NULL GROUP BY request_id HAVING count(*) = 1"""
+    )
+    db.execute(
+        """CREATE TABLE answers AS
+           SELECT function, request_id, arg_max(inv, reported_at) AS inv,
+                  arg_max(xray_trace_id, reported_at) AS xray_trace_id, max(started_at) AS started_at
+           FROM invocations WHERE request_id IS NOT NULL GROUP BY function, request_id"""
+    )
+    db.execute("CREATE TABLE pairs (row BIGINT, inv BIGINT, matched_by VARCHAR)")
+    db.execute("CREATE TABLE set_aside (row BIGINT)")
+    db.execute(
+        """CREATE VIEW open_requests AS FROM requests r
+           WHERE sent AND NOT EXISTS (FROM pairs p WHERE p.row = r.row)
+             AND NOT EXISTS (FROM set_aside s WHERE s.row = r.row)"""
+    )
+    for key, query in _EVIDENCE.items():
+        _pair(db, key, query)
+    _create_joined(db)
+    return _coverage(db)
+
+
+def _pair(db: duckdb.DuckDBPyConnection, key: str, query: str) -> None:
+    db.execute(f"""CREATE TABLE edges AS FROM ({query}) e WHERE NOT EXISTS (FROM pairs p WHERE p.inv = e.inv)""")
+    db.execute(
+        f"""INSERT INTO pairs SELECT row, inv, {literal(key)} FROM edges
+            WHERE row NOT IN (SELECT row FROM edges GROUP BY row HAVING count(*) > 1)
+              AND inv NOT IN (SELECT inv FROM edges GROUP BY inv HAVING count(*) > 1)"""
+    )
+    db.execute(
+        "INSERT INTO set_aside SELECT DISTINCT row FROM edges e WHERE NOT EXISTS (FROM pairs p WHERE p.row = e.row)"
+    )
+    db.execute("DROP TABLE edges")
+
+
+def _create_joined(db: duckdb.DuckDBPyConnection) -> None:
+    db.execute(
+        f"""CREATE TABLE joined AS
+            SELECT {", ".join(f"r.{column}" for column in REQUEST_COLUMNS)}, p.matched_by,
+                   i.function AS inv_function, i.request_id AS inv_request_id, i.started_at AS inv_started_at,
+                   i.reported_at AS inv_reported_at, i.duration_ms AS inv_duration_ms, i.billed_ms AS inv_billed_ms,
+                   i.init_ms AS inv_init_ms, i.memory_mb AS inv_memory_mb, i.max_memory_mb AS inv_max_memory_mb,
+                   i.status AS inv_status, i.error_type AS inv_error_type, i.log_stream AS inv_log_stream,
+                   g.integration_latency_ms AS gateway_integration_latency_ms,
+                   g.response_latency_ms AS gateway_response_latency_ms,
+                   r.row, p.inv, r.endpoint, r.sent, r.measured, r.ended_at
+            FROM requests r
+            LEFT JOIN pairs p USING (row)
+            LEFT JOIN invocations i ON i.inv = p.inv
+            LEFT JOIN gateway g ON g.request_id = r.request_id"""
+    )
+
+
+def _coverage(db: duckdb.DuckDBPyConnection) -> Coverage:
+    by = dict.fromkeys(MATCHED_BY, 0) | dict(
+        db.execute("SELECT matched_by, count(*) FROM pairs GROUP BY matched_by").fetchall()
+    )
+    requests, ambiguous, reached, reached_matched = counts(
+        db,
+        """SELECT count(*), (SELECT count(*) FROM set_aside), count(*) FILTER (WHERE reached),
+                  count(*) FILTER (WHERE reached AND matched)
+           FROM (
+               SELECT p.inv IS NOT NULL AS matched,
+                      matched OR coalesce(r.status, 0) <> 429 AND coalesce(g.integration_status, 0) < 400 AND (
+                          r.lambda_request_id IS NOT NULL OR g.lambda_request_id IS NOT NULL
+                          OR r.status IN (502, 504) OR r.method = 'Invoke' AND r.status IN (200, 202)
+                      ) AS reached
+               FROM requests r LEFT JOIN pairs p USING (row) LEFT JOIN gateway g ON g.request_id = r.request_id
+               WHERE r.sent
+           )""",
+    )
+    invocations, chain, background, unmatched = counts(
+        db,
+        """WITH paired AS (
+               -- every attempt of an invocation that answered a request
+               SELECT i.inv FROM invocations i SEMI JOIN
+               (SELECT function, request_id FROM pairs JOIN invocations USING (inv)) USING (function, request_id)
+           ), hops AS (
+               SELECT DISTINCT inv FROM invocation_correlations c
+               SEMI JOIN requests r ON r.correlation_id = c.correlation_id AND r.sent
+           ), others AS (
+               SELECT inv IN (FROM hops) AS hop, function NOT IN (SELECT inv_function FROM joined
+                                                                  WHERE inv_function IS NOT NULL) AS background
+               FROM invocations WHERE inv NOT IN (FROM paired)
+           )
+           SELECT (SELECT count(*) FROM invocations), count(*) FILTER (WHERE hop),
+                  count(*) FILTER (WHERE background AND NOT hop), count(*) FILTER (WHERE NOT background AND NOT hop)
+           FROM others""",
+    )
+    matched = sum(by.values())
+    return Coverage(
+        requests=requests,
+        matched=matched,
+        by=by,
+        unmatched_requests=requests - matched - ambiguous,
+        ambiguous=ambiguous,
+        reached=reached,
+        reached_matched=reached_matched,
+        invocations=invocations,
+        chain_invocations=chain,
+        background_invocations=background,
+        unmatched_invocations=unmatched,
+    )
+
+
+def counts(db: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:
+    """The one row of a query of aggregates."""
+    row = db.execute(query).fetchone()
+    assert row is not None, "an aggregate without groups has one row"
+    return tuple(row)
+
+
+def write_joined(db: duckdb.DuckDBPyConnection, file: Path) -> None:
+    """Write `joined.parquet`, whole or not at all."""
+    temporary = file.with_name(f".{file.name}.partial")
+    columns = ", ".join((*REQUEST_COLUMNS, *JOINED_COLUMNS))
+    db.execute(f"COPY (SELECT {columns} FROM joined ORDER BY row) TO {literal(str(temporary))} (FORMAT parquet)")
+    temporary.replace(file)

@@ -1,0 +1,95 @@
+"""The analysis from end to end: pull -> join -> explain -> judge -> show.
+
+Each step reads files of the run directory and writes files into it. What is already there whole is not fetched again:
+a run that was pulled is analysed without its target, on another machine or weeks later.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+from rich.console import Console
+
+from analysis import table_snapshot
+from analysis.errors import AnalysisError
+from analysis.evidence import open_evidence
+from analysis.functions import Limits
+from analysis.join import join, write_joined
+from analysis.summary import build_summary, read_json
+from analysis.verdict import judge
+from config import aws
+from config.settings import Settings
+from runstore.rundir import RunDir
+
+
+def analyze(
+    run: RunDir,
+    settings: Settings,
+    *,
+    console: Console,
+    pull: bool = True,
+    limits: Limits | None = None,
+    clock: Callable[[], float] = time.time,
+) -> int:
+    """Analyse a run, print its summary to `console` and write everything there is to write.
+
+    A pull that fails does not take the client's side away: what there is is analysed, marked incomplete. Returns the
+    contract's exit code: that of the failed pull, else 3 for an incomplete run, 1 for a broken threshold, 0.
+    """
+    from analysis import report, terminal  # with plotly and jinja2: not for those who only join
+
+    failure = _fetch(run, settings, console, clock) if pull else None
+    summary = explain(run, limits, () if failure is None else (str(failure).replace("\n", "; "),))
+    terminal.print_summary(summary, console)
+    for written in report.write_all(run, summary):
+        console.print(f"wrote {written}", style="dim", markup=False, highlight=False, soft_wrap=True)
+    return judge(summary).exit_code if failure is None else failure.exit_code
+
+
+def explain(run: RunDir, limits: Limits | None = None, also: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Join what lies in the run directory and summarise it: writes joined.parquet and summary.json, -> the summary.
+
+    `also`: see `analysis.summary.build_summary`. Raises DataFormatError where a file is not what its name says.
+    """
+    evidence = open_evidence(run)
+    try:
+        coverage = join(evidence.db)
+        write_joined(evidence.db, run.file("joined.parquet"))
+        summary = build_summary(run, evidence, coverage, limits, also)
+    finally:
+        evidence.db.close()
+    run.write_json("summary.json", summary)
+    return summary
+
+
+def _fetch(run: RunDir, settings: Settings, console: Console, clock: Callable[[], float]) -> AnalysisError | None:
+    """Everything that needs the target; the error that stopped it."""
+    manifest = run.read_manifest()
+    if not manifest.get("functions") and not manifest.get("log_groups"):
+        return None
+    if not read_json(run, "pull.json").get("complete"):
+        from analysis.pull import pull_run
+
+        try:
+            pull_run(run, settings)
+        except AnalysisError as error:
+            return error
+    _look_at_tables(run, settings, manifest.get("tables") or {}, console, clock)
+    return None
+
+
+def _look_at_tables(
+    run: RunDir, settings: Settings, names: dict[str, str], console: Console, clock: Callable[[], float]
+) -> None:
+    """Take the snapshot that belongs to the one from before the run, where there is one."""
+    before = read_json(run, table_snapshot.BEFORE).get("tables") or {}
+    tables = {logical: names[logical] for logical in before if logical in names}
+    if not tables or run.file(table_snapshot.AFTER).exists():
+        return
+    try:
+        run.write_json(table_snapshot.AFTER, table_snapshot.take(aws.client(settings, "dynamodb"), tables, clock()))
+    except (BotoCoreError, ClientError) as refused:
+        console.print(f"tables were not compared: {refused}", style="yellow", markup=False)

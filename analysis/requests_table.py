@@ -1,0 +1,133 @@
+"""`requests-*.csv`, the client's side of a run, as the DuckDB table `requests`.
+
+Beside the columns of `runstore.columns` (NULL where empty) the table has
+
+| column | meaning |
+|---|---|
+| row | number of the request within the run, from 0, in the order of the files |
+| file | name of the file it comes from |
+| endpoint | what the summary calls it: the method and Locust's name, `POST /vote` |
+| sent | false for an arrival that was dropped |
+| measured | whether its phase is `measure` |
+| ended_at | epoch seconds of the last byte; NULL where no response ended |
+
+A file whose writer was killed may end in half a line: that line is left out and reported, never guessed at.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from analysis.errors import DataFormatError
+from runstore.columns import DROPPED, REQUEST_COLUMNS
+
+_NOT_TEXT: Mapping[str, str] = {
+    "seq": "BIGINT",
+    "scheduled_at": "DOUBLE",
+    "started_at": "DOUBLE",
+    "response_ms": "DOUBLE",
+    "status": "SMALLINT",
+    "ok": "BOOLEAN",
+    "bytes_sent": "BIGINT",
+    "bytes_received": "BIGINT",
+}
+COLUMN_TYPES: Mapping[str, str] = {column: _NOT_TEXT.get(column, "VARCHAR") for column in REQUEST_COLUMNS}
+"""DuckDB's type of each column of a requests file. Ids are text: those of an HTTP API are no UUIDs."""
+
+ENDPOINT = "CASE WHEN method IS NULL OR starts_with(name, method || ' ') THEN name ELSE method || ' ' || name END"
+"""SQL for the name of a request's endpoint, whether its Locust name holds the method already or not."""
+
+
+@dataclass(frozen=True)
+class RequestsRead:
+    """What reading the files came to."""
+
+    rows: int
+    unreadable: Mapping[str, int]
+    """File name -> lines that could not be read; only files that have some."""
+    missing: Mapping[str, int]
+    """File name -> sequence numbers that are missing in between; only files that miss some."""
+    repeated: Mapping[str, int]
+    """File name -> rows whose sequence number an earlier row has; only files that have some."""
+
+
+def create_requests(db: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> RequestsRead:
+    """Read all requests files into the table `requests`; no file, or only empty ones, give an empty table.
+
+    Raises DataFormatError where the header of a file lacks a column.
+    """
+    columns = ", ".join(f"{name} {kind}" for name, kind in COLUMN_TYPES.items())
+    db.execute(f"CREATE TABLE request_lines (file VARCHAR, {columns})")
+    db.execute("CREATE TABLE unreadable_lines (file VARCHAR, lines BIGINT)")
+    for header, same in _by_header(files).items():
+        _read(db, header, same)
+    # Cut inside its last column, a line still has all of them: only the value shows it.
+    whole = "coalesce(phase IN ('warmup', 'measure'), false)"
+    db.execute(f"INSERT INTO unreadable_lines SELECT file, count(*) FROM request_lines WHERE NOT {whole} GROUP BY file")
+    db.execute(
+        f"""CREATE TABLE requests AS
+            SELECT row_number() OVER () - 1 AS row, *, {ENDPOINT} AS endpoint,
+                   error IS DISTINCT FROM '{DROPPED}' AS sent, phase = 'measure' AS measured,
+                   started_at + response_ms / 1000 AS ended_at
+            FROM request_lines WHERE {whole}"""
+    )
+    db.execute("DROP TABLE request_lines")
+    unreadable = db.execute("SELECT file, sum(lines)::BIGINT FROM unreadable_lines GROUP BY file ORDER BY file")
+    lines = dict(unreadable.fetchall())
+    counted = db.execute(
+        "SELECT file, count(*), count(DISTINCT seq), max(seq) FROM requests GROUP BY file ORDER BY file"
+    ).fetchall()
+    return RequestsRead(
+        rows=sum(rows for _, rows, _, _ in counted),
+        unreadable=lines,
+        missing={file: last - distinct for file, _, distinct, last in counted if last > distinct},
+        repeated={file: rows - distinct for file, rows, distinct, _ in counted if rows > distinct},
+    )
+
+
+def _by_header(files: Sequence[Path]) -> dict[tuple[str, ...], list[str]]:
+    """Header -> the files that have it. A file without any is left out: nothing had been written yet."""
+    found = defaultdict(list)
+    for file in files:
+        with file.open(newline="", encoding="utf-8", errors="replace") as lines:
+            header = tuple(next(csv.reader(lines), ()))
+        if not header:
+            continue
+        absent = [column for column in REQUEST_COLUMNS if column not in header]
+        if absent:
+            raise DataFormatError(f"{file}: no column {', '.join(absent)}", "its first line must name the columns")
+        found[header].append(str(file))
+    return found
+
+
+def _read(db: duckdb.DuckDBPyConnection, header: Sequence[str], files: Sequence[str]) -> None:
+    """Append files of one header to `request_lines`, and what could not be read of them to `unreadable_lines`.
+
+    Columns that are none of ours (of a later version, or the user's own) are passed over.
+    """
+    types = "{" + ", ".join(f"{literal(name)}: '{COLUMN_TYPES.get(name, 'VARCHAR')}'" for name in header) + "}"
+    db.execute(
+        f"""INSERT INTO request_lines
+            SELECT parse_filename(filename), {", ".join(REQUEST_COLUMNS)}
+            FROM read_csv([{", ".join(map(literal, files))}], columns = {types}, header = true, auto_detect = false,
+                          delim = ',', quote = '"', escape = '"', nullstr = '', filename = true,
+                          ignore_errors = true, store_rejects = true)"""
+    )
+    db.execute(
+        """INSERT INTO unreadable_lines
+           SELECT parse_filename(file_path), count(DISTINCT line)
+           FROM reject_errors JOIN reject_scans USING (scan_id, file_id) GROUP BY file_path"""
+    )
+    db.execute("DROP TABLE reject_errors")
+    db.execute("DROP TABLE reject_scans")
+
+
+def literal(text: str) -> str:
+    """An SQL string literal: for the places, such as a table function's options, that take no parameter."""
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,77 @@
+"""A run for notebooks and scripts: its tables as pandas frames, its summary as a dictionary.
+
+    >>> run = analysis.runs.load("runs/latest")
+    >>> run.joined.groupby("inv_function").response_ms.quantile(0.95)
+    >>> run.summary["client"]["failures"]
+
+Times are epoch seconds (float), durations milliseconds; what is absent is NA.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from analysis.errors import UsageError
+from analysis.evidence import connect
+from analysis.requests_table import create_requests, literal
+from analysis.summary import read_json
+from runstore.columns import REQUEST_COLUMNS
+from runstore.rundir import RunDir, RunNotFoundError
+
+
+class Run:
+    """A run directory. Each table is read when it is first asked for, and kept."""
+
+    def __init__(self, directory: RunDir) -> None:
+        self.directory = directory
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.directory.path)!r})"
+
+    @cached_property
+    def requests(self) -> pd.DataFrame:
+        """One row per request, dropped arrivals among them: the columns of `runstore.columns.REQUEST_COLUMNS`."""
+        db = connect()
+        create_requests(db, self.directory.requests_files())
+        return db.execute(f"SELECT {', '.join(REQUEST_COLUMNS)} FROM requests ORDER BY row").df()
+
+    @cached_property
+    def invocations(self) -> pd.DataFrame:
+        """One row per REPORT line: the columns of `analysis.evidence.INVOCATIONS`. Raises UsageError without a pull."""
+        return self._parquet("invocations.parquet")
+
+    @cached_property
+    def joined(self) -> pd.DataFrame:
+        """One row per request with its invocation's columns (`analysis.join.JOINED_COLUMNS`).
+
+        Raises UsageError before the run was analysed.
+        """
+        return self._parquet("joined.parquet")
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """`summary.json`. Raises UsageError before the run was analysed."""
+        self._file("summary.json")
+        return read_json(self.directory, "summary.json")
+
+    def _parquet(self, name: str) -> pd.DataFrame:
+        return connect().execute(f"FROM read_parquet({literal(str(self._file(name)))})").df()
+
+    def _file(self, name: str) -> Path:
+        file = self.directory.file(name)
+        if not file.is_file():
+            run = self.directory.run_id
+            raise UsageError(f"{run} has no {name}", f"analyse it first: python -m analysis analyze {run}")
+        return file
+
+
+def load(path: str | Path) -> Run:
+    """The run of a directory. Raises RunNotFoundError where there is none."""
+    directory = Path(path)
+    if not directory.is_dir():
+        raise RunNotFoundError(f"no run directory {str(path)!r}")
+    return Run(RunDir(directory.resolve()))

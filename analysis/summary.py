@@ -1,0 +1,165 @@
+"""`summary.json`: everything the analysis has to say about a run, as one dictionary. Its keys are docs/contract's.
+
+Built from the run's files alone (requests-*.csv, what the pull wrote, manifest.json), so that it can be built again
+anywhere, any time. Where nothing was measured a value is None, never 0.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import duckdb
+
+from analysis import table_snapshot
+from analysis.breakdown import breakdown
+from analysis.causes import root_causes
+from analysis.chains import Settling, chains, change_between
+from analysis.endpoints import client
+from analysis.errors import DataFormatError
+from analysis.evidence import Evidence
+from analysis.formatting import plural
+from analysis.functions import Limits, create_measured_invocations, functions
+from analysis.join import Coverage
+from analysis.thresholds import judge_thresholds
+from config.thresholds import Threshold, parse_threshold
+from runstore.rundir import RunDir
+
+SCHEMA = 1
+COVERAGE_WANTED = 0.99
+"""Share of the requests that reached a function that should be joined to it; below it the summary warns."""
+CHAIN_LIMIT_S = 60.0
+"""A profile's default."""
+
+_STATES = {
+    "interrupted": "the run was interrupted: what was recorded until then is analysed",
+    "failed": "the run failed: what was recorded until then is analysed",
+    "running": "the run is still going, or its load generator was killed: what was recorded so far is analysed",
+    None: "manifest.json does not say how the run ended",
+}
+
+
+def build_summary(
+    run: RunDir, evidence: Evidence, coverage: Coverage, limits: Limits | None = None, also: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """The summary of a run whose requests and invocations are joined (`analysis.join`).
+
+    `also`: what makes the run's data incomplete and stands in none of its files, one line each.
+    """
+    db, manifest = evidence.db, run.read_manifest()
+    pulled = read_json(run, "pull.json")
+    create_measured_invocations(db)
+    shortcomings = [*also, *_shortcomings(manifest, pulled, evidence)]
+    summary: dict[str, Any] = {
+        "schema": SCHEMA,
+        "run": {
+            "id": manifest.get("run_id", run.run_id),
+            "profile": (manifest.get("profile") or {}).get("name"),
+            "flows": list(manifest.get("flows") or ()),
+            "target": manifest.get("target"),
+            "simulated": manifest.get("simulated"),
+            "region": manifest.get("region"),
+            "started_at": manifest.get("started_at"),
+            "ended_at": manifest.get("ended_at"),
+            "complete": not shortcomings,
+            "warnings": list(dict.fromkeys((*shortcomings, *_warnings(db, manifest, pulled, coverage)))),
+        },
+        "client": client(db),
+        "functions": functions(
+            db,
+            manifest.get("functions") or () if pulled else (),
+            read_json(run, "metrics.json").get("functions") or {},
+            limits or Limits(),
+        ),
+        "join": coverage.as_dict(),
+        "breakdown": breakdown(db),
+        "chains": chains(db, _settling(manifest, pulled), _table_changes(run)),
+        "root_causes": root_causes(db),
+        "metrics": [],
+        "cost": {"run_usd": None, "per_million_usd": None, "items": [], "prices": None},
+    }
+    return {**summary, "thresholds": judge_thresholds(summary, _thresholds(manifest))}
+
+
+def read_json(run: RunDir, name: str) -> dict[str, Any]:
+    """A JSON file of the run; empty where there is none. Raises DataFormatError where it is something else."""
+    file = run.file(name)
+    try:
+        read = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError as broken:
+        raise DataFormatError(f"{file} is not JSON: {broken}") from broken
+    if not isinstance(read, dict):
+        raise DataFormatError(f"{file} is not a JSON object")
+    return read
+
+
+def _thresholds(manifest: Mapping[str, Any]) -> list[Threshold]:
+    written = (manifest.get("profile") or {}).get("thresholds") or {}
+    return [parse_threshold(text, action) for text, action in written.items()]
+
+
+def _settling(manifest: Mapping[str, Any], pulled: Mapping[str, Any]) -> Settling:
+    limit_s = (manifest.get("profile") or {}).get("chain_limit_s") or CHAIN_LIMIT_S
+    whole = bool(pulled.get("complete"))
+    return Settling(
+        limit_s=limit_s,
+        watched_until=pulled.get("watched_until", manifest.get("ended_at")) if whole else None,
+        settled=manifest.get("settled_at") is not None,
+    )
+
+
+def _table_changes(run: RunDir) -> dict[str, dict[str, dict[str, float]]]:
+    """Logical table -> what changed in it from the snapshot before the run to the one after."""
+    before = read_json(run, table_snapshot.BEFORE).get("tables") or {}
+    after = read_json(run, table_snapshot.AFTER).get("tables") or {}
+    return {table: change_between(before[table], after[table]) for table in before if table in after}
+
+
+def _shortcomings(manifest: Mapping[str, Any], pulled: Mapping[str, Any], evidence: Evidence) -> Iterator[str]:
+    """What makes the run or its data incomplete."""
+    state = manifest.get("state")
+    if state != "complete":
+        yield _STATES.get(state, f"the run ended as {state!r}")
+    for worker in manifest.get("workers") or ():
+        lost, missing = worker.get("lost_at") is not None, worker.get("missing_rows")
+        if lost or missing:
+            rows = f"{missing} of its rows are missing" if missing else "its last second may be missing"
+            yield f"worker {worker.get('index')} {'was lost' if lost else 'did not hand over everything'}: {rows}"
+    read = evidence.read
+    if not read.rows:
+        yield "no request was recorded: look at the load generator's own output"
+    for file, count in read.unreadable.items():
+        yield f"{file}: {plural(count, 'line')} could not be read and stayed out"
+    for file, count in read.missing.items():
+        yield f"{file}: {plural(count, 'row')} missing in between"
+    for file, count in read.repeated.items():
+        yield f"{file}: {plural(count, 'row')} repeated"
+    if pulled and not pulled.get("complete"):
+        yield "the logs were not fetched whole: figures of functions, joins and causes may be too low"
+    elif not pulled and _has_functions(manifest):
+        yield "the logs were not fetched: `python -m analysis analyze` does"
+
+
+def _has_functions(manifest: Mapping[str, Any]) -> bool:
+    return bool(manifest.get("functions") or manifest.get("log_groups"))
+
+
+def _warnings(
+    db: duckdb.DuckDBPyConnection, manifest: Mapping[str, Any], pulled: Mapping[str, Any], coverage: Coverage
+) -> Iterator[str]:
+    """What a reader should know, and does not make the run incomplete."""
+    yield from manifest.get("warnings") or ()
+    yield from pulled.get("warnings") or ()
+    if not pulled and not _has_functions(manifest):
+        yield "no function is known for this run: only the client's side was analysed"
+    elif coverage.reached_matched < COVERAGE_WANTED * coverage.reached:
+        yield (
+            f"{coverage.reached_matched} of {coverage.reached} requests that reached a function were joined to their "
+            "invocation: see `join`"
+        )
+    orphans = db.execute("SELECT count(*) FROM log_errors ANTI JOIN error_owners USING (line)").fetchone()
+    if orphans and orphans[0]:
+        yield f"{orphans[0]} error lines belong to invocations that left no REPORT line"

@@ -1,0 +1,88 @@
+"""A run's thresholds held against its summary: pass, fail or no data.
+
+`scope: metric` is looked up in the summary, in the block of the endpoint, the flow, the function or the chain of that
+name, whichever knows the metric first; without a scope in the whole client, or, where the metric is one of functions
+or chains, over all of them together. Counts are those of the measured rows, like the percentiles and rates; throttles
+and dropped deliveries have no rows to tell warm-up by and count over the whole run.
+
+A scope or metric that nothing was measured for is `no data`: it does not hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from config.thresholds import LATENCY_METRICS, Threshold
+
+Block = Mapping[str, Any]
+
+
+def judge_thresholds(summary: Mapping[str, Any], thresholds: Iterable[Threshold]) -> list[dict[str, Any]]:
+    """The summary's `thresholds`: expression, value, verdict (`pass`, `fail`, `no data`), action."""
+    return [_judged(summary, threshold) for threshold in thresholds]
+
+
+def _judged(summary: Mapping[str, Any], threshold: Threshold) -> dict[str, Any]:
+    value = measured_value(summary, threshold.scope, threshold.metric)
+    verdict = "no data" if value is None else "pass" if threshold.holds(value) else "fail"
+    return {"expression": threshold.text, "value": value, "verdict": verdict, "action": threshold.action}
+
+
+def measured_value(summary: Mapping[str, Any], scope: str | None, metric: str) -> float | None:
+    """The value of a metric in a summary; None where nothing was measured."""
+    for block in _blocks(summary, scope):
+        value = _value(block, metric)
+        if value is not None:
+            return value
+    return None
+
+
+def _blocks(summary: Mapping[str, Any], scope: str | None) -> Iterator[Block]:
+    """The blocks that may know a metric of this scope, in the order in which they are asked."""
+    client, functions, chains = summary["client"], summary["functions"], summary["chains"]
+    if scope is None:
+        yield client
+        yield _together(functions.values())
+        yield _together(chains.values())
+        return
+    for blocks in (client["endpoints"], client["flows"], functions, chains):
+        if scope in blocks:
+            yield blocks[scope]
+
+
+def _value(block: Block, metric: str) -> float | None:
+    measured = block.get("measured", {})
+    if metric in measured:
+        return measured[metric]
+    if metric == "success_rate":
+        error_rate = block.get("error_rate")
+        return None if error_rate is None else 1 - error_rate
+    if metric in LATENCY_METRICS and metric not in block:
+        # A function's own time, a chain's end to end.
+        times = block.get("duration_ms") or block.get("end_to_end_ms") or {}
+        return times.get(metric.removesuffix("_ms"))
+    return block.get(metric)
+
+
+def _together(blocks: Iterable[Block]) -> Block:
+    """Counts of several blocks added up, and the rates that follow from them; a count that one lacks is unknown."""
+    blocks = list(blocks)
+    if not blocks:
+        return {}
+    measured = {
+        name: None
+        if any(block["measured"][name] is None for block in blocks)
+        else sum(block["measured"][name] for block in blocks)
+        for name in blocks[0]["measured"]
+    }
+    total: dict[str, Any] = {"measured": measured}
+    invocations = measured.get("invocations")
+    if invocations:
+        total["cold_start_rate"] = measured["cold_starts"] / invocations
+    throttles = [block.get("throttles") for block in blocks]
+    if None not in throttles:
+        total["throttles"] = sum(throttles)
+        offered = total["throttles"] + sum(block.get("invocations", 0) for block in blocks)
+        total["throttle_rate"] = total["throttles"] / offered if offered else None
+    return total

@@ -1,0 +1,143 @@
+"""Runs for the tests of the analysis: a literal one, and a builder for the one odd row a test is about."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from analysis.evidence import ACCESS_LOG, CORRELATIONS, INVOCATIONS, LOG_ERRORS
+from runstore.columns import REQUEST_COLUMNS
+from runstore.rundir import RunDir
+
+TINY_RUN = Path(__file__).parent.parent / "fixtures" / "tiny_run"
+T0 = 1795255200.0
+"""2026-11-21 10:00:00 UTC: what times of rows count from."""
+_PULLED = {
+    "invocations": INVOCATIONS,
+    "log_errors": LOG_ERRORS,
+    "correlations": CORRELATIONS,
+    "access_log": ACCESS_LOG,
+}
+
+
+def write_parquet(lines: Path, parquet: Path, columns: Mapping[str, str]) -> None:
+    """JSON lines -> Parquet with typed columns."""
+    types = "{" + ", ".join(f"'{name}': '{kind}'" for name, kind in columns.items()) + "}"
+    duckdb.execute(f"COPY (FROM read_json('{lines}', format = 'newline_delimited', columns = {types})) TO '{parquet}'")
+
+
+@pytest.fixture
+def tiny_run(tmp_path: Path) -> RunDir:
+    """A copy of `tests/fixtures/tiny_run`, pulled and not yet analysed."""
+    directory = tmp_path / "20261121T100000Z-tiny"
+    shutil.copytree(TINY_RUN, directory, ignore=shutil.ignore_patterns("*.jsonl", "*.md"))
+    for table, columns in _PULLED.items():
+        write_parquet(TINY_RUN / f"{table}.jsonl", directory / f"{table}.parquet", columns)
+    return RunDir(directory)
+
+
+class RunBuilder:
+    """Rows with sensible defaults, `at` seconds after T0; `write` makes the run directory of them."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.requests: list[dict[str, Any]] = []
+        self.tables: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        self.manifest: dict[str, Any] = {
+            "run_id": directory.name,
+            "profile": {"name": "test", "chain_limit_s": 60.0, "thresholds": {}},
+            "flows": ["vote"],
+            "target": "sandbox",
+            "simulated": True,
+            "region": "us-east-1",
+            "stack_name": "swarmscope",
+            "functions": {"place-vote": "swarmscope-place-vote"},
+            "started_at": T0,
+            "ended_at": T0 + 10,
+            "state": "complete",
+        }
+        self.pull: dict[str, Any] | None = {"complete": True}
+        self.metrics: dict[str, Any] | None = None
+
+    def request(
+        self, at: float | None = 1.0, ms: float | None = 50.0, status: int | None = 200, **columns: Any
+    ) -> None:
+        defaults = {
+            "worker": 0,
+            "seq": len(self.requests) + 1,
+            "started_at": None if at is None else T0 + at,
+            "response_ms": ms,
+            "flow": "vote",
+            "name": "POST /vote",
+            "method": "POST",
+            "status": status,
+            "ok": int(status is not None and status < 400),
+            "bytes_sent": 90,
+            "bytes_received": 60,
+            "phase": "measure",
+        }
+        self.requests.append(defaults | columns)
+
+    def invocation(self, at: float = 1.0, ms: float = 20.0, **columns: Any) -> None:
+        """An invocation that was reported at `at`."""
+        defaults = {
+            "function": "place-vote",
+            "log_stream": "a",
+            "version": "$LATEST",
+            "reported_at": T0 + at,
+            "started_at": T0 + at - ms / 1000,
+            "duration_ms": ms,
+            "billed_ms": ms,
+            "memory_mb": 256,
+            "max_memory_mb": 70,
+        }
+        self.tables["invocations"].append(defaults | columns)
+
+    def error(self, at: float = 1.0, **columns: Any) -> None:
+        defaults = {
+            "function": "place-vote",
+            "log_stream": "a",
+            "logged_at": T0 + at,
+            "kind": "error",
+            "error_type": "KeyError",
+        }
+        self.tables["log_errors"].append(defaults | columns)
+
+    def correlation(self, at: float = 1.0, **columns: Any) -> None:
+        defaults = {"function": "place-vote", "log_stream": "a", "logged_at": T0 + at}
+        self.tables["correlations"].append(defaults | columns)
+
+    def access(self, at: float = 1.0, **columns: Any) -> None:
+        self.tables["access_log"].append({"at": T0 + at} | columns)
+
+    def write(self) -> RunDir:
+        self.directory.mkdir(exist_ok=True)
+        run = RunDir(self.directory)
+        with run.requests_file(0).open("w", newline="", encoding="utf-8") as file:
+            rows = csv.DictWriter(file, REQUEST_COLUMNS, lineterminator="\n")
+            rows.writeheader()
+            rows.writerows(self.requests)
+        for table, columns in _PULLED.items():
+            lines = self.directory / f"{table}.jsonl"
+            lines.write_text("".join(json.dumps(row) + "\n" for row in self.tables[table]), encoding="utf-8")
+            write_parquet(lines, run.file(f"{table}.parquet"), columns)
+            lines.unlink()
+        run.write_json("manifest.json", self.manifest)
+        if self.pull is not None:
+            run.write_json("pull.json", self.pull)
+        if self.metrics is not None:
+            run.write_json("metrics.json", self.metrics)
+        return run
+
+
+@pytest.fixture
+def build(tmp_path: Path) -> RunBuilder:
+    return RunBuilder(tmp_path / "run")

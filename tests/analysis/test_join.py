@@ -1,0 +1,214 @@
+"""Which request is paired with which invocation, and by what."""
+
+import pytest
+
+from analysis.evidence import open_evidence
+from analysis.join import join
+
+
+@pytest.fixture
+def joined(build):
+    """Join what was built; -> (coverage, {seq: (matched_by, Lambda request id)})."""
+
+    def run():
+        evidence = open_evidence(build.write())
+        coverage = join(evidence.db)
+        pairs = evidence.db.execute("SELECT seq, matched_by, inv_request_id FROM joined ORDER BY row").fetchall()
+        return coverage, {seq: (by, inv) for seq, by, inv in pairs}
+
+    return run
+
+
+def test_the_answer_names_the_invocation(build, joined):
+    build.request(lambda_request_id="l1")
+    build.invocation(request_id="l1")
+    assert joined()[1] == {1: ("lambda_request_id", "l1")}
+
+
+def test_a_direct_invokes_request_id_is_the_invocations(build, joined):
+    build.request(method="Invoke", name="place-vote", request_id="l1")
+    build.invocation(request_id="l1")
+    assert joined()[1] == {1: ("lambda_request_id", "l1")}
+
+
+def test_the_access_log_leads_from_the_clients_id_to_the_invocation(build, joined):
+    build.request(request_id="g1")
+    build.access(request_id="g1", lambda_request_id="l1")
+    build.invocation(request_id="l1")
+    assert joined()[1] == {1: ("access_log", "l1")}
+
+
+def test_a_correlation_line_names_its_invocation(build, joined):
+    build.request(request_id="g1")
+    build.correlation(gateway_request_id="g1", request_id="l1")
+    build.invocation(request_id="l1")
+    assert joined()[1] == {1: ("correlation_line", "l1")}
+
+
+def test_a_correlation_line_without_an_id_belongs_to_the_next_report_of_its_stream(build, joined):
+    build.request(request_id="g1")
+    build.invocation(0.9, request_id="before")
+    build.correlation(1.0, gateway_request_id="g1")
+    build.invocation(1.1, request_id="other-stream", log_stream="b")
+    build.invocation(1.2, request_id="l1")
+    build.invocation(1.3, request_id="after")
+    assert joined()[1] == {1: ("correlation_line", "l1")}
+
+
+def test_a_line_logged_in_the_very_millisecond_of_its_report_belongs_to_it(build, joined):
+    build.request(request_id="g1")
+    build.correlation(1.0, gateway_request_id="g1")
+    build.invocation(1.0, request_id="l1")
+    assert joined()[1] == {1: ("correlation_line", "l1")}
+
+
+def test_a_trace_pairs_as_a_last_resort(build, joined):
+    build.request(trace_id="1-a-b")
+    build.invocation(request_id="l1", xray_trace_id="1-a-b")
+    assert joined()[1] == {1: ("trace_id", "l1")}
+
+
+def test_of_a_chain_under_one_trace_the_first_answered(build, joined):
+    build.request(trace_id="1-a-b")
+    build.invocation(1.5, function="shop-decrypt", request_id="l2", xray_trace_id="1-a-b")
+    build.invocation(1.0, function="shop-accept", request_id="l1", xray_trace_id="1-a-b")
+    assert joined()[1] == {1: ("trace_id", "l1")}
+
+
+def test_what_a_message_started_answered_no_request(build, joined):
+    """The front's REPORT is not there; the later hop keeps the trace, and must not be taken for the front."""
+    build.request(trace_id="1-a-b")
+    build.invocation(1.5, function="shop-decrypt", request_id="l2", xray_trace_id="1-a-b")
+    build.correlation(1.4, function="shop-decrypt", request_id="l2", message_id="m1")
+    assert joined()[1] == {1: (None, None)}
+
+
+def test_stronger_evidence_goes_first(build, joined):
+    build.request(request_id="g1", lambda_request_id="l1", trace_id="1-a-b")
+    build.access(request_id="g1", lambda_request_id="l2")
+    build.invocation(1.0, request_id="l1")
+    build.invocation(1.1, request_id="l2", xray_trace_id="1-a-b")
+    assert joined()[1] == {1: ("lambda_request_id", "l1")}
+
+
+def test_weaker_evidence_does_not_take_what_stronger_has_paired(build, joined):
+    build.request(lambda_request_id="l1", trace_id="1-a-b")
+    build.request(trace_id="1-a-b")
+    build.invocation(request_id="l1", xray_trace_id="1-a-b")
+    coverage, pairs = joined()
+    assert pairs == {1: ("lambda_request_id", "l1"), 2: (None, None)}
+    assert (coverage.unmatched_requests, coverage.ambiguous) == (1, 0)
+
+
+def test_two_requests_with_one_id_are_set_aside(build, joined):
+    build.request(request_id="g1")
+    build.request(request_id="g1")
+    build.access(request_id="g1", lambda_request_id="l1")
+    build.invocation(request_id="l1")
+    coverage, pairs = joined()
+    assert pairs == {1: (None, None), 2: (None, None)}
+    assert (coverage.requests, coverage.matched, coverage.ambiguous, coverage.unmatched_requests) == (2, 0, 2, 0)
+
+
+def test_one_request_that_leads_to_two_invocations_is_set_aside(build, joined):
+    """A client's retry under one id: which of the two answered it, nobody can tell."""
+    build.request(request_id="g1", trace_id="1-a-b")
+    build.access(1.0, request_id="g1", lambda_request_id="l1")
+    build.access(1.1, request_id="g1", lambda_request_id="l2")
+    build.invocation(1.0, request_id="l1", xray_trace_id="1-a-b")
+    build.invocation(1.1, request_id="l2")
+    coverage, pairs = joined()
+    assert pairs == {1: (None, None)}
+    assert coverage.ambiguous == 1
+
+
+def test_the_same_access_log_line_twice_is_no_ambiguity(build, joined):
+    build.request(request_id="g1")
+    build.access(request_id="g1", lambda_request_id="l1")
+    build.access(request_id="g1", lambda_request_id="l1")
+    build.invocation(request_id="l1")
+    assert joined()[1] == {1: ("access_log", "l1")}
+
+
+def test_of_a_retried_event_the_last_attempt_counts(build, joined):
+    build.request(method="Invoke", status=202, request_id="l1")
+    build.invocation(1.0, 20, request_id="l1", status="error")
+    build.invocation(9.0, 33, request_id="l1")
+    build.write()
+    evidence = open_evidence(build.write())
+    coverage = join(evidence.db)
+    assert evidence.db.execute("SELECT inv_duration_ms FROM joined").fetchall() == [(33.0,)]
+    assert (coverage.invocations, coverage.unmatched_invocations) == (2, 0)
+
+
+def test_dropped_arrivals_are_not_looked_for(build, joined):
+    build.request(at=None, ms=None, status=None, error="dropped", trace_id="1-a-b")
+    build.invocation(request_id="l1", xray_trace_id="1-a-b")
+    coverage, pairs = joined()
+    assert pairs == {1: (None, None)}
+    assert (coverage.requests, coverage.unmatched_requests) == (0, 0)
+
+
+def test_empty_ids_never_match_each_other(build, joined):
+    build.request()
+    build.access()
+    build.correlation()
+    build.invocation()
+    assert joined()[1] == {1: (None, None)}
+
+
+def test_what_was_refused_has_not_reached_a_function(build, joined):
+    build.request(status=429, ok=0, request_id="g1")
+    build.request(status=500, ok=0, request_id="g2")
+    build.access(request_id="g2", integration_status=429, lambda_request_id="l2")
+    build.request(status=403, ok=0, request_id="g3")
+    build.request(status=502, ok=0, request_id="g4")
+    build.request(status=None, ms=None, ok=0, error="ConnectionRefusedError")
+    coverage, _ = joined()
+    assert (coverage.requests, coverage.reached, coverage.reached_matched) == (5, 1, 0)
+
+
+def test_hops_and_background_are_told_from_strangers(build, joined):
+    build.request(lambda_request_id="l1", correlation_id="c1")
+    build.invocation(1.0, request_id="l1")
+    build.invocation(1.1, request_id="stranger")
+    build.invocation(1.2, function="shop-decrypt", request_id="hop")
+    build.correlation(1.2, function="shop-decrypt", request_id="hop", correlation_id="c1", message_id="m")
+    build.invocation(1.3, function="tally-votes", request_id="batch")
+    coverage, _ = joined()
+    assert (coverage.invocations, coverage.matched) == (4, 1)
+    assert (coverage.chain_invocations, coverage.background_invocations, coverage.unmatched_invocations) == (1, 1, 1)
+
+
+def test_gateway_latencies_come_along_without_a_pair(build):
+    build.request(request_id="g1", status=500, ok=0)
+    build.access(request_id="g1", integration_status=429, integration_latency_ms=5.0, response_latency_ms=8.0)
+    evidence = open_evidence(build.write())
+    join(evidence.db)
+    query = "SELECT matched_by, gateway_integration_latency_ms, gateway_response_latency_ms FROM joined"
+    assert evidence.db.execute(query).fetchall() == [(None, 5.0, 8.0)]
+
+
+def test_both_sides_empty(joined):
+    coverage, pairs = joined()
+    assert pairs == {}
+    assert set(coverage.as_dict().pop("by").values()) == {0}
+    assert (coverage.requests, coverage.matched, coverage.invocations, coverage.ambiguous) == (0, 0, 0, 0)
+
+
+def test_the_tiny_run_is_joined_as_its_readme_says(tiny_run):
+    evidence = open_evidence(tiny_run)
+    coverage = join(evidence.db)
+    assert coverage.as_dict() == {
+        "requests": 13,
+        "matched": 11,
+        "by": {"lambda_request_id": 7, "access_log": 2, "correlation_line": 1, "trace_id": 1},
+        "unmatched_requests": 2,
+        "ambiguous": 0,
+        "reached": 11,
+        "reached_matched": 11,
+        "invocations": 18,
+        "chain_invocations": 6,
+        "background_invocations": 1,
+        "unmatched_invocations": 0,
+    }

@@ -1,0 +1,94 @@
+import pytest
+
+from analysis.errors import DataFormatError
+from analysis.evidence import connect
+from analysis.requests_table import create_requests
+from runstore.columns import REQUEST_COLUMNS
+
+HEADER = ",".join(REQUEST_COLUMNS) + "\n"
+
+
+def line(seq: int, error: str = "", ok: int = 1) -> str:
+    return f"0,{seq},,1795255200.5,12.345,vote,/vote,POST,200,{ok},{error},,rid-{seq},,,,,90,60,measure\n"
+
+
+def read(tmp_path, **files):
+    db = connect()
+    paths = []
+    for name, text in files.items():
+        path = tmp_path / f"requests-{name}.csv"
+        path.write_text(text, encoding="utf-8")
+        paths.append(path)
+    return db, create_requests(db, paths)
+
+
+def test_values_get_their_types_and_empty_is_null(tmp_path):
+    db, _ = read(tmp_path, a=HEADER + line(1))
+    query = "SELECT worker, seq, started_at, response_ms, status, ok, error, lambda_request_id, phase FROM requests"
+    assert db.execute(query).fetchall() == [("0", 1, 1795255200.5, 12.345, 200, True, None, None, "measure")]
+
+
+def test_an_error_may_hold_commas_and_quotes(tmp_path):
+    db, read_as = read(tmp_path, a=HEADER + line(1, '"said ""no"", twice"', ok=0))
+    assert db.execute("SELECT error, ok FROM requests").fetchall() == [('said "no", twice', False)]
+    assert not read_as.unreadable
+
+
+@pytest.mark.parametrize("cut", range(1, len(line(3))))
+def test_a_cut_off_last_line_is_left_out_and_counted(tmp_path, cut):
+    """A killed writer may stop anywhere. Only a line that lacks nothing but its line end is whole."""
+    db, read_as = read(tmp_path, a=HEADER + line(1) + line(2) + line(3)[:cut])
+    whole = cut == len(line(3)) - 1
+    assert db.execute("SELECT seq FROM requests ORDER BY row").fetchall() == [(1,), (2,)] + [(3,)] * whole
+    assert read_as.unreadable == ({} if whole else {"requests-a.csv": 1})
+
+
+def test_an_open_quote_does_not_swallow_the_file(tmp_path):
+    db, read_as = read(tmp_path, a=HEADER + line(1) + '0,2,,1795255200.5,1.0,vote,/vote,POST,502,0,"half a sen')
+    assert db.execute("SELECT count(*) FROM requests").fetchone() == (1,)
+    assert read_as.unreadable == {"requests-a.csv": 1}
+
+
+def test_garbage_in_the_middle_costs_its_own_line(tmp_path):
+    _, read_as = read(tmp_path, a=HEADER + line(1) + "\x00\x00\n" + line(2))
+    assert (read_as.rows, read_as.unreadable) == (2, {"requests-a.csv": 1})
+
+
+def test_gaps_and_repetitions_are_counted_per_file(tmp_path):
+    _, read_as = read(tmp_path, a=HEADER + line(1) + line(4), b=HEADER + line(1) + line(2) + line(2))
+    assert read_as.missing == {"requests-a.csv": 2}
+    assert read_as.repeated == {"requests-b.csv": 1}
+
+
+@pytest.mark.parametrize("files", [{}, {"a": ""}, {"a": HEADER}, {"a": "", "b": HEADER}])
+def test_nothing_recorded_is_an_empty_table(tmp_path, files):
+    db, read_as = read(tmp_path, **files)
+    assert db.execute("SELECT count(*) FROM requests").fetchone() == (0,)
+    assert read_as.rows == 0
+
+
+def test_a_header_without_a_column_is_refused(tmp_path):
+    with pytest.raises(DataFormatError, match="no column phase"):
+        read(tmp_path, a=HEADER.replace(",phase", "") + "1\n")
+
+
+def test_columns_of_a_later_version_are_passed_over(tmp_path):
+    wider = HEADER.rstrip("\n") + ",region\n" + line(1).rstrip("\n") + ",eu-west-1\n"
+    _, read_as = read(tmp_path, a=HEADER + line(1), b=wider)
+    assert read_as.rows == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "endpoint"),
+    [("/vote", "POST", "POST /vote"), ("POST /vote", "POST", "POST /vote"), ("smoke", "", "smoke")],
+)
+def test_an_endpoint_is_named_by_method_and_name(tmp_path, name, method, endpoint):
+    db, _ = read(tmp_path, a=HEADER + line(1).replace("/vote,POST", f"{name},{method}"))
+    assert db.execute("SELECT endpoint FROM requests").fetchall() == [(endpoint,)]
+
+
+def test_a_path_with_a_quote_is_read(tmp_path):
+    directory = tmp_path / "it's here"
+    directory.mkdir()
+    _, read_as = read(directory, a=HEADER + line(1))
+    assert read_as.rows == 1
