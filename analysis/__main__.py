@@ -10,7 +10,7 @@ import importlib
 import json
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
@@ -20,7 +20,7 @@ from analysis.errors import AnalysisError, DataFormatError, UsageError
 from config.errors import ConfigError
 from runstore.rundir import RunDir, RunNotFoundError
 
-OTHER_COMMANDS: Mapping[str, str] = {}
+OTHER_COMMANDS: Mapping[str, str] = {"parse": "analysis.parse:parse_command"}
 """Commands that live in a module of their own: name -> `module:attribute`."""
 
 
@@ -68,7 +68,7 @@ def tell(error: BaseException) -> int:
 def main(debug: bool) -> None:
     """Pull, join, explain, judge and show what happened in a run.
 
-    RUN is a run's id, its directory, or `latest`.
+    RUN is a run's id, its directory, or `latest`, which is also what is meant without it.
 
     \b
     Exit codes: 0 all well, 1 a threshold failed, 2 wrong usage or configuration,
@@ -76,7 +76,49 @@ def main(debug: bool) -> None:
     """
 
 
-run_argument = click.argument("run", metavar="RUN", default="latest")
+run_argument = click.argument("run", metavar="[RUN]", default="latest")
+
+
+def limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The two limits that invocations are counted under and over."""
+    duration = click.option(
+        "--duration-limit-ms",
+        type=click.FloatRange(min=0),
+        default=500.0,
+        show_default=True,
+        help="Count the invocations under, and at or over this duration.",
+    )
+    headroom = click.option(
+        "--memory-headroom-mb",
+        type=click.FloatRange(min=0),
+        default=28.0,
+        show_default=True,
+        help="Count the invocations that left less, and at least this much memory unused.",
+    )
+    return duration(headroom(command))
+
+
+@main.command()
+@run_argument
+@click.option("--no-pull", is_flag=True, help="Use the logs that are there; the target is not asked.")
+@limit_options
+def analyze(run: str, no_pull: bool, duration_limit_ms: float, memory_headroom_mb: float) -> int:
+    """Fetch the logs of a run, join and explain it.
+
+    Prints the summary and writes summary.json, report.html, summary.md and junit.xml into the run's directory. What
+    was fetched whole before is not fetched again.
+    """
+    from analysis import pipeline, terminal
+    from analysis.functions import Limits
+    from config.settings import load_settings
+
+    return pipeline.analyze(
+        find_run(run),
+        load_settings(),
+        console=terminal.console(),
+        pull=not no_pull,
+        limits=Limits(duration_limit_ms, memory_headroom_mb),
+    )
 
 
 @main.command()
@@ -92,7 +134,7 @@ def summary(run: str, form: str) -> int:
 @main.command()
 @run_argument
 def report(run: str) -> int:
-    """Write report.html, summary.md and junit.xml of an analysed run again."""
+    """Write report.html, summary.md and junit.xml again."""
     from analysis import report as reports
 
     found = find_run(run)
@@ -103,12 +145,12 @@ def report(run: str) -> int:
 
 @main.command()
 @run_argument
-@click.option("--duration-limit-ms", type=click.FloatRange(min=0), default=500.0, show_default=True)
-@click.option("--memory-headroom-mb", type=click.FloatRange(min=0), default=28.0, show_default=True)
+@limit_options
 def statistics(run: str, duration_limit_ms: float, memory_headroom_mb: float) -> int:
-    """Print the statistics of each function: durations, billed time and memory, and what is under and over the limits.
+    """Print durations, billed time and memory per function.
 
-    Headroom is configured memory minus used memory; under its limit means too little is left.
+    Under and over their limits as in the AMIS shop example: headroom is configured memory minus used memory; under its
+    limit means that too little is left.
     """
     from analysis import statistics_table
 

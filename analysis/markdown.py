@@ -18,7 +18,7 @@ CAUSES_SHOWN = 5
 _ICONS = {"passed": "✅", "failed": "❌", "incomplete": "⚠️", "unjudged": "ℹ️"}
 _SPECIAL = re.compile(r"([\\`*_\[\]|~$])")
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
-_LINK = re.compile(r"(?i)\b(?:https?|ftp)(:)//|\bwww(\.)")
+_LINK = re.compile(r"(?i)\b(?:https?|ftp)://|\bwww\.")
 _REFERENCE = re.compile(r"(@|#|GH-)(?=\w)")
 
 
@@ -30,8 +30,8 @@ def escape(text: str) -> str:
     """
     text = re.sub("[&<>]", lambda found: _ENTITIES[found[0]], text)
     text = _SPECIAL.sub(r"\\\1", text)
-    text = _LINK.sub(lambda found: found[0].replace(":", "&#58;").replace(".", "&#46;"), text)
-    return _REFERENCE.sub(r"\1&#8203;", text)
+    text = _REFERENCE.sub(r"\1&#8203;", text)
+    return _LINK.sub(lambda found: found[0].replace(":", "&#58;").replace(".", "&#46;"), text)
 
 
 def render(summary: Mapping[str, Any]) -> str:
@@ -89,7 +89,7 @@ def _cause(cause: Mapping[str, Any]) -> Iterator[str]:
     where = f" at {escape(visible(cause['frame'], 120))}" if cause.get("frame") else ""
     yield (
         f"- **{escape(cause_title(cause))}**: {escape(status)} × {count(cause.get('requests'))} "
-        f"({share(cause.get('share'))}){where}"
+        f"({share(cause.get('share'))} of all that failed){where}"
     )
     if cause.get("advice"):
         yield f"  {escape(visible(cause['advice'], 600))}"

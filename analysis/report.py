@@ -12,24 +12,25 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import pandas as pd
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from analysis import figure, formatting, junit, markdown, tables
 from analysis.errors import DataFormatError
-from analysis.series import Floats, Series, build
+from analysis.series import Series, build
 from analysis.verdict import cause_title, judge
 from runstore.rundir import RunDir
 
-_BREAKDOWN_STATISTIC = ("mean", "p50")
-"""What the bars of `breakdown_bars` show: the first of these that the summary has. Means add up, medians do not."""
+# What the template names: absent in an older or unfinished summary, it is None.
+_RUN = ("id", "profile", "flows", "target", "simulated", "region", "started_at", "ended_at", "warnings")
+_CLIENT = ("requests", "failures", "dropped", "rps")
+_CAUSE = ("status", "requests", "share", "flow", "frame", "message", "first_at", "last_at", "examples", "advice")
 
 
 def write_all(run: RunDir, summary: Mapping[str, Any]) -> list[Path]:
     """Write `report.html`, `summary.md` and `junit.xml` into the run's directory; the paths of what was written."""
     documents = {
-        "report.html": render(summary, build(run, _user_history), run.read_manifest(), _read_pull(run)),
+        "report.html": render(summary, build(run), run.read_manifest(), _read_pull(run)),
         "summary.md": markdown.render(summary),
         "junit.xml": junit.render(summary),
     }
@@ -67,7 +68,8 @@ def render(
             )
         }
     )
-    run, client = summary.get("run") or {}, summary.get("client") or {}
+    run = {**dict.fromkeys(_RUN), **(summary.get("run") or {})}
+    client = {**dict.fromkeys(_CLIENT), **(summary.get("client") or {})}
     drawn = figure.draw(series) if series is not None else None
     return environment.get_template("report.html").render(
         run=run,
@@ -76,7 +78,10 @@ def render(
         functions=summary.get("functions") or {},
         verdict=judge(summary),
         lasted=_lasted(run),
-        causes=[{**cause, "title": cause_title(cause)} for cause in summary.get("root_causes") or []],
+        causes=[
+            {**dict.fromkeys(_CAUSE), **cause, "title": cause_title(cause)}
+            for cause in summary.get("root_causes") or []
+        ],
         breakdown=breakdown_bars(summary),
         parts=tables.PARTS,
         tables=[
@@ -84,6 +89,7 @@ def render(
             ("endpoints", tables.endpoints(summary)),
             ("breakdown", tables.breakdown(summary)),
             ("functions", tables.functions(summary)),
+            ("billing", tables.billing(summary)),
             ("chains", tables.chains(summary)),
             ("metrics", tables.metrics(summary)),
             ("cost", tables.cost(summary)),
@@ -106,25 +112,27 @@ def script_json(value: object) -> Markup:
 
 
 def breakdown_bars(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One bar an endpoint: `{"endpoint", "statistic", "total_ms", "parts": [{"label", "ms", "percent"}]}`."""
+    """The mean request of each endpoint: `{"endpoint", "total_ms", "parts": [{"label", "ms", "percent"}]}`.
+
+    A part that only some requests have (an init) is spread over all of them, so that the parts add up to the mean.
+    """
     bars = []
     for endpoint, parts in (summary.get("breakdown") or {}).items():
-        statistic = next(
-            (name for name in _BREAKDOWN_STATISTIC if any((parts.get(key) or {}).get(name) for key, _ in tables.PARTS)),
-            None,
-        )
-        if statistic is None:
+        measured = [(label, parts.get(key) or {}) for key, label in tables.PARTS]
+        requests = max((part.get("count") or 0 for _, part in measured), default=0)
+        each = [
+            (label, None if part.get("mean") is None or not requests else part["mean"] * part["count"] / requests)
+            for label, part in measured
+        ]
+        total = sum(max(ms or 0, 0) for _, ms in each)
+        if not total:
             continue
-        measured = [(label, (parts.get(key) or {}).get(statistic)) for key, label in tables.PARTS]
-        total = sum(max(ms or 0, 0) for _, ms in measured)
         bars.append(
             {
                 "endpoint": endpoint,
-                "statistic": statistic,
                 "total_ms": total,
                 "parts": [
-                    {"label": label, "ms": ms, "percent": round(100 * max(ms or 0, 0) / total, 3) if total else 0}
-                    for label, ms in measured
+                    {"label": label, "ms": ms, "percent": round(100 * max(ms or 0, 0) / total, 3)} for label, ms in each
                 ],
             }
         )
@@ -144,11 +152,3 @@ def _read_pull(run: RunDir) -> dict[str, Any]:
         return {}
     except (ValueError, TypeError) as error:
         raise DataFormatError(f"{file} is not JSON: {error}", "pull the logs again with `make analyze`") from error
-
-
-def _user_history(file: Path) -> tuple[Floats, Floats]:
-    """Epoch seconds and users from Locust's `_stats_history.csv`."""
-    columns = ["Timestamp", "User Count", "Name"]
-    rows = pd.read_csv(file, usecols=columns, on_bad_lines="skip")
-    rows = rows[rows["Name"] == "Aggregated"].apply(pd.to_numeric, errors="coerce").dropna(subset=columns[:2])
-    return rows["Timestamp"].to_numpy(float), rows["User Count"].to_numpy(float)

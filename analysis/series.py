@@ -10,24 +10,24 @@ A bin without requests has rate 0 and no percentile; a run without rows, invocat
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import duckdb
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from runstore.columns import DROPPED, REQUEST_COLUMNS, UNFINISHED
+from analysis.locust_csv import read_history
+from analysis.requests_table import create_requests
+from runstore.columns import DROPPED, UNFINISHED
 from runstore.rundir import RunDir
 
 MAX_BINS = 600
 WIDTHS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
 
 Floats = NDArray[np.float64]
-UserHistory = Callable[[Path], "tuple[Floats, Floats]"]
-"""Reads Locust's history file: epoch seconds, and the number of users at each."""
 
 
 @dataclass(frozen=True)
@@ -58,24 +58,24 @@ class Series:
         return self.starts_at + self.width_s * np.arange(self.bins, dtype=float)
 
 
-def build(run: RunDir, history: UserHistory) -> Series | None:
+def build(run: RunDir) -> Series | None:
     """The series of a run, or None for one that has neither requests nor invocations nor history."""
-    connection = duckdb.connect()
-    requests = _requests(connection, run)
-    invocations = _invocations(connection, run)
-    users = _history(run, history)
-    span = _span(connection, requests, invocations, users)
+    db = duckdb.connect()
+    requests = _requests(db, run)
+    invocations = _invocations(db, run)
+    users = _users(run)
+    span = _span(db, requests, invocations, users)
     if span is None:
         return None
     starts_at, width_s, bins = span
     binning = {"starts_at": starts_at, "width_s": width_s}
     values: dict[str, Any] = {}
     if requests:
-        values.update(_rates_and_latency(connection, binning, bins))
-        values["errors_per_s"] = _errors(connection, binning, bins)
+        values.update(_rates_and_latency(db, binning, bins))
+        values["errors_per_s"] = _errors(db, binning, bins)
     if invocations:
-        values["cold_starts"] = _cold_starts(connection, binning, bins)
-        values["concurrency"] = _concurrency(connection, starts_at, width_s, bins)
+        values["cold_starts"] = _cold_starts(db, binning, bins)
+        values["concurrency"] = _concurrency(db, starts_at, width_s, bins)
     if users is not None:
         values["users"] = _last_in_bin(*users, starts_at, width_s, bins)
     return Series(starts_at, width_s, bins, **values)
@@ -105,55 +105,46 @@ def most_at_once(started_at: Floats, ended_at: Floats, edges: Floats) -> Floats:
     return most
 
 
-def _requests(connection: duckdb.DuckDBPyConnection, run: RunDir) -> bool:
-    """Make the view `requests`, from the joined table or else the CSVs. False where the run has neither."""
-    files = run.requests_files()
+def _requests(db: duckdb.DuckDBPyConnection, run: RunDir) -> bool:
+    """Make the view `sent_or_due`, from the joined table or else the CSVs. False where the run has neither."""
     if run.file("joined.parquet").is_file():
-        source = connection.read_parquet(str(run.file("joined.parquet")))
-    elif files:
-        # every column as text, and short last lines filled up: a killed process may leave half a row
-        source = connection.read_csv(
-            [str(file) for file in files],  # type: ignore[arg-type]  # the stub knows single files only
-            header=True,
-            columns=dict.fromkeys(REQUEST_COLUMNS, "VARCHAR"),
-            null_padding=True,
-            strict_mode=False,
-        )
+        db.read_parquet(str(run.file("joined.parquet"))).create_view("requests")
+    elif run.requests_files():
+        create_requests(db, run.requests_files())
     else:
         return False
-    source.select(
-        *(duckdb.SQLExpression(f"try_cast({name} AS DOUBLE) AS {name}") for name in ("started_at", "response_ms")),
-        duckdb.SQLExpression("coalesce(try_cast(started_at AS DOUBLE), try_cast(scheduled_at AS DOUBLE)) AS begun_at"),
-        duckdb.SQLExpression("try_cast(ok AS INTEGER) = 1 AS ok"),
-        duckdb.SQLExpression("nullif(status::VARCHAR, '') AS status"),
-        duckdb.SQLExpression("error::VARCHAR AS error"),
-        duckdb.SQLExpression("nullif(function_error::VARCHAR, '') AS function_error"),
-        duckdb.SQLExpression("phase::VARCHAR AS phase"),
-    ).filter("begun_at IS NOT NULL").create_view("requests")
-    return True
-
-
-def _invocations(connection: duckdb.DuckDBPyConnection, run: RunDir) -> bool:
-    """Make the view `invocations`. False where the run has none."""
-    file = run.file("invocations.parquet")
-    if not file.is_file():
-        return False
-    connection.read_parquet(str(file)).filter("started_at IS NOT NULL AND reported_at IS NOT NULL").create_view(
-        "invocations"
+    db.execute(
+        """CREATE VIEW sent_or_due AS
+           SELECT coalesce(started_at, scheduled_at) AS begun_at, started_at, response_ms, ok::BOOLEAN AS ok,
+                  status::VARCHAR AS status, error, function_error, phase
+           FROM requests WHERE begun_at IS NOT NULL"""
     )
     return True
 
 
-def _history(run: RunDir, history: UserHistory) -> tuple[Floats, Floats] | None:
-    file = run.file("locust_stats_history.csv")
+def _invocations(db: duckdb.DuckDBPyConnection, run: RunDir) -> bool:
+    """Make the view `invocations`. False where the run has none."""
+    file = run.file("invocations.parquet")
     if not file.is_file():
+        return False
+    db.read_parquet(str(file)).filter("started_at IS NOT NULL AND reported_at IS NOT NULL").create_view("invocations")
+    return True
+
+
+def _users(run: RunDir) -> tuple[Floats, Floats] | None:
+    """Epoch seconds, and the number of users at each, from Locust's history; None where there is none."""
+    file = run.file("locust_stats_history.csv")
+    if not file.is_file() or file.stat().st_size == 0:
         return None
-    at, users = history(file)
-    return (at, users) if len(at) else None
+    rows = read_history(file)
+    rows = rows[rows["Aggregated"]].dropna(subset=["Timestamp", "User Count"])
+    if rows.empty:
+        return None
+    return rows["Timestamp"].map(pd.Timestamp.timestamp).to_numpy(float), rows["User Count"].to_numpy(float)
 
 
 def _span(
-    connection: duckdb.DuckDBPyConnection,
+    db: duckdb.DuckDBPyConnection,
     requests: bool,
     invocations: bool,
     users: tuple[Floats, Floats] | None,
@@ -161,11 +152,11 @@ def _span(
     """Beginning (a whole second), width and number of the bins that hold everything the run has."""
     spans: list[tuple[float | None, float | None]] = []
     if requests:
-        spans += connection.execute(
-            "SELECT min(begun_at), max(begun_at + coalesce(response_ms, 0) / 1000) FROM requests"
+        spans += db.execute(
+            "SELECT min(begun_at), max(begun_at + coalesce(response_ms, 0) / 1000) FROM sent_or_due"
         ).fetchall()
     if invocations:
-        spans += connection.execute("SELECT min(started_at), max(reported_at) FROM invocations").fetchall()
+        spans += db.execute("SELECT min(started_at), max(reported_at) FROM invocations").fetchall()
     if users is not None and not any(begin is not None for begin, _ in spans):
         spans.append((float(users[0].min()), float(users[0].max())))
     begins = [begin for begin, _ in spans if begin is not None]
@@ -181,13 +172,13 @@ def _span(
 _BIN = "CAST(floor(({at} - $starts_at) / $width_s) AS INTEGER)"
 
 
-def _rates_and_latency(connection: duckdb.DuckDBPyConnection, binning: Mapping[str, Any], bins: int) -> dict[str, Any]:
-    found = connection.execute(
+def _rates_and_latency(db: duckdb.DuckDBPyConnection, binning: Mapping[str, Any], bins: int) -> dict[str, Any]:
+    found = db.execute(
         f"""
         SELECT {_BIN.format(at="begun_at")} AS bin, count(started_at) AS sent,
                count(*) FILTER (started_at IS NOT NULL AND NOT ok) AS failed,
                quantile_cont(response_ms, [0.5, 0.95, 0.99]) AS percentiles
-        FROM requests GROUP BY bin ORDER BY bin
+        FROM sent_or_due GROUP BY bin ORDER BY bin
         """,
         binning,
     ).fetchall()
@@ -197,7 +188,7 @@ def _rates_and_latency(connection: duckdb.DuckDBPyConnection, binning: Mapping[s
         sent[index], failed[index] = sent_here, failed_here
         if percentiles is not None:
             latency[:, index] = percentiles
-    warmup = connection.execute("SELECT max(started_at) FROM requests WHERE phase = 'warmup'").fetchone()
+    warmup = db.execute("SELECT max(started_at) FROM sent_or_due WHERE phase = 'warmup'").fetchone()
     return {
         "sent_per_s": sent / binning["width_s"],
         "failed_per_s": failed / binning["width_s"],
@@ -206,22 +197,22 @@ def _rates_and_latency(connection: duckdb.DuckDBPyConnection, binning: Mapping[s
     }
 
 
-def _errors(connection: duckdb.DuckDBPyConnection, binning: Mapping[str, Any], bins: int) -> dict[str, Floats]:
-    found = connection.execute(
+def _errors(db: duckdb.DuckDBPyConnection, binning: Mapping[str, Any], bins: int) -> dict[str, Floats]:
+    found = db.execute(
         f"""
         SELECT CASE WHEN error IN ('{DROPPED}', '{UNFINISHED}') THEN error
                     WHEN function_error IS NOT NULL THEN concat_ws(' ', status, 'function error')
                     ELSE coalesce(status, 'no response') END AS label,
                {_BIN.format(at="begun_at")} AS bin, count(*)
-        FROM requests WHERE NOT ok GROUP BY ALL
+        FROM sent_or_due WHERE NOT ok GROUP BY ALL
         """,
         binning,
     ).fetchall()
     return {label: values / binning["width_s"] for label, values in _by_label(found, bins).items()}
 
 
-def _cold_starts(connection: duckdb.DuckDBPyConnection, binning: Mapping[str, Any], bins: int) -> dict[str, Floats]:
-    found = connection.execute(
+def _cold_starts(db: duckdb.DuckDBPyConnection, binning: Mapping[str, Any], bins: int) -> dict[str, Floats]:
+    found = db.execute(
         f"""
         SELECT function, {_BIN.format(at="started_at")} AS bin, count(*)
         FROM invocations WHERE init_ms IS NOT NULL OR restore_ms IS NOT NULL GROUP BY ALL
@@ -239,11 +230,11 @@ def _by_label(found: list[tuple[Any, ...]], bins: int) -> dict[str, Floats]:
     return dict(sorted(counts.items(), key=lambda item: (-item[1].sum(), item[0])))
 
 
-def _concurrency(connection: duckdb.DuckDBPyConnection, starts_at: float, width_s: int, bins: int) -> dict[str, Floats]:
+def _concurrency(db: duckdb.DuckDBPyConnection, starts_at: float, width_s: int, bins: int) -> dict[str, Floats]:
     edges = starts_at + width_s * np.arange(bins + 1, dtype=float)
     most: dict[str, Floats] = {}
-    for (function,) in connection.execute("SELECT DISTINCT function FROM invocations ORDER BY 1").fetchall():
-        columns = connection.execute(
+    for (function,) in db.execute("SELECT DISTINCT function FROM invocations ORDER BY 1").fetchall():
+        columns = db.execute(
             "SELECT started_at, reported_at FROM invocations WHERE function = $function", {"function": function}
         ).fetchnumpy()
         started_at, ended_at = (np.asarray(columns[name], dtype=float) for name in ("started_at", "reported_at"))

@@ -152,6 +152,7 @@ def statuses(by_status: Mapping[str, int]) -> str:
 PARTS = (
     ("client_network_ms", "client and network"),
     ("gateway_ms", "gateway"),
+    ("service_ms", "Lambda service"),
     ("init_ms", "init"),
     ("handler_ms", "handler"),
 )
@@ -164,30 +165,31 @@ def breakdown(summary: Summary) -> Table:
     shown = [
         name
         for name in statistics
-        if any(name in (endpoint or {}).get(key, {}) for endpoint in sections.values() for key, _ in PARTS)
+        if any(name in (endpoint.get(key) or {}) for endpoint in sections.values() for key, _ in PARTS)
     ]
     return Table(
         "Where the time went",
-        (text("endpoint"), text("part"), *(Column(name, "ms") for name in shown)),
+        (text("endpoint"), text("part"), Column("requests"), *(Column(name, "ms") for name in shown)),
         _rows(
             (
                 visible(name, 40),
                 label,
-                *(milliseconds((endpoint.get(key) or {}).get(statistic)) for statistic in shown),
+                count(endpoint[key].get("count")),
+                *(milliseconds(endpoint[key].get(statistic)) for statistic in shown),
             )
             for name, endpoint in sections.items()
             for key, label in PARTS
-            if endpoint.get(key)
+            if any(value for value in (endpoint.get(key) or {}).values())
         ),
-        "Of the requests that were joined to their invocation.",
+        "Of measured requests that were joined to their invocation; a part counts the requests that have it, "
+        "so init counts cold starts only.",
     )
 
 
 def functions(summary: Summary) -> Table:
     def cells(name: str, one: Mapping[str, Any]) -> tuple[str, ...]:
         invocations = one.get("invocations")
-        duration, billed = one.get("duration_ms") or {}, one.get("billed_ms") or {}
-        init, memory = one.get("init_ms") or {}, one.get("memory_mb") or {}
+        duration, init, memory = (one.get(key) or {} for key in ("duration_ms", "init_ms", "memory_mb"))
         return (
             visible(name, 40),
             count(invocations),
@@ -202,8 +204,6 @@ def functions(summary: Summary) -> Table:
             milliseconds(duration.get("p99")),
             milliseconds(duration.get("max")),
             milliseconds(init.get("p50")),
-            milliseconds(init.get("max")),
-            count(billed.get("sum")),
             f"{count(memory.get('max'))} of {count(memory.get('configured'))}" if memory else NOTHING,
         )
 
@@ -223,13 +223,46 @@ def functions(summary: Summary) -> Table:
             Column("p99", "ms"),
             Column("max", "ms", wide=True),
             Column("init p50", "ms", wide=True),
-            Column("init max", "ms", wide=True),
-            Column("billed", "ms", wide=True),
             Column("memory", "MB"),
         ),
         _rows(cells(name, one) for name, one in _section(summary, "functions").items()),
         "From the REPORT lines of the functions' logs; throttles leave no log and come from AWS/Lambda metrics. "
         "Memory: the most that was used, of what is configured.",
+    )
+
+
+def billing(summary: Summary) -> Table:
+    """Billed time, and the counts under and over the limits (`analysis.statistics_table` says what these mean)."""
+
+    def cells(name: str, one: Mapping[str, Any]) -> tuple[str, ...]:
+        billed, limits = one.get("billed_ms") or {}, one.get("limits") or {}
+        return (
+            visible(name, 40),
+            count(billed.get("sum")),
+            milliseconds(billed.get("mean")),
+            decimal(limits.get("duration_ms")),
+            count(one.get("under_limit_duration")),
+            count(one.get("over_limit_duration")),
+            decimal(limits.get("memory_headroom_mb")),
+            count(one.get("under_limit_memory")),
+            count(one.get("over_limit_memory")),
+        )
+
+    return Table(
+        "Billed time and limits",
+        (
+            text("function"),
+            Column("billed in all", "ms"),
+            Column("billed mean", "ms"),
+            Column("duration limit", "ms"),
+            Column("under", "calls"),
+            Column("at or over", "calls"),
+            Column("headroom limit", "MB"),
+            Column("under", "calls"),
+            Column("at or over", "calls"),
+        ),
+        _rows(cells(name, one) for name, one in _section(summary, "functions").items()),
+        "Headroom is configured memory minus used memory: under its limit, too little is left.",
     )
 
 
@@ -289,6 +322,12 @@ def join(summary: Summary) -> Table:
         ("requests", count(requests), NOTHING),
         ("joined to an invocation", count(one.get("matched")), share(ratio(one.get("matched"), requests))),
     ]
+    if one.get("reached") is not None:
+        reached = (one["reached"], one.get("reached_matched"))
+        facts += [
+            ("requests that reached a function", count(reached[0]), share(ratio(reached[0], requests))),
+            ("… joined, of these", count(reached[1]), share(ratio(reached[1], reached[0]))),
+        ]
     by = one.get("by") or {}
     facts += [
         (f"… by {label}", count(by.get(key)), share(ratio(by.get(key), requests))) for key, label in JOIN_KEYS if by
@@ -299,8 +338,18 @@ def join(summary: Summary) -> Table:
             count(one.get("unmatched_requests")),
             share(ratio(one.get("unmatched_requests"), requests)),
         ),
-        ("invocations without a request", count(one.get("unmatched_invocations")), NOTHING),
         ("ambiguous, set aside", count(one.get("ambiguous")), share(ratio(one.get("ambiguous"), requests))),
+    ]
+    invocations = one.get("invocations")
+    facts += [
+        (label, count(one[key]), share(ratio(one[key], invocations)))
+        for key, label in (
+            ("invocations", "invocations"),
+            ("chain_invocations", "… later hops of a chain"),
+            ("background_invocations", "… of functions behind a stream or queue"),
+            ("unmatched_invocations", "… without a request"),
+        )
+        if one.get(key) is not None
     ]
     return Table("Join", (text("requests and invocations"), Column("rows"), Column("share")), _rows(facts))
 

@@ -108,13 +108,15 @@ def _indented(text: Text, blanks: int) -> Padding:
 def _cause(number: int, cause: Mapping[str, Any]) -> Iterator[RenderableType]:
     yield _indented(Text(f"{number}. {cause_title(cause)}", style="bold"), 1)
     status = visible(cause.get("status") if cause.get("status") is not None else "no response")
-    facts = f"{status} × {count(cause.get('requests'))} ({share(cause.get('share'))})"
+    facts = f"{status} × {count(cause.get('requests'))} ({share(cause.get('share'))} of all that failed)"
     if cause.get("flow"):
         facts += f" in flow {visible(cause['flow'], 40)}"
     if cause.get("frame"):
         facts += f" at {visible(cause['frame'], 120)}"
     facts += f", {time_of_day(cause.get('first_at'))} to {time_of_day(cause.get('last_at'))}"
     yield _indented(Text(facts), 4)
+    if cause.get("message"):
+        yield _indented(Text(visible(cause["message"], 180), style="dim"), 4)
     examples = [visible(example, 64) for example in (cause.get("examples") or [])[:EXAMPLES_SHOWN]]
     if examples:
         yield _indented(Text(f"e.g. {', '.join(examples)}", style="dim"), 4)

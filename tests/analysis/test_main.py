@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from unittest.mock import patch
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from analysis import errors
+from analysis.__main__ import main
+from config.errors import ConfigError
+
+SUMMARY = Path(__file__).parent / "golden" / "summary.json"
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """The directory of a run that was analysed."""
+    (tmp_path / "manifest.json").write_text("{}")
+    shutil.copy(SUMMARY, tmp_path / "summary.json")
+    return tmp_path
+
+
+def call(*args: str) -> Result:
+    return CliRunner().invoke(main, list(args), catch_exceptions=False)
+
+
+def test_every_command_has_a_help_text() -> None:
+    for name in main.list_commands(click.Context(main)):
+        result = call(name, "--help")
+        assert result.exit_code == 0
+        assert len(result.output.splitlines()[2].strip()) > 10, name
+
+
+def test_summary_as_text_says_the_verdict_first(run: Path) -> None:
+    result = call("summary", str(run))
+    assert (result.exit_code, result.output.splitlines()[0]) == (0, "Failed: 2 of 3 thresholds broken (1 without data)")
+
+
+def test_summary_as_json_is_the_summary(run: Path) -> None:
+    assert json.loads(call("summary", str(run), "--format", "json").stdout) == json.loads(SUMMARY.read_text())
+
+
+def test_summary_as_markdown(run: Path) -> None:
+    assert call("summary", str(run), "--format", "markdown").stdout.startswith("## ❌ Failed")
+
+
+def test_report_names_what_it_wrote(run: Path) -> None:
+    result = call("report", str(run))
+    assert result.stdout.splitlines() == [str(run / name) for name in ("report.html", "summary.md", "junit.xml")]
+
+
+def test_an_unknown_run_is_wrong_usage(tmp_path: Path) -> None:
+    result = call("summary", str(tmp_path / "nowhere"))
+    assert result.exit_code == 2
+    assert "no run" in result.stderr
+
+
+def test_a_run_that_was_not_analysed_says_how(run: Path) -> None:
+    (run / "summary.json").unlink()
+    result = call("summary", str(run))
+    assert result.exit_code == 2
+    assert f"hint: analyse it first: python -m analysis analyze {run.name}" in result.stderr
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "null"])
+def test_a_broken_summary_is_incomplete_data(run: Path, text: str) -> None:
+    (run / "summary.json").write_text(text)
+    assert call("report", str(run)).exit_code == 3
+
+
+def test_statistics_of_a_run_without_logs_is_incomplete_data(run: Path) -> None:
+    assert call("statistics", str(run)).exit_code == 3
+
+
+def test_an_unknown_option_is_wrong_usage() -> None:
+    assert call("summary", "--colour").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "exit_code", "said"),
+    [
+        (
+            errors.TargetError("no log group /x", "check LOG_GROUPS"),
+            2,
+            "error: no log group /x\nhint: check LOG_GROUPS\n",
+        ),
+        (errors.PullError("a query failed"), 3, "error: a query failed\n"),
+        (ConfigError(["TARGET is 'x'", "MAX_USERS is 'y'"]), 2, "error: TARGET is 'x'\nerror: MAX_USERS is 'y'\n"),
+        (KeyboardInterrupt(), 130, "interrupted\n"),
+    ],
+)
+def test_expected_errors_become_exit_codes(error: BaseException, exit_code: int, said: str) -> None:
+    with patch("analysis.__main__.find_run", side_effect=error):
+        result = call("summary", "latest")
+    assert (result.exit_code, result.stderr) == (exit_code, said)
+
+
+def test_debug_shows_where_an_error_came_from() -> None:
+    with patch("analysis.__main__.find_run", side_effect=errors.PullError("a query failed")):
+        result = call("--debug", "summary", "latest")
+    assert result.exit_code == 3
+    assert "Traceback (most recent call last)" in result.stderr
+
+
+def test_a_defect_keeps_its_traceback() -> None:
+    with patch("analysis.__main__.find_run", side_effect=ZeroDivisionError), pytest.raises(ZeroDivisionError):
+        call("summary", "latest")
+
+
+def test_starting_it_loads_neither_pandas_nor_boto3() -> None:
+    code = "import sys, analysis.__main__; print(*{'pandas', 'boto3', 'duckdb', 'plotly', 'rich'} & set(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
+    assert loaded.stdout.strip() == ""

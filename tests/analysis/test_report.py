@@ -1,0 +1,232 @@
+"""The HTML report as a browser would take it apart: nothing from outside, and whatever is hostile stays text."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects
+import pytest
+from plotly.offline import get_plotlyjs
+
+from analysis import figure, report
+from analysis.series import Series
+from runstore.rundir import RunDir
+
+SUMMARY: dict[str, Any] = json.loads((Path(__file__).parent / "golden" / "summary.json").read_text())
+HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\u2028'\"--><b>"
+
+
+def series(**more: Any) -> Series:
+    given: dict[str, Any] = {
+        "users": np.array([1.0, 2.0, np.nan]),
+        "sent_per_s": np.array([1.0, 2.0, 0.0]),
+        "failed_per_s": np.array([0.0, 1.0, 0.0]),
+        "latency_ms": {name: np.array([1.0, np.nan, 3.0]) for name in ("p50", "p95", "p99")},
+        "errors_per_s": {"502": np.array([0.0, 1.0, 0.0])},
+        "cold_starts": {"place-vote": np.array([1.0, 0.0, 0.0])},
+        "concurrency": {"place-vote": np.array([1.0, 2.0, 0.0])},
+    }
+    return Series(1_795_255_223.0, 1, 3, **{**given, **more})
+
+
+class Page(HTMLParser):
+    """Start tags with their attributes, the text of scripts, and all other text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[str] = []
+        self.text = ""
+        self._inside = ""
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self._inside = tag
+        if tag == "script":
+            self.scripts.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._inside == "script":
+            self.scripts[-1] += data
+        elif self._inside != "style":
+            self.text += data
+
+
+@pytest.fixture(scope="module")
+def page() -> Page:
+    return Page(report.render(SUMMARY, series(), {"run_id": "r", "workers": []}, {"complete": True, "slices": []}))
+
+
+def hostile_everywhere(value: Any) -> Any:
+    """The same structure with every text, and every key that is a name, replaced by the hostile one."""
+    if isinstance(value, dict):
+        named = {"endpoints", "functions", "breakdown", "chains", "status"}
+        return {
+            key: {f"{HOSTILE}{number}": hostile_everywhere(one) for number, one in enumerate(inner.values())}
+            if key in named and isinstance(inner, dict)
+            else hostile_everywhere(inner)
+            for key, inner in value.items()
+        }
+    if isinstance(value, list):
+        return [hostile_everywhere(one) for one in value]
+    return HOSTILE if isinstance(value, str) else value
+
+
+def test_the_page_refers_to_nothing_outside_itself(page: Page) -> None:
+    for tag, attributes in page.tags:
+        for name in ("src", "href", "action", "data", "poster", "srcset"):
+            target = attributes.get(name)
+            assert target is None or target.startswith(("#", "data:")), (tag, name, target)
+    assert not {"iframe", "object", "embed", "base", "form"} & {tag for tag, _ in page.tags}
+
+
+def test_the_style_loads_nothing(page: Page) -> None:
+    style = (Path(report.__file__).parent / "templates" / "report.css").read_text()
+    assert "url(" not in style
+    assert "@import" not in style
+
+
+def test_the_browser_is_told_to_load_nothing(page: Page) -> None:
+    (policy,) = [
+        attributes["content"] or ""
+        for tag, attributes in page.tags
+        if tag == "meta" and attributes.get("http-equiv") == "Content-Security-Policy"
+    ]
+    assert "default-src 'none'" in policy
+    assert "http" not in policy
+
+
+def test_every_link_leads_somewhere(page: Page) -> None:
+    ids = {attributes["id"] for _, attributes in page.tags if attributes.get("id")}
+    links = {attributes["href"] for tag, attributes in page.tags if tag == "a"}
+    assert len(links) >= 8
+    assert {f"#{one}" for one in ids} >= links
+
+
+def test_verdict_and_causes_come_before_everything_else(page: Page) -> None:
+    words = [
+        "Failed: 2 of 3",
+        "Why requests failed",
+        "What to do",
+        "A request counts where",
+        "Response times as the client",
+    ]
+    places = [page.text.rindex(one) for one in words[:2]] + [page.text.index(one) for one in words[2:]]
+    assert places[0] < places[1] < places[2] < places[3] < places[4]
+
+
+def test_the_bottleneck_is_named_with_its_evidence(page: Page) -> None:
+    for words in (
+        "place-vote: ProvisionedThroughputExceededException on PutRecord, stream votes",
+        "handler.py:31 place_vote",
+        "2 shards are needed",
+        "7c0a3f6e-5f0e-4d5a-9f39-0d7b2c4de001",
+        "Simulated, not AWS",
+    ):
+        assert words in page.text
+
+
+def test_hostile_names_stay_text_everywhere() -> None:
+    clean = Page(report.render(SUMMARY, series(), {"run_id": "r"}, {}))
+    hostile = Page(
+        report.render(
+            hostile_everywhere(SUMMARY),
+            series(
+                errors_per_s={HOSTILE: np.ones(3)}, cold_starts={HOSTILE: np.ones(3)}, concurrency={HOSTILE: np.ones(3)}
+            ),
+            {"run_id": HOSTILE, "functions": {HOSTILE: HOSTILE}, "versions": {HOSTILE: HOSTILE}},
+            {},
+        )
+    )
+    assert {tag for tag, _ in hostile.tags} == {tag for tag, _ in clean.tags}
+    assert sum(tag == "script" for tag, _ in hostile.tags) == sum(tag == "script" for tag, _ in clean.tags) == 3
+    assert not any(name.startswith("on") for _, attributes in hostile.tags for name in attributes)
+    assert "<script>alert(1)</script>" in hostile.text, "shown as it was written"
+
+
+def test_json_in_the_page_cannot_end_its_script() -> None:
+    text = report.script_json({"name": HOSTILE})
+    assert not re.search("[<>&\u2028\u2029]", text)
+    assert json.loads(text) == {"name": HOSTILE}
+
+
+def test_names_in_the_figure_are_no_plotly_html() -> None:
+    drawn = figure.draw(series(errors_per_s={"<a href='http://evil.example'>x</a>": np.ones(3)}))
+    assert not any("<" in trace["name"] for trace in drawn["traces"])
+
+
+def test_the_chart_library_can_stand_in_a_script_element() -> None:
+    assert "</script" not in get_plotlyjs().lower()
+
+
+@pytest.mark.parametrize("width", ["wide", "narrow"])
+def test_plotly_accepts_the_figure(width: str) -> None:
+    drawn = figure.draw(series(warmup_until=1_795_255_224.0))
+    plotly.graph_objects.Figure({"data": drawn["traces"], "layout": drawn[width]})
+
+
+def test_all_rows_share_one_time_axis_and_do_not_overlap() -> None:
+    drawn = figure.draw(series())
+    assert {trace["xaxis"] for trace in drawn["traces"]} == {"x"}
+    for layout in (drawn["wide"], drawn["narrow"]):
+        domains = [layout[name]["domain"] for name in sorted(layout) if name.startswith("yaxis")]
+        assert len(domains) == 6
+        assert all(lower[1] < upper[0] for upper, lower in itertools.pairwise(domains))
+
+
+def test_what_was_not_measured_is_a_gap_and_no_zero() -> None:
+    traces = {trace["name"]: trace for trace in figure.draw(series())["traces"]}
+    assert traces["p50"]["y"] == [1.0, None, 3.0]
+
+
+def test_many_labels_are_added_up() -> None:
+    drawn = figure.draw(series(errors_per_s={str(status): np.ones(3) for status in range(500, 510)}))
+    errors = [trace for trace in drawn["traces"] if trace["yaxis"] == "y4"]
+    assert [trace["name"] for trace in errors] == ["500", "501", "502", "503", "504", "505", "other"]
+    assert errors[-1]["y"] == [4.0, 4.0, 4.0]
+
+
+def test_rows_without_data_are_left_out() -> None:
+    drawn = figure.draw(series(users=None, cold_starts={}, concurrency={}, errors_per_s={}))
+    assert {trace["yaxis"] for trace in drawn["traces"]} == {"y", "y2"}
+
+
+@pytest.mark.parametrize("summary", [{}, {"run": {"complete": False}, "client": {"requests": 0, "endpoints": {}}}])
+def test_a_run_without_data_still_gives_a_page(summary: dict[str, Any]) -> None:
+    page = Page(report.render(summary))
+    assert "Incomplete: the run or its data is not whole" in page.text
+    assert page.scripts == []
+
+
+def test_the_parts_of_a_request_add_up_to_its_mean() -> None:
+    (bar,) = report.breakdown_bars(
+        {
+            "breakdown": {
+                "POST /vote": {
+                    "gateway_ms": {"count": 10, "mean": 5.0},
+                    "init_ms": {"count": 1, "mean": 200.0},
+                    "handler_ms": {"count": 10, "mean": 25.0},
+                }
+            }
+        }
+    )
+    assert bar["total_ms"] == 50.0, "one cold start in ten adds a tenth of its init to the mean"
+    assert sum(part["percent"] for part in bar["parts"]) == pytest.approx(100)
+
+
+def test_everything_is_written_into_the_run(tmp_path: Path) -> None:
+    run = RunDir(tmp_path)
+    written = report.write_all(run, SUMMARY)
+    assert [path.name for path in written] == ["report.html", "summary.md", "junit.xml"]
+    assert all(path.read_text(encoding="utf-8") for path in written)

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis import tables
+
+SUMMARY: dict[str, Any] = json.loads((Path(__file__).parent / "golden" / "summary.json").read_text())
+ALL = (
+    tables.thresholds,
+    tables.endpoints,
+    tables.breakdown,
+    tables.functions,
+    tables.chains,
+    tables.metrics,
+    tables.cost,
+    tables.join,
+)
+
+
+@pytest.mark.parametrize("build", ALL)
+@pytest.mark.parametrize("empty", [{}, {"client": None, "functions": {}, "thresholds": None, "join": None}])
+def test_a_summary_that_says_nothing_gives_no_rows(build: Any, empty: dict[str, Any]) -> None:
+    assert build(empty).rows == ()
+
+
+@pytest.mark.parametrize("build", ALL)
+def test_every_row_has_a_cell_for_every_column(build: Any) -> None:
+    for table in (build(SUMMARY), build(SUMMARY).narrow()):
+        assert all(len(row.cells) == len(table.columns) for row in table.rows)
+
+
+@pytest.mark.parametrize(
+    ("expression", "value", "written"),
+    [
+        ("POST /vote: p95_ms < 1s", 812.34, "812.3 ms"),
+        ("error_rate < 0.5%", 0.0402, "4.02 %"),
+        ("shop: lost == 0", 7, "7"),
+        ("rps > 100", 99.96, "100.0"),
+        ("of another version >> 3", 3.5, "3.50"),
+        ("error_rate < 0.5%", None, "no data"),
+    ],
+)
+def test_a_measured_value_has_the_unit_of_its_metric(expression: str, value: float | None, written: str) -> None:
+    assert tables.measured(expression, value) == written
+
+
+def test_throttles_without_metrics_are_not_zero() -> None:
+    table = tables.functions({"functions": {"f": {"invocations": 3, "throttles": None}}})
+    headers = [column.header for column in table.columns]
+    assert table.rows[0].cells[headers.index("throttles")] == "–"
+
+
+def test_a_chain_that_lost_messages_stands_out() -> None:
+    rows = tables.chains({"chains": {"a": {"lost": 1}, "b": {"lost": 0, "late": 2}, "c": {"lost": 0}}}).rows
+    assert [row.tone for row in rows] == ["bad", "warn", None]
+
+
+def test_a_table_that_differs_from_the_chain_stands_out() -> None:
+    (row,) = tables.chains({"chains": {"a": {"lost": 0, "table_reconciled": False}}}).rows
+    assert (row.tone, row.cells[-1]) == ("bad", "DIFFERS")
+
+
+def test_a_lost_worker_is_named_with_what_is_missing() -> None:
+    table = tables.manifest({"workers": [{"index": 1, "rows": 10, "lost_at": 1.0, "missing_rows": 3}]})
+    assert ("workers", "1: 10 rows, 3 missing LOST") in [row.cells for row in table.rows]

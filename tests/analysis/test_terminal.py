@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from analysis import terminal
+
+SUMMARY: dict[str, Any] = json.loads((Path(__file__).parent / "golden" / "summary.json").read_text())
+
+
+def printed(summary: dict[str, Any]) -> str:
+    out = io.StringIO()
+    terminal.print_summary(summary, terminal.console(out))
+    return out.getvalue()
+
+
+def test_the_verdict_is_the_first_line() -> None:
+    assert printed(SUMMARY).splitlines()[0] == "Failed: 2 of 3 thresholds broken (1 without data)"
+
+
+def test_it_fits_a_hundred_columns() -> None:
+    assert max(len(line) for line in printed(SUMMARY).splitlines()) <= 100
+
+
+def test_long_names_do_not_make_it_wider() -> None:
+    long = "x" * 400
+    summary = {
+        "client": {"requests": 1, "failures": 1, "endpoints": {long: {"requests": 1, "p95_ms": 1.0}}},
+        "functions": {long: {"invocations": 1}},
+        "root_causes": [{"error_type": long, "frame": long, "advice": long, "examples": [long], "requests": 1}],
+        "run": {"warnings": [long], "id": long},
+    }
+    assert max(len(line) for line in printed(summary).splitlines()) <= 100
+
+
+def test_what_is_simulated_says_so() -> None:
+    assert "SIMULATED" in printed(SUMMARY)
+    assert "SIMULATED" not in printed({**SUMMARY, "run": {**SUMMARY["run"], "simulated": False}})
+
+
+def test_a_pipe_gets_plain_text() -> None:
+    assert "\x1b" not in printed(SUMMARY)
+
+
+def test_markup_and_escape_sequences_in_data_are_shown_and_not_obeyed() -> None:
+    hostile = "[bold red]loud[/] [link=http://x]y[/link] :boom: \x1b]0;title\x07"
+    summary = {
+        "client": {"endpoints": {hostile[:30]: {"requests": 1}}, "failures": 1, "requests": 1},
+        "root_causes": [{"error_type": hostile, "advice": hostile, "requests": 1}],
+        "run": {"warnings": [hostile]},
+    }
+    text = printed(summary)
+    assert text.count("[bold red]loud[/] [link=http://x]y[/link] :boom:") >= 3
+    assert "\x1b" not in text
+    assert "\x07" not in text
+
+
+def test_an_empty_summary_prints_that_it_is_incomplete() -> None:
+    assert printed({}).startswith("Incomplete")
+
+
+def test_a_narrow_terminal_is_kept_to() -> None:
+    out = io.StringIO()
+    terminal.print_summary(SUMMARY, Console(file=out, width=60, markup=False, emoji=False, highlight=False))
+    assert max(len(line) for line in out.getvalue().splitlines()) <= 60

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from analysis.verdict import judge
+
+
+def summary(*verdicts: str, complete: bool = True, **more: Any) -> dict[str, Any]:
+    return {
+        "run": {"complete": complete},
+        "thresholds": [{"expression": "error_rate < 1%", "verdict": verdict} for verdict in verdicts],
+        **more,
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "kind", "headline", "exit_code"),
+    [
+        (summary("pass"), "passed", "Passed: the one threshold holds", 0),
+        (summary("pass", "pass"), "passed", "Passed: all 2 thresholds hold", 0),
+        (summary("pass", "fail"), "failed", "Failed: 1 of 2 thresholds broken", 1),
+        (summary("no data"), "failed", "Failed: 1 of 1 threshold broken (1 without data)", 1),
+        (summary(), "unjudged", "Done: the profile sets no thresholds", 0),
+        (summary(complete=False), "incomplete", "Incomplete: the run or its data is not whole", 3),
+        (
+            summary("fail", complete=False),
+            "incomplete",
+            "Incomplete: the run or its data is not whole; 1 of 1 threshold broken",
+            3,
+        ),
+    ],
+)
+def test_verdict(given: dict[str, Any], kind: str, headline: str, exit_code: int) -> None:
+    verdict = judge(given)
+    assert (verdict.kind, verdict.headline, verdict.exit_code) == (kind, headline, exit_code)
+
+
+def test_an_empty_summary_is_incomplete_and_not_a_pass() -> None:
+    assert judge({}).exit_code == 3
+
+
+def test_the_largest_cause_is_named() -> None:
+    causes = [
+        {"requests": 5, "function": "a", "error_type": "Timeout"},
+        {
+            "requests": 15,
+            "function": "b",
+            "error_type": "KeyError",
+            "operation": "PutRecord",
+            "resource": "stream votes",
+        },
+    ]
+    verdict = judge(summary(client={"requests": 100, "failures": 20}, root_causes=causes))
+    assert verdict.detail == "20 of 100 requests failed (20.00 %), 15 of them: b: KeyError on PutRecord, stream votes"
+
+
+def test_a_run_without_failures_has_no_cause() -> None:
+    assert judge(summary("pass", client={"requests": 100, "failures": 0})).detail is None
+
+
+def test_failures_without_a_cause_are_not_passed_over() -> None:
+    verdict = judge(summary(client={"requests": 1, "failures": 1}, root_causes=[]))
+    assert verdict.detail == "1 of 1 request failed (100 %); no cause was found in the logs"
