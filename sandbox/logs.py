@@ -1,0 +1,238 @@
+"""Every log event the sandbox wrote, cheap to append and small to keep.
+
+The data path appends (about a microsecond); when enough has gathered, a worker thread turns the chunk into a Parquet
+segment in a temporary folder. Whoever reads takes a `Snapshot`: the segments that can hold events of a time window
+plus what has not reached the disk yet. This module knows nothing of queries (see `sandbox.insights`) or of the API
+(see `sandbox.logs_api`).
+
+An event becomes visible at its ingestion time, which is its own time plus a lag: as on AWS, logs trail what they tell.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+EVENT_SCHEMA = pa.schema(
+    [
+        ("seq", pa.int64()),  # order of appending, unique in the store
+        ("log_group", pa.string()),
+        ("log_stream", pa.string()),
+        ("at_ms", pa.int64()),  # the event's own time, epoch milliseconds
+        ("ingested_ms", pa.int64()),  # visible from here on
+        ("size", pa.int32()),  # UTF-8 bytes of the message
+        ("message", pa.string()),
+    ]
+)
+"""Columns of an event, in memory and on disk."""
+
+_CONVERT_ROWS = 8_192  # rows turned into Arrow in one go: about 2 ms during which no other thread runs
+
+Lag = Callable[[str, str, float], float]
+"""(log group, log stream, timestamp) -> seconds until the event is visible."""
+
+
+def no_lag(group: str, stream: str, timestamp: float) -> float:
+    return 0.0
+
+
+class _Chunk:
+    """Events in memory, column by column."""
+
+    __slots__ = ("first_seq", "groups", "ingested", "messages", "streams", "timestamps")
+
+    def __init__(self, first_seq: int) -> None:
+        self.first_seq = first_seq
+        self.groups: list[str] = []
+        self.streams: list[str] = []
+        self.timestamps: list[float] = []
+        self.ingested: list[float] = []
+        self.messages: list[str] = []
+
+    def __len__(self) -> int:
+        return len(self.messages)  # the column appended last: every row below this length is whole
+
+    def copy(self) -> _Chunk:
+        rows = len(self)
+        chunk = _Chunk(self.first_seq)
+        chunk.groups = self.groups[:rows]
+        chunk.streams = self.streams[:rows]
+        chunk.timestamps = self.timestamps[:rows]
+        chunk.ingested = self.ingested[:rows]
+        chunk.messages = self.messages[:rows]
+        return chunk
+
+    def to_arrow(self) -> pa.Table:
+        batches = [self._batch(at, at + _CONVERT_ROWS) for at in range(0, len(self), _CONVERT_ROWS)]
+        return pa.Table.from_batches(batches, EVENT_SCHEMA)
+
+    def _batch(self, start: int, stop: int) -> pa.RecordBatch:
+        # surrogates cannot be encoded; a log line that has one loses only that character
+        messages = [message.encode("utf-8", "replace") for message in self.messages[start:stop]]
+        columns = [
+            pa.array(range(self.first_seq + start, self.first_seq + start + len(messages)), pa.int64()),
+            pa.array(self.groups[start:stop], pa.string()),
+            pa.array(self.streams[start:stop], pa.string()),
+            pa.array([_ms(seconds) for seconds in self.timestamps[start:stop]], pa.int64()),
+            pa.array([_ms(seconds) for seconds in self.ingested[start:stop]], pa.int64()),
+            pa.array([len(message) for message in messages], pa.int32()),
+            pa.array(messages, pa.binary()).cast(pa.string()),
+        ]
+        return pa.RecordBatch.from_arrays(columns, schema=EVENT_SCHEMA)
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One Parquet file of events."""
+
+    path: Path
+    groups: frozenset[str]
+    first_ms: int
+    last_ms: int
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What the store held at one moment: later events do not show in it.
+
+    The files stay where they are until the store is closed or cleared.
+    """
+
+    segments: tuple[Segment, ...]
+    chunks: tuple[_Chunk, ...]
+
+    @property
+    def paths(self) -> list[str]:
+        return [str(segment.path) for segment in self.segments]
+
+    def tail(self) -> pa.Table:
+        """The events that are in no segment yet, in EVENT_SCHEMA. Takes some milliseconds: not for the event loop."""
+        return pa.concat_tables([EVENT_SCHEMA.empty_table(), *(chunk.to_arrow() for chunk in self.chunks)])
+
+
+class LogStore:
+    """Log events of all groups. `append` belongs to one thread; every other method may be called from any."""
+
+    def __init__(
+        self,
+        lag: Lag = no_lag,
+        *,
+        folder: Path | None = None,
+        executor: Executor | None = None,
+        chunk_rows: int = 50_000,
+        chunk_characters: int = 32_000_000,
+        max_waiting_chunks: int = 4,
+    ) -> None:
+        """`folder`: where segments go (a temporary folder that goes with the process where None). `executor` writes
+        them (one thread of our own where None). Memory is bounded by `max_waiting_chunks` chunks of `chunk_rows`
+        events or `chunk_characters` characters each; should the disk fall behind that far, `append` waits for it."""
+        self.lag = lag
+        self._temporary = tempfile.TemporaryDirectory(prefix="sandbox-logs-") if folder is None else None
+        self._folder = Path(self._temporary.name) if self._temporary else folder or Path()
+        self._own_executor = ThreadPoolExecutor(1, thread_name_prefix="log-segments") if executor is None else None
+        self._executor: Executor = executor or self._own_executor or ThreadPoolExecutor(1)
+        self._chunk_rows = chunk_rows
+        self._chunk_characters = chunk_characters
+        self._max_waiting = max_waiting_chunks
+        self._numbers = count()
+        self._lock = threading.Lock()
+        self._segments: list[Segment] = []
+        self._waiting: dict[_Chunk, Future[None]] = {}
+        self._open = _Chunk(0)
+        self._characters = 0
+
+    def append(self, group: str, stream: str, timestamp: float, message: str) -> None:
+        """Write one event. `timestamp`: epoch seconds; kept to the millisecond, as CloudWatch Logs does."""
+        chunk = self._open
+        chunk.groups.append(group)
+        chunk.streams.append(stream)
+        chunk.timestamps.append(timestamp)
+        chunk.ingested.append(timestamp + self.lag(group, stream, timestamp))
+        chunk.messages.append(message)
+        self._characters += len(message)
+        if len(chunk.messages) >= self._chunk_rows or self._characters >= self._chunk_characters:
+            self._seal()
+
+    def __len__(self) -> int:
+        return self._open.first_seq + len(self._open)
+
+    def snapshot(self, groups: Collection[str], start_ms: int, end_ms: int) -> Snapshot:
+        """What can hold events of these groups between two instants (both inclusive); quick enough for the event loop.
+        It may hold others too: the reader filters."""
+        wanted = frozenset(groups)
+        with self._lock:
+            segments = tuple(
+                segment
+                for segment in self._segments
+                if segment.first_ms <= end_ms and segment.last_ms >= start_ms and segment.groups & wanted
+            )
+            chunks = (*self._waiting, self._open.copy())
+        return Snapshot(segments, tuple(chunk for chunk in chunks if len(chunk)))
+
+    def flush(self) -> None:
+        """Put everything on disk and wait for it."""
+        if len(self._open):
+            self._seal()
+        for future in self._futures():
+            future.result()
+
+    def clear(self) -> None:
+        """Forget every event."""
+        for future in self._futures():
+            future.result()
+        with self._lock:
+            gone, self._segments = self._segments, []
+            self._open = _Chunk(self._open.first_seq + len(self._open))
+            self._characters = 0
+        for segment in gone:
+            segment.path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Stop the writer and remove the temporary folder."""
+        if self._own_executor:
+            self._own_executor.shutdown(wait=True)
+        if self._temporary:
+            self._temporary.cleanup()
+
+    def _futures(self) -> Sequence[Future[None]]:
+        with self._lock:
+            return list(self._waiting.values())
+
+    def _seal(self) -> None:
+        waiting = self._futures()
+        if len(waiting) >= self._max_waiting:
+            waiting[0].result()
+        chunk, self._characters = self._open, 0
+        path = self._folder / f"events-{next(self._numbers):06d}.parquet"
+        written: Future[None] = Future()
+        with self._lock:
+            self._waiting[chunk] = written
+            self._open = _Chunk(chunk.first_seq + len(chunk))
+        self._executor.submit(self._write, chunk, path, written)
+
+    def _write(self, chunk: _Chunk, path: Path, written: Future[None]) -> None:
+        try:
+            # ordered by group, so that a query for one function skips the rows of the others
+            table = chunk.to_arrow().sort_by([("log_group", "ascending"), ("seq", "ascending")])
+            pq.write_table(table, path, compression="zstd", compression_level=1, row_group_size=16_384)
+            at_ms = table.column("at_ms").to_numpy()
+            segment = Segment(path, frozenset(chunk.groups), int(at_ms.min()), int(at_ms.max()))
+            with self._lock:
+                self._segments.append(segment)
+                del self._waiting[chunk]
+        except BaseException as error:  # the chunk stays in memory and stays readable; whoever waits is told
+            written.set_exception(error)
+            raise
+        written.set_result(None)
