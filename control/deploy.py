@@ -14,6 +14,7 @@ from pathlib import Path
 
 from config.aws import client
 from config.settings import Settings
+from control.endpoints import check_reachable
 from control.packages import package
 from control.stack import Cloud, Plan, Progress, artefact_bucket, carry_out, delete, delete_bucket, describe, make_plan
 
@@ -22,7 +23,13 @@ APPLICATIONS = ("vote", "shop")
 
 
 def cloud_for(settings: Settings) -> Cloud:
-    """The clients for the target's control plane. Raises ConfigError where the region is unknown."""
+    """The clients for the target's control plane.
+
+    Raises ConfigError where the region is unknown, or nothing answers at an endpoint of one's own.
+    """
+    if settings.endpoint_url is not None:
+        hint = "start one with `make sandbox`" if settings.target == "sandbox" else ""
+        check_reachable(settings.endpoint_url, "AWS_ENDPOINT_URL", hint)
     cloudformation = client(settings, "cloudformation")
     # An endpoint of one's own has no name per bucket.
     addressing = {"s3": {"addressing_style": "path"}} if settings.endpoint_url else {}

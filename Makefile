@@ -1,0 +1,97 @@
+# Each target is one line over a Python command that works without make. Variables go to it through the environment,
+# and only those that have a value: an empty PROFILE= is no profile called "".
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+UV ?= uv
+VENV := .venv
+PY := $(VENV)/bin/python
+RUNTIME := $(VENV)/.runtime-installed
+DEV := $(VENV)/.dev-installed
+
+VARIABLES := TARGET STACK_NAME PROFILE FLOW SCALE TIME_SCALE RATE WORKERS MESSAGES SEED MASTER_HOST MASTER_PORT \
+	EXPECT_WORKERS RUN PORT WEB_PORT BENCH RUNS_DIR API_BASE_URL AWS_REGION AWS_PROFILE AWS_ENDPOINT_URL
+$(foreach name,$(VARIABLES),$(if $(value $(name)),$(eval export $(name)),$(eval unexport $(name))))
+
+.PHONY: help
+help: ## Print this help
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "  Variables, e.g. make load PROFILE=vote-stress TIME_SCALE=0.1; all of them are in README.md and .env.example"
+
+# ------------------------------------------------------------------ running tests of load
+
+.PHONY: demo smoke perf load ui master worker analyze
+demo: $(RUNTIME) ## From nothing to an explained run, on a sandbox of its own
+	@$(PY) -m control demo
+
+smoke: $(RUNTIME) ## Send one message end to end; 0 only if it arrived in the table (TARGET)
+	@$(PY) -m control smoke
+
+perf: $(RUNTIME) ## Send messages one after another, print statistics per function (TARGET, MESSAGES=100)
+	@$(PY) -m control perf
+
+load: $(RUNTIME) ## Run a profile, headless, analyse and judge it (PROFILE, FLOW, TARGET, SCALE, TIME_SCALE, WORKERS)
+	@$(PY) -m control load
+
+ui: $(RUNTIME) ## Locust's web UI with a profile and its flows (variables as load, WEB_PORT=8089)
+	@$(PY) -m control ui
+
+master: $(RUNTIME) ## The master of a distributed run, with analysis (EXPECT_WORKERS=1, MASTER_PORT, as load)
+	@$(PY) -m control master
+
+worker: $(RUNTIME) ## A worker of a distributed run (MASTER_HOST, MASTER_PORT, TARGET)
+	@$(PY) -m control worker
+
+analyze: $(RUNTIME) ## Pull what is missing, join and report a run again (RUN=latest)
+	@$(PY) -m analysis analyze "$${RUN:-latest}"
+
+# ------------------------------------------------------------------ what the load goes to
+
+.PHONY: sandbox deploy destroy
+sandbox: $(RUNTIME) ## A local AWS in the foreground (PORT=4566)
+	@$(PY) -m sandbox --port "$${PORT:-4566}"
+
+deploy: $(RUNTIME) ## Create or update the sample applications' stack (TARGET, STACK_NAME)
+	@$(PY) -m control deploy
+
+destroy: $(RUNTIME) ## Delete the sample applications' stack and its code (TARGET, STACK_NAME)
+	@$(PY) -m control destroy
+
+# ------------------------------------------------------------------ working on Swarmscope
+
+.PHONY: test check bench lock clean
+test: $(DEV) ## All tests that need nothing outside this machine (PYTEST_ARGS)
+	@$(PY) -m pytest -n 2 $(PYTEST_ARGS)
+
+check: $(DEV) ## Linter, formatter, types, CloudFormation template
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@$(PY) -m mypy
+	@$(VENV)/bin/cfn-lint stack/template.yaml
+
+bench: $(RUNTIME) ## The benchmarks, as JSON and a table (BENCH)
+	@$(PY) -m benchmarks
+
+lock: ## Resolve requirements*.in into requirements*.txt (needs uv)
+	$(UV) pip compile -q --universal --python-version 3.11 --no-header requirements.in -o requirements.txt
+	$(UV) pip compile -q --universal --python-version 3.11 --no-header requirements-dev.in -o requirements-dev.txt
+
+clean: ## Remove what the tools left, the environment too; runs stay
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	find . -name __pycache__ -not -path './runs/*' -prune -exec rm -rf {} +
+
+# ------------------------------------------------------------------ the environment, set up by whoever needs it first
+
+$(RUNTIME): requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Swarmscope needs Python 3.11 or newer, and $(PYTHON) is not: try make PYTHON=python3.12" >&2; exit 1; }
+	@echo "setting up $(VENV) (once)" >&2
+	@$(PYTHON) -m venv $(VENV)
+	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(DEV): requirements-dev.txt $(RUNTIME)
+	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@

@@ -1,0 +1,328 @@
+"""A run from end to end: target ready -> Locust -> truth -> analysis -> exit code.
+
+    settings and profile checked -> runs directory locked -> sandbox and stack -> Locust (and its workers)
+    -> manifest completed -> truth.json (sandbox) -> pull, join, report -> everything stopped
+
+Every step after Locust reads files of the run directory; an interrupted run takes the same way and ends with 130.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rich.console import Console
+
+from analysis import errors, table_snapshot
+from analysis.functions import Limits
+from config.aws import client, process_environment
+from config.errors import ConfigError
+from config.profiles import Profile, load_profile
+from config.settings import Settings, load_settings
+from control.errors import ProcessError
+from control.locust_process import LocustEnd, run_headless, run_in_foreground
+from control.progress import RunProgress
+from control.run_lock import run_lock
+from control.smoke import await_change, expected_change, explain, read_shop
+from control.target import ReadyTarget, ready_target
+from runstore.rundir import RunDir, new_run_id
+
+Found = TypeVar("Found")
+
+SETTLE_LIMIT_S = 30.0
+"""How long to wait for deliveries still on their way in the sandbox, beyond the profile's chain limit."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for on the command line, unchecked. None: not said, so the profile or the settings decide."""
+
+    profile: str
+    target: str | None = None
+    stack_name: str | None = None
+    flows: str | None = None
+    scale: str | None = None
+    time_scale: str | None = None
+    messages: str | None = None
+    workers: str | None = None
+    seed: str | None = None
+    shop_id: str | None = None
+    private_sandbox: bool = False
+
+    def variables(self) -> dict[str, str]:
+        """The same as variables, for Locust."""
+        named = {
+            "PROFILE": self.profile,
+            "FLOW": self.flows,
+            "SCALE": self.scale,
+            "TIME_SCALE": self.time_scale,
+            "MESSAGES": self.messages,
+            "SEED": self.seed,
+            "SHOP_ID": self.shop_id,
+        }
+        return {name: value for name, value in named.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A request that is sound, with its settings and its profile."""
+
+    request: Request
+    settings: Settings
+    profile: Profile
+    workers: int
+    """Locust worker processes; 0: one process does it all."""
+    environ: Mapping[str, str]
+
+
+def check(request: Request, environ: Mapping[str, str]) -> Checked:
+    """Everything that can be checked before anything is started. Raises ConfigError with every problem."""
+    environ = _with_options(environ, request.target, request.stack_name)
+    problems: list[str] = []
+    settings = _collect(problems, lambda: load_settings(environ))
+    scale = _number(problems, "SCALE", request.scale, 1.0)
+    time_scale = _number(problems, "TIME_SCALE", request.time_scale, 1.0)
+    messages = _count(problems, "MESSAGES", request.messages, least=1)
+    workers = _count(problems, "WORKERS", request.workers, least=0)
+    _count(problems, "SEED", request.seed, least=0)
+    profile = _collect(
+        problems,
+        lambda: load_profile(
+            request.profile, scale=scale, time_scale=time_scale, flows=request.flows, messages=messages
+        ),
+    )
+    if settings and profile and settings.max_users is not None and profile.peak_users > settings.max_users:
+        problems.append(
+            f"MAX_USERS: profile {profile.name} asks for {profile.peak_users}, {settings.max_users} allowed"
+        )
+    if problems or settings is None or profile is None:
+        raise ConfigError(problems)
+    return Checked(request, settings, profile, workers or 0, environ)
+
+
+class Stage:
+    """A run on its way: the locked runs directory, the ready target, a folder for the processes' output."""
+
+    def __init__(self, checked: Checked, target: ReadyTarget, run_id: str, logs: Path, console: Console) -> None:
+        self.checked = checked
+        self.target = target
+        self.run_id = run_id
+        self.logs = logs
+        self.console = console
+        self.tables_before: dict[str, Any] | None = None
+
+    @property
+    def run(self) -> RunDir:
+        return RunDir(self.target.settings.runs_dir / self.run_id)
+
+    def locust_environment(self, run_id: str | None) -> dict[str, str]:
+        """Everything Locust must know, as variables; without a run id each test start makes its own."""
+        settings = self.target.settings
+        named = {"RUN_ID": run_id} if run_id is not None else {}
+        return {
+            **process_environment(settings, self.checked.environ),
+            **self.target.resources.environment(),
+            **self.checked.request.variables(),
+            "TARGET": settings.target,
+            "STACK_NAME": settings.stack_name,
+            "RUNS_DIR": str(settings.runs_dir),
+            **named,
+        }
+
+    def look_at_tables(self) -> None:
+        """Remember what stands in the tables that a chain of this run writes to."""
+        tables = {name: table for name, table in self.target.resources.tables.items() if name == "shops"}
+        if tables and "shop" in self.checked.profile.flows:
+            self.tables_before = table_snapshot.take(client(self.target.settings, "dynamodb"), tables, time.time())
+
+    def load(self) -> LocustEnd:
+        """Put the profile's load on the target. Raises ProcessError or ConfigError where Locust did not get going."""
+        self.look_at_tables()
+        with RunProgress(self.console, self.run, self.checked.profile) as progress:
+            end = run_headless(self.locust_environment(self.run_id), self.checked.workers, self.logs, progress.update)
+        if not self.run.manifest_file.exists():
+            if end.interrupted:
+                raise KeyboardInterrupt
+            raise ProcessError(
+                f"Locust ended ({end.exit_code}) before the run began; its last words:\n{end.last_lines}"
+            )
+        return end
+
+    def complete(self, run: RunDir) -> None:
+        """Put into the run directory what only we know: the target's resources, the truth, the processes' output."""
+        known = {name: value for name, value in self.target.resources.manifest().items() if value}
+        run.update_manifest(**known)
+        if self.tables_before is not None:
+            run.write_json(table_snapshot.BEFORE, self.tables_before)
+        if self.target.sandbox is not None:
+            self._keep_truth(run)
+        for log in self.logs.glob("*.log"):
+            shutil.copyfile(log, run.file(log.name))
+
+    def analyse(self, run: RunDir, out: Console, limits: Limits | None = None) -> int:
+        """-> the analysis' exit code."""
+        from analysis import pipeline
+
+        return pipeline.analyze(run, self.target.settings, console=out, limits=limits)
+
+    def _keep_truth(self, run: RunDir) -> None:
+        limit_s = self.checked.profile.chain_limit_s + SETTLE_LIMIT_S
+        try:
+            with self.console.status("waiting for deliveries on their way") as status:
+                truth = self.target.truth(
+                    limit_s, lambda pending: status.update(f"waiting for {pending} deliveries on their way")
+                )
+        except ProcessError as gone:
+            # What Locust recorded is still worth an analysis.
+            run.update_manifest(warnings=[*run.read_manifest().get("warnings", ()), str(gone)])
+            return
+        run.write_json("truth.json", truth)
+        if truth["pending"] == 0:
+            run.update_manifest(settled_at=time.time())
+
+
+@contextmanager
+def stage(checked: Checked, console: Console) -> Iterator[Stage]:
+    """Lock the runs directory, make the target ready; in the end stop whatever was started."""
+    settings = checked.settings
+    run_id = unused_run_id(settings.runs_dir, checked.profile.name, time.time())
+    with (
+        run_lock(settings.runs_dir, run_id),
+        tempfile.TemporaryDirectory(prefix="swarmscope-") as logs,
+        ready_target(
+            settings,
+            checked.profile.flows,
+            Path(logs),
+            lambda line: console.print(line, style="dim", markup=False, highlight=False, soft_wrap=True),
+            private=checked.request.private_sandbox,
+        ) as target,
+    ):
+        yield Stage(checked, target, run_id, Path(logs), console)
+
+
+def load(
+    request: Request,
+    console: Console,
+    out: Console,
+    limits: Limits | None = None,
+    then: Callable[[RunDir], None] = lambda run: None,
+) -> int:
+    """Run a profile from end to end; `then` may add to what is printed. -> the contract's exit code."""
+    with stage(check(request, os.environ), console) as ready:
+        end = ready.load()
+        ready.complete(ready.run)
+        exit_code = ready.analyse(ready.run, out, limits)
+        then(ready.run)
+        return errors.INTERRUPTED if end.interrupted else exit_code
+
+
+def smoke(request: Request, console: Console, out: Console) -> int:
+    """Send the smoke profile's messages and wait until the table has changed by exactly what they hold.
+
+    -> 0 only then, else 1, with the analysis of what became of them.
+    """
+    with stage(check(request, os.environ), console) as ready:
+        resources, settings = ready.target.resources, ready.target.settings
+        if "shops" not in resources.tables:
+            raise ConfigError(f"STACK_NAME: smoke reads table shops of stack {settings.stack_name}, which is not there")
+        dynamodb, table = client(settings, "dynamodb"), resources.tables["shops"]
+        before = read_shop(dynamodb, table)
+        end = ready.load()
+        expected = expected_change(ready.checked.profile.messages or 1)
+        deadline_s = 0.0 if end.interrupted else ready.checked.profile.chain_limit_s
+        with console.status(f"waiting for table {table}"):
+            change = await_change(before, lambda: read_shop(dynamodb, table), expected, deadline_s)
+        ready.complete(ready.run)
+        if change is None:
+            out.print(f"arrived: table {table} changed by exactly what was sent", markup=False, highlight=False)
+            return errors.INTERRUPTED if end.interrupted else errors.OK
+        for line in explain(change, expected):
+            out.print(f"not arrived: {line}", markup=False, highlight=False)
+        ready.analyse(ready.run, out)
+        return errors.INTERRUPTED if end.interrupted else errors.THRESHOLD_FAILED
+
+
+def attend(request: Request, options: Sequence[str], console: Console, out: Console, *, interactive: bool) -> int:
+    """Run Locust in the foreground (web UI, or a master for workers elsewhere) and analyse the runs made meanwhile.
+
+    -> the worst exit code among them. Ctrl-C is how an interactive Locust is ended; any other is interrupted by it.
+    """
+    with stage(check(request, os.environ), console) as ready:
+        runs_dir = ready.target.settings.runs_dir
+        before = set(runs_dir.glob("*/manifest.json"))
+        ready.look_at_tables()
+        end = run_in_foreground(ready.locust_environment(None), options)
+        made = [RunDir(path.parent) for path in sorted(set(runs_dir.glob("*/manifest.json")) - before)]
+        if not made and end.exit_code not in (0, None):
+            raise ProcessError(f"Locust ended with {end.exit_code} and left no run")
+        exit_codes = []
+        for run in made:
+            ready.complete(run)
+            exit_codes.append(ready.analyse(run, out))
+        if end.interrupted and not interactive:
+            return errors.INTERRUPTED
+        return max(exit_codes, default=errors.OK)
+
+
+def work(target: str | None, options: Sequence[str]) -> int:
+    """Run a Locust worker in the foreground until its master ends or Ctrl-C. -> 0, 130, or 3 where it failed."""
+    environ = _with_options(os.environ, target, None)
+    settings = load_settings(environ)
+    environment = {**process_environment(settings, environ), "TARGET": settings.target}
+    end = run_in_foreground(environment, ["--worker", *options])
+    if end.interrupted:
+        return errors.INTERRUPTED
+    return errors.OK if end.exit_code == 0 else errors.INCOMPLETE
+
+
+def read_settings(target: str | None, stack_name: str | None) -> Settings:
+    """The settings, with what the command line says about the target. Raises ConfigError."""
+    return load_settings(_with_options(os.environ, target, stack_name))
+
+
+def _with_options(environ: Mapping[str, str], target: str | None, stack_name: str | None) -> dict[str, str]:
+    given = {"TARGET": target, "STACK_NAME": stack_name}
+    return {**environ, **{name: value for name, value in given.items() if value is not None}}
+
+
+def _collect(problems: list[str], read: Callable[[], Found]) -> Found | None:
+    """What `read` returns; its problems are added to the others."""
+    try:
+        return read()
+    except ConfigError as invalid:
+        problems.extend(invalid.problems)
+        return None
+
+
+def _number(problems: list[str], variable: str, text: str | None, default: float) -> float:
+    try:
+        return default if text is None else float(text)
+    except ValueError:
+        problems.append(f"{variable}: {text!r} is not a number")
+        return default
+
+
+def _count(problems: list[str], variable: str, text: str | None, *, least: int) -> int | None:
+    if text is None:
+        return None
+    if not text.isdecimal() or int(text) < least:
+        problems.append(f"{variable}: {text!r} is not a whole number of {least} or more")
+        return None
+    return int(text)
+
+
+def unused_run_id(runs_dir: Path, profile: str, now: float) -> str:
+    """A new run id that no directory has yet."""
+    run_id = new_run_id(profile, now)
+    candidate, number = run_id, 1
+    while (runs_dir / candidate).exists():
+        number += 1
+        candidate = f"{run_id}-{number}"
+    return candidate

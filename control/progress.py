@@ -1,0 +1,80 @@
+"""How far a run is: time, users, requests, failures, from Locust's own history file."""
+
+from __future__ import annotations
+
+import csv
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from config.profiles import Profile
+from runstore.rundir import RunDir
+
+TAIL_BYTES = 4096
+
+
+class RunProgress:
+    """A progress bar on stderr while Locust runs; on no terminal, one line at the start."""
+
+    def __init__(
+        self, console: Console, run: RunDir, profile: Profile, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._history = run.file("locust_stats_history.csv")
+        self._profile = profile
+        self._clock = clock
+        self._started_at = clock()
+        self._looked_at = 0.0
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[state]}"),
+        )
+        self._progress = Progress(*columns, console=console, transient=True)
+        self._task = self._progress.add_task(f"load {profile.name}", total=profile.duration_s, state="starting")
+        console.print(
+            f"run {run.run_id}: up to {profile.peak_users} users for {profile.duration_s:g} s",
+            style="dim",
+            markup=False,
+            highlight=False,
+        )
+
+    def __enter__(self) -> RunProgress:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def update(self) -> None:
+        """Call it often: it looks at the file once a second."""
+        now = self._clock()
+        if now - self._looked_at < 1:
+            return
+        self._looked_at = now
+        self._progress.update(self._task, completed=now - self._started_at, state=latest_state(self._history))
+
+
+def latest_state(history: Path) -> str:
+    """`600 users, 31204 requests, 1201 failed`: the last whole line of Locust's history; empty before there is one."""
+    try:
+        with history.open("rb") as file:
+            header = file.readline().decode()
+            start = file.tell()
+            file.seek(0, 2)
+            file.seek(max(start, file.tell() - TAIL_BYTES))
+            lines = [line.decode(errors="replace") for line in file.readlines() if line.endswith(b"\n")]
+    except OSError:
+        return ""
+    for line in reversed(lines):
+        fields = dict(zip(next(csv.reader([header])), next(csv.reader([line])), strict=False))
+        if fields.get("Name") == "Aggregated":
+            users, requests = fields.get("User Count"), fields.get("Total Request Count")
+            return f"{users} users, {requests} requests, {fields.get('Total Failure Count')} failed"
+    return ""

@@ -1,0 +1,116 @@
+"""The sandbox as a process: found where the settings point, or started for one run and stopped after it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from control.errors import ProcessError
+from control.processes import Process, free_port
+
+START_TIMEOUT_S = 60.0
+ATTEMPTS = 3
+"""Ports to try: a free port may be taken before the sandbox listens on it."""
+
+# A proxy must never be asked for the loopback.
+_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+class SandboxProcess:
+    """A private sandbox on a free loopback port."""
+
+    def __init__(self, process: Process, endpoint: str) -> None:
+        self._process = process
+        self.endpoint = endpoint
+
+    @classmethod
+    def start(cls, log: Path, options: Sequence[str] = ()) -> SandboxProcess:
+        """Start one and wait until it answers. `options` go to `python -m sandbox`.
+
+        Raises ProcessError with the end of its output where it does not get ready.
+        """
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        for attempt in range(1, ATTEMPTS + 1):
+            port = free_port()
+            endpoint = f"http://127.0.0.1:{port}"
+            process = Process([sys.executable, "-m", "sandbox", "--port", str(port), *options], log, environment)
+            try:
+                deadline = time.monotonic() + START_TIMEOUT_S
+                while process.exit_code is None and time.monotonic() < deadline:
+                    if is_sandbox(endpoint):
+                        return cls(process, endpoint)
+                    time.sleep(0.05)
+            except BaseException:
+                process.stop()
+                raise
+            process.stop()
+            if "in use" not in process.last_lines() or attempt == ATTEMPTS:
+                break
+        raise ProcessError(f"the sandbox did not get ready; its last words:\n{process.last_lines()}")
+
+    @property
+    def is_running(self) -> bool:
+        return self._process.exit_code is None
+
+    def last_lines(self) -> str:
+        return self._process.last_lines()
+
+    def stop(self) -> None:
+        self._process.stop()
+
+
+def is_sandbox(endpoint: str, timeout_s: float = 2.0) -> bool:
+    """Whether a sandbox answers there (and not some other server)."""
+    try:
+        with _opener.open(f"{endpoint.rstrip('/')}/_sandbox/health", timeout=timeout_s) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def read_truth(endpoint: str, timeout_s: float = 10.0) -> dict[str, Any]:
+    """What really happened, as the sandbox counts it, since it was started or reset. Raises ProcessError."""
+    try:
+        with _opener.open(f"{endpoint.rstrip('/')}/_sandbox/truth", timeout=timeout_s) as answer:
+            return dict(json.load(answer))
+    except (urllib.error.URLError, OSError, ValueError) as error:
+        raise ProcessError(f"the sandbox at {endpoint} does not tell the truth: {error}") from None
+
+
+def since(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """What happened between two truths: counters subtracted, `pending` as it stands."""
+    difference: dict[str, Any] = {}
+    for key, value in after.items():
+        earlier = before.get(key)
+        if isinstance(value, Mapping):
+            difference[key] = since(earlier if isinstance(earlier, Mapping) else {}, value)
+        elif isinstance(value, int | float) and isinstance(earlier, int | float) and key != "pending":
+            difference[key] = value - earlier
+        else:
+            difference[key] = value
+    return difference
+
+
+def settled_truth(
+    read: Callable[[], Mapping[str, Any]],
+    deadline_s: float,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+    progress: Callable[[int], None] = lambda pending: None,
+) -> dict[str, Any]:
+    """The truth once nothing is pending, or as it stands after `deadline_s` seconds."""
+    end = clock() + deadline_s
+    while True:
+        truth = dict(read())
+        if truth["pending"] == 0 or clock() >= end:
+            return truth
+        progress(int(truth["pending"]))
+        sleep(0.25)

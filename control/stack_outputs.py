@@ -1,0 +1,158 @@
+"""What a run needs to know of the stack it runs against: from variables where they are set, else from its outputs.
+
+Nothing under load ever asks the control plane: what is found here goes to Locust as environment variables, and into
+the manifest for the analysis.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from config.errors import ConfigError
+from config.settings import FUNCTION_VARIABLES, Settings
+
+FUNCTION_OUTPUTS: Mapping[str, str] = {
+    "place-vote": "PlaceVoteFunction",
+    "tally-votes": "TallyVotesFunction",
+    "get-results": "GetResultsFunction",
+    "shop-accept": "ShopAcceptFunction",
+    "shop-decrypt": "ShopDecryptFunction",
+    "shop-update-db": "ShopUpdateDbFunction",
+}
+"""Logical name -> output of the stack."""
+
+
+@dataclass(frozen=True)
+class RunTarget:
+    """The resources that a run's load goes to and its analysis reads. None and empty: unknown."""
+
+    api_base_url: str | None
+    functions: Mapping[str, str]
+    """Logical name -> function name or ARN."""
+    log_groups: Mapping[str, str]
+    """Logical name -> log group."""
+    access_log_group: str | None
+    tables: Mapping[str, str]
+    streams: Mapping[str, str]
+    shop_key_id: str | None
+    shop_public_key: str | None
+    """Base64 of DER."""
+
+    def environment(self) -> dict[str, str]:
+        """The variables that hand all this to Locust."""
+        named = {
+            "API_BASE_URL": self.api_base_url,
+            "ACCESS_LOG_GROUP": self.access_log_group,
+            "SHOP_PUBLIC_KEY": self.shop_public_key,
+            **{FUNCTION_VARIABLES[logical]: name for logical, name in self.functions.items()},
+        }
+        return {name: value for name, value in named.items() if value}
+
+    def manifest(self) -> dict[str, Any]:
+        """The manifest's keys."""
+        return {
+            "api_base_url": self.api_base_url,
+            "functions": dict(self.functions),
+            "log_groups": dict(self.log_groups),
+            "access_log_group": self.access_log_group,
+            "tables": dict(self.tables),
+            "streams": dict(self.streams),
+        }
+
+    def require(self, flows: Iterable[str], where: str) -> None:
+        """Raise ConfigError naming every variable that the flows need and nothing gives; `where` was looked."""
+        missing: list[str] = []
+        for flow in flows:
+            if flow in ("vote", "shop") and self.api_base_url is None:
+                missing.append("API_BASE_URL")
+            if flow == "direct" and "place-vote" not in self.functions:
+                missing.append("VOTE_FUNCTION")
+            if flow == "shop" and self.shop_public_key is None:
+                missing.append("SHOP_PUBLIC_KEY")
+        if missing:
+            raise ConfigError(
+                [
+                    f"{name}: not set, and {where} to read it from; `make deploy` makes one, or set it in .env"
+                    for name in dict.fromkeys(missing)
+                ]
+            )
+
+
+def from_settings(settings: Settings) -> RunTarget:
+    """What the variables alone say."""
+    functions = dict(settings.functions)
+    return RunTarget(
+        api_base_url=settings.api_base_url,
+        functions=functions,
+        log_groups=_log_groups(functions, settings.log_groups),
+        access_log_group=settings.access_log_group,
+        tables={},
+        streams={},
+        shop_key_id=None,
+        shop_public_key=settings.shop_public_key,
+    )
+
+
+def with_outputs(settings: Settings, outputs: Mapping[str, str]) -> RunTarget:
+    """What the variables say, and where they say nothing, the stack's outputs."""
+    known = from_settings(settings)
+    functions = _named(outputs, FUNCTION_OUTPUTS) | dict(settings.functions)
+    return replace(
+        known,
+        api_base_url=known.api_base_url or _base_url(settings, outputs),
+        functions=functions,
+        log_groups=_log_groups(functions, settings.log_groups),
+        access_log_group=known.access_log_group or outputs.get("AccessLogGroup"),
+        tables=_named(outputs, {"votes": "VotesTableName", "shops": "ShopsTableName"}),
+        streams=_named(outputs, {"votes": "VotesStreamName"}),
+        shop_key_id=outputs.get("ShopKeyId"),
+    )
+
+
+def with_public_key(target: RunTarget, kms: Any) -> RunTarget:
+    """The same with the shop's public key, fetched once through a KMS client where it is not known yet.
+
+    Raises ConfigError where KMS refuses.
+    """
+    if target.shop_public_key is not None or target.shop_key_id is None:
+        return target
+    try:
+        der = kms.get_public_key(KeyId=target.shop_key_id)["PublicKey"]
+    except ClientError as refused:
+        raise ConfigError(f"SHOP_PUBLIC_KEY: not set, and KMS does not give it: {refused}") from None
+    return replace(target, shop_public_key=base64.b64encode(der).decode())
+
+
+def _base_url(settings: Settings, outputs: Mapping[str, str]) -> str | None:
+    """Where the API answers: its own host on AWS, a path of the one endpoint anywhere else."""
+    if settings.target == "aws" or "ApiId" not in outputs:
+        return outputs.get("ApiBaseUrl")
+    endpoint = str(settings.endpoint_url).rstrip("/")
+    return f"{endpoint}/restapis/{outputs['ApiId']}/{outputs.get('ApiStage', 'prod')}/_user_request_"
+
+
+def _named(outputs: Mapping[str, str], keys: Mapping[str, str]) -> dict[str, str]:
+    return {logical: outputs[key] for logical, key in keys.items() if key in outputs}
+
+
+def _log_groups(functions: Mapping[str, str], given: Iterable[str]) -> dict[str, str]:
+    """Logical name -> log group: those given (LOG_GROUPS) under their function's name, else Lambda's default."""
+    default = {logical: f"/aws/lambda/{function_name(function)}" for logical, function in functions.items()}
+    listed = list(given)
+    if not listed:
+        return default
+    by_group = {group: logical for logical, group in default.items()}
+    return {by_group.get(group, group.rsplit("/", 1)[-1]): group for group in listed}
+
+
+def function_name(function: str) -> str:
+    """The plain name of a function given by name, `name:alias`, ARN or partial ARN."""
+    parts = function.split(":")
+    if "function" in parts:
+        return parts[parts.index("function") + 1]
+    return parts[0]

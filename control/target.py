@@ -1,0 +1,89 @@
+"""The target of a run, made ready: the sandbox found or started, the stack there, its resources known.
+
+What was started for the run is stopped when the run is over, however it ends.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from config.aws import client
+from config.settings import Settings
+from control.deploy import cloud_for, deploy
+from control.endpoints import check_reachable
+from control.sandbox_process import SandboxProcess, is_sandbox, read_truth, settled_truth, since
+from control.stack import Progress, describe, outputs
+from control.stack_outputs import RunTarget, from_settings, with_outputs, with_public_key
+
+
+@dataclass(frozen=True)
+class ReadyTarget:
+    """A target that load can be put on."""
+
+    settings: Settings
+    """With the endpoint that was really found or started."""
+    resources: RunTarget
+    sandbox: str | None
+    """Endpoint of the sandbox; None for any other target."""
+    truth_before: dict[str, Any] = field(default_factory=dict)
+    """What a sandbox that was there already had counted; empty for one started for this run."""
+
+    def truth(self, deadline_s: float, progress: Callable[[int], None]) -> dict[str, Any]:
+        """What really happened in this run, once nothing is pending or `deadline_s` has passed."""
+        assert self.sandbox is not None
+        endpoint = self.sandbox
+        return since(self.truth_before, settled_truth(lambda: read_truth(endpoint), deadline_s, progress=progress))
+
+
+@contextmanager
+def ready_target(
+    settings: Settings, flows: Iterable[str], logs: Path, progress: Progress, *, private: bool = False
+) -> Iterator[ReadyTarget]:
+    """Make the target ready for these flows.
+
+    With TARGET=sandbox one is started where none answers at AWS_ENDPOINT_URL, or always with `private`; the stack is
+    deployed into it where it is not there yet. Raises ConfigError with everything the flows miss, DeployError,
+    ProcessError.
+    """
+    with ExitStack() as stack:
+        sandbox, before = None, {}
+        if settings.target == "sandbox":
+            if not private and is_sandbox(str(settings.endpoint_url)):
+                sandbox, before = str(settings.endpoint_url), read_truth(str(settings.endpoint_url))
+                progress(f"sandbox found at {sandbox}")
+            else:
+                started_at = time.monotonic()
+                process = SandboxProcess.start(logs / "sandbox.log")
+                stack.callback(process.stop)
+                sandbox = process.endpoint
+                progress(f"sandbox started at {sandbox} ({time.monotonic() - started_at:.1f} s)")
+            settings = settings.model_copy(update={"endpoint_url": sandbox})
+        resources = find_resources(settings, flows, progress)
+        yield ReadyTarget(settings, resources, sandbox, before)
+
+
+def find_resources(settings: Settings, flows: Iterable[str], progress: Progress) -> RunTarget:
+    """What the flows need, from variables and the stack. Raises ConfigError with everything that is missing."""
+    flows = list(flows)
+    cloud = cloud_for(settings)
+    description = describe(cloud, settings.stack_name)
+    if description is None and settings.target == "sandbox":
+        started_at = time.monotonic()
+        _, stack_outputs = deploy(settings, {}, lambda _: None)
+        progress(f"stack {settings.stack_name} deployed ({time.monotonic() - started_at:.1f} s)")
+        resources = with_outputs(settings, stack_outputs or {})
+    elif description is None:
+        resources = from_settings(settings)
+    else:
+        resources = with_outputs(settings, outputs(description))
+    if "shop" in flows:
+        resources = with_public_key(resources, client(settings, "kms"))
+    resources.require(flows, f"there is no stack {settings.stack_name} in {cloud.region}")
+    if resources.api_base_url is not None and set(flows) & {"vote", "shop"}:
+        check_reachable(resources.api_base_url, "API_BASE_URL")
+    return resources
