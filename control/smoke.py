@@ -43,12 +43,21 @@ def await_change(
     """Wait until the table has changed by `expected`. None: it has. Else what had changed when the time was up."""
     end = clock() + deadline_s
     while True:
-        change = change_between(before, read())
+        change = _changes(before, read())
         if change == expected:
             return None
         if clock() >= end:
             return change
         sleep(0.5)
+
+
+def _changes(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> Change:
+    """What changed, without the numbers and records that did not."""
+    changed = {
+        record: {name: number for name, number in numbers.items() if number}
+        for record, numbers in change_between(before, after).items()
+    }
+    return {record: numbers for record, numbers in changed.items() if numbers}
 
 
 def explain(change: Change, expected: Change) -> list[str]:

@@ -1,0 +1,160 @@
+"""Real processes, as small as they get; each test waits for what it asks about, with a limit."""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from control import locust_process
+from control.errors import ProcessError
+from control.locust_process import LocustEnd, run_headless
+from control.processes import Process, free_port, is_port_free
+
+
+def python(script: str) -> list[str]:
+    return [sys.executable, "-c", script]
+
+
+def until(condition: Callable[[], object], limit_s: float = 10.0) -> None:
+    end = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.01)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z" if Path("/proc").is_dir() else True
+
+
+def test_output_of_both_kinds_goes_to_the_file(tmp_path):
+    process = Process(python("import sys; print('out'); print('err', file=sys.stderr)"), tmp_path / "log", os.environ)
+    assert process.wait(10) == 0
+    assert sorted(process.last_lines().splitlines()) == ["err", "out"]
+
+
+def test_only_the_end_of_a_long_output_is_quoted(tmp_path):
+    process = Process(python("for i in range(100): print(i)"), tmp_path / "log", os.environ)
+    process.wait(10)
+    assert process.last_lines(2) == "98\n99"
+
+
+def test_stopping_ends_what_the_process_started_too(tmp_path):
+    script = (
+        "import subprocess, sys, time; c = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']);"
+    )
+    process = Process(python(script + "print(c.pid, flush=True); time.sleep(60)"), tmp_path / "log", os.environ)
+    until(lambda: process.last_lines())
+    process.stop()
+    until(lambda: not is_alive(int(process.last_lines())))
+
+
+def test_a_process_that_ignores_the_polite_way_is_ended_the_other(tmp_path):
+    script = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True)"
+    process = Process(python(script + "; time.sleep(60)"), tmp_path / "log", os.environ)
+    until(lambda: "ready" in process.last_lines())
+    process.stop(grace_s=0.1)
+    assert process.exit_code == -9
+
+
+def test_a_process_is_not_in_our_session(tmp_path):
+    process = Process(python("import os; print(os.getsid(0) != int(os.environ['PARENT']))"), tmp_path / "log",
+                      {**os.environ, "PARENT": str(os.getsid(0))})  # fmt: skip
+    process.wait(10)
+    assert process.last_lines() == "True"
+
+
+def test_a_free_port_can_be_listened_on():
+    assert is_port_free("127.0.0.1", free_port())
+
+
+class FakeLocust:
+    """Stands in for the Locust command line: a script for the master or lone process, one for workers."""
+
+    def __init__(self, main: str, worker: str = "") -> None:
+        self.main, self.worker = main, worker
+        self.commands: list[tuple[str, ...]] = []
+
+    def __call__(self, *options: str) -> list[str]:
+        self.commands.append(options)
+        return python(self.worker if "--worker" in options else self.main)
+
+
+@pytest.fixture
+def locust(monkeypatch: pytest.MonkeyPatch) -> Callable[..., FakeLocust]:
+    def install(main: str, worker: str = "") -> FakeLocust:
+        fake = FakeLocust(main, worker)
+        monkeypatch.setattr(locust_process, "command", fake)
+        return fake
+
+    return install
+
+
+def headless(logs: Path, workers: int = 0, progress: Callable[[], None] = lambda: None) -> LocustEnd:
+    return run_headless(os.environ, workers, logs, progress, poll_s=0.01)
+
+
+def test_a_lone_locust_is_run_to_its_end(locust, tmp_path):
+    fake = locust("print('done'); raise SystemExit(1)")
+    assert headless(tmp_path) == LocustEnd(exit_code=1, interrupted=False, last_lines="done")
+    assert fake.commands == [("--headless",)]
+
+
+def test_workers_are_told_the_masters_own_port(locust, tmp_path):
+    fake = locust("import time; time.sleep(0.2)", "import time; time.sleep(0.1)")
+    headless(tmp_path, workers=2)
+    master, *workers = fake.commands
+    port = master[master.index("--master-bind-port") + 1]
+    assert master[-2:] == ("--expect-workers", "2")
+    assert workers == [("--worker", "--master-host", "127.0.0.1", "--master-port", port)] * 2
+
+
+def test_workers_are_gone_when_the_run_is_over(locust, tmp_path, monkeypatch):
+    monkeypatch.setattr(locust_process, "WORKER_EXIT_LIMIT_S", 0.1)
+    locust("import time; time.sleep(0.5)", "import os, time; print(os.getpid(), flush=True); time.sleep(60)")
+    headless(tmp_path, workers=1)
+    assert not is_alive(int((tmp_path / "locust-worker-0.log").read_text()))
+
+
+def test_a_master_whose_workers_have_all_died_is_not_waited_for(locust, tmp_path, monkeypatch):
+    monkeypatch.setattr(locust_process, "WORKER_EXIT_LIMIT_S", 0.1)
+    locust("import time; time.sleep(60)", "print('cannot import'); raise SystemExit(1)")
+    with pytest.raises(ProcessError, match="cannot import"):
+        headless(tmp_path, workers=2)
+
+
+def test_an_interruption_is_passed_on_to_the_master_and_awaited(locust, tmp_path):
+    locust(
+        "import signal, time\n"
+        "def drain(*_): print('drained', flush=True); raise SystemExit(0)\n"
+        "signal.signal(signal.SIGINT, drain); print('ready', flush=True); time.sleep(60)"
+    )
+    once = iter([KeyboardInterrupt()])
+
+    def interrupt_when_ready() -> None:
+        if "ready" in (tmp_path / "locust.log").read_text() and (error := next(once, None)):
+            raise error
+
+    end = headless(tmp_path, progress=interrupt_when_ready)
+    assert (end.exit_code, end.interrupted, end.last_lines) == (0, True, "ready\ndrained")
+
+
+def test_a_drain_that_takes_too_long_is_cut_short(locust, tmp_path, monkeypatch):
+    monkeypatch.setattr(locust_process, "DRAIN_LIMIT_S", 0.2)
+    locust(
+        "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); print('ready', flush=True); time.sleep(60)"
+    )
+    once = iter([KeyboardInterrupt()])
+
+    def interrupt_when_ready() -> None:
+        if "ready" in (tmp_path / "locust.log").read_text() and (error := next(once, None)):
+            raise error
+
+    end = headless(tmp_path, progress=interrupt_when_ready)
+    assert (end.exit_code, end.interrupted) == (None, True)
