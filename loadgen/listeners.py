@@ -131,7 +131,9 @@ def _handle_interrupts(session: Session, main: Greenlet) -> None:
             logger.warning("Second Ctrl-C: requests still open are given up")
             session.hurry()
             return
+        if presses == 1:
+            logger.info("Ctrl-C: open requests may finish; press again to give them up")
         session.interrupted()
-        gevent.kill(main, KeyboardInterrupt, block=False)
+        gevent.kill(main, KeyboardInterrupt)
 
     gevent.signal_handler(signal.SIGINT, on_interrupt)

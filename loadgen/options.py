@@ -12,12 +12,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from random import SystemRandom
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
-from locust import User
-from locust.argument_parser import LocustArgumentParser
 
 from config.errors import ConfigError
 from config.profiles import Profile, Stage, load_profile
@@ -25,6 +23,11 @@ from config.settings import Settings, is_loopback, load_settings
 from loadgen.payloads import Seal
 from loadgen.signing import CredentialsNotFoundError, default_lambda_endpoint, find_credentials
 from loadgen.transport import parse_endpoint
+
+if TYPE_CHECKING:
+    # Importing Locust patches the whole process; nothing here needs it.
+    from locust import User
+    from locust.argument_parser import LocustArgumentParser
 
 ADHOC = "adhoc"
 Found = TypeVar("Found")

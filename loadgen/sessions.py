@@ -214,7 +214,7 @@ class WorkerSession(Session):
         set_sending(self.environment, sending)
         self.running = True
         self.ended.clear()
-        gevent.spawn(self._keep_shipping, log, outbox, spool)
+        gevent.spawn(self._keep_shipping, log, outbox)
 
     def test_stop(self) -> None:
         if self.running:
@@ -222,6 +222,7 @@ class WorkerSession(Session):
             self._log.flush()
             self._spool.close()
             self.running = False
+            self._release_spool()
         # The last statistics go first: the master counts once it has heard that this worker is done.
         self.runner._send_stats()
         if self._plan is not None:
@@ -236,14 +237,12 @@ class WorkerSession(Session):
         while self._outbox is not None and not self._outbox.empty and time.monotonic() < deadline:
             gevent.sleep(0.02)
 
-    def _keep_shipping(self, log: RequestLog, outbox: Outbox, spool: RowFile) -> None:
-        """Until the run is over and the master has everything; then the spool has served."""
+    def _keep_shipping(self, log: RequestLog, outbox: Outbox) -> None:
+        """Until the run is over and the master has everything."""
         while self._log is log and (self.running or not outbox.empty):
             gevent.sleep(FLUSH_EVERY_S)
             log.flush()
             outbox.resend(time.monotonic())
-        if outbox.empty:
-            _remove_spool(spool.path)
 
     def _ship(self, batch: Batch) -> None:
         try:
@@ -254,6 +253,12 @@ class WorkerSession(Session):
     def _on_acknowledge(self, environment: Environment, msg: Message) -> None:
         if self._outbox is not None and self._plan is not None and msg.data["run_id"] == self._plan.run_id:
             self._outbox.acknowledge(msg.data["through"], time.monotonic())
+            self._release_spool()
+
+    def _release_spool(self) -> None:
+        """The spool has served once the run is over and the master has everything."""
+        if not self.running and self._outbox is not None and self._outbox.empty and self._spool is not None:
+            _remove_spool(self._spool.path)
 
     def _on_drain(self, environment: Environment, msg: Message) -> None:
         if msg.data["hurry"]:

@@ -13,8 +13,7 @@ these requests like any other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from http import HTTPStatus
+from collections.abc import Mapping
 from time import perf_counter, time
 from typing import Any, ClassVar
 from urllib.parse import quote
@@ -27,14 +26,12 @@ from locust.exception import StopTest, StopUser
 
 from config.errors import ConfigError
 from config.settings import Settings
+from loadgen.checks import Check, invoke_failure, success_status
 from loadgen.identity import Identity
 from loadgen.pacing import Pacer
 from loadgen.sending import sending_of
 from loadgen.transport import Connection, Response, TransportError, parse_endpoint
 from runstore.columns import UNFINISHED
-
-Check = Callable[[Response], str]
-"""Looks at an answer: why it is a failure, empty where it is not."""
 
 _USER_AGENT = "swarmscope"
 
@@ -302,40 +299,6 @@ class LambdaUser(RecordedUser):
         )
 
 
-def success_status(response: Response) -> str:
-    """Every status but 2xx is a failure: `HTTP 502 Bad Gateway`."""
-    status = response.status
-    if 200 <= status < 300:
-        return ""
-    try:
-        phrase = f" {HTTPStatus(status).phrase}"
-    except ValueError:
-        phrase = ""
-    error_type = _error_type(response)
-    return f"HTTP {status}{phrase}" + (f": {error_type}" if error_type else "")
-
-
-def invoke_failure(response: Response) -> str:
-    """Why an Invoke failed: refused (with the reason of a throttle), or run and failed (with the exception's type).
-
-    AWS documentation, "Invoke": a failed function answers 200 with X-Amz-Function-Error and a payload with errorType.
-    """
-    if response.status != 200:
-        reason = _json_object(response.body).get("Reason")
-        return success_status(response) + (f" ({reason})" if reason else "") or f"HTTP {response.status}"
-    function_error = response.headers.get("x-amz-function-error")
-    if function_error is None:
-        return ""
-    error_type = _json_object(response.body).get("errorType")
-    return f"FunctionError {function_error}" + (f": {error_type}" if error_type else "")
-
-
-def proxy_status_200(response: Response) -> str:
-    """A function written for API Gateway answers 200 whatever happened; its verdict is the payload's statusCode."""
-    status = _json_object(response.body).get("statusCode")
-    return "" if status == 200 else f"payload statusCode {status}"
-
-
 def api_headers(settings: Settings) -> str:
     """Header lines of the API key and the bearer token, where the settings have them."""
     lines = {
@@ -347,20 +310,6 @@ def api_headers(settings: Settings) -> str:
     if broken := [header for header, value in lines.items() if value and not (value.isascii() and value.isprintable())]:
         raise ConfigError(f"API_KEY or API_BEARER_TOKEN: not a header value ({', '.join(broken)})")
     return "".join(f"{header}: {value}\r\n" for header, value in lines.items() if value)
-
-
-def _error_type(response: Response) -> str:
-    """The exception's name: `x-amzn-ErrorType: TooManyRequestsException:http://...` -> its first part."""
-    return response.headers.get("x-amzn-errortype", "").partition(":")[0]
-
-
-def _json_object(body: bytes | bytearray) -> dict[str, Any]:
-    """The JSON object in a body, empty where it is none."""
-    try:
-        value = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _trace_root(header: str) -> str:

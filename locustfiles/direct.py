@@ -6,8 +6,9 @@ VOTE_FUNCTION=swarmscope-place-vote locust -f locustfiles/direct.py --headless -
 from locust import events, task
 
 from loadgen import payloads
+from loadgen.checks import proxy_status_200
 from loadgen.listeners import register
-from loadgen.users import LambdaUser, proxy_status_200
+from loadgen.users import LambdaUser
 
 register(events)
 

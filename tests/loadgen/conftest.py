@@ -1,0 +1,239 @@
+"""A counting HTTP server, and Locust as a process against it.
+
+Nothing here imports Locust: that would patch the sockets and threads of the whole test process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from runstore.columns import REQUEST_COLUMNS
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+class CountingServer:
+    """Answers 200 to everything after `delay_s`, and counts what it was asked, whatever became of the answer."""
+
+    def __init__(self) -> None:
+        self.delay_s = 0.01
+        self.requests: Counter[str] = Counter()
+        self.heads: list[str] = []
+        self.bodies: list[bytes] = []
+        self.answer: Callable[[str], bytes] = lambda head: b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+        """Head of the request -> the whole answer."""
+        self._loop = asyncio.new_event_loop()
+        self._server = self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0))
+        self.port: int = self._server.sockets[0].getsockname()[1]
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread.start()
+
+    @property
+    def count(self) -> int:
+        return self.requests.total()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def stop(self) -> None:
+        async def close() -> None:
+            self._server.close()
+            for task in asyncio.all_tasks() - {asyncio.current_task()}:
+                task.cancel()
+
+        asyncio.run_coroutine_threadsafe(close(), self._loop).result(5)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(5)
+        self._loop.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode()
+                length = re.search(r"(?im)^content-length: (\d+)", head)
+                body = await reader.readexactly(int(length[1])) if length else b""
+                self.requests[head.partition("\r\n")[0].rpartition(" ")[0]] += 1
+                self.heads.append(head)
+                self.bodies.append(body)
+                await asyncio.sleep(self.delay_s)
+                writer.write(self.answer(head))
+        except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+
+@pytest.fixture
+def server() -> Iterator[CountingServer]:
+    running = CountingServer()
+    yield running
+    running.stop()
+
+
+@dataclass
+class LocustRun:
+    """Locust processes, started together, the first of which keeps the run directory."""
+
+    runs: Path
+    processes: list[subprocess.Popen[bytes]]
+    outputs: list[Path]
+
+    def wait_for_rows(self, count: int) -> None:
+        """Until so many rows are on disk: the run is under way."""
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            files = [*self.runs.glob("*/requests-*.csv")]
+            if sum(len(file.read_bytes().splitlines()) - 1 for file in files if file.stat().st_size) >= count:
+                return
+            assert self.processes[0].poll() is None, self.output
+            time.sleep(0.02)
+        raise AssertionError(f"no rows\n{self.output}")
+
+    def wait_for_output(self, text: str) -> None:
+        deadline = time.monotonic() + 20
+        while text not in self.output:
+            assert time.monotonic() < deadline, self.output
+            time.sleep(0.02)
+
+    def interrupt(self) -> None:
+        """Ctrl-C: to the whole process group of the first."""
+        os.killpg(self.processes[0].pid, signal.SIGINT)
+
+    def finish(self, timeout_s: float = 30) -> int:
+        """Wait for the end; returns the exit code of the first."""
+        try:
+            for process in self.processes:
+                process.wait(timeout_s)
+        finally:
+            self.kill()
+        return self.processes[0].returncode
+
+    def kill(self) -> None:
+        for process in self.processes:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait(5)
+
+    @property
+    def output(self) -> str:
+        """What the first has printed so far."""
+        return self.outputs[0].read_text()
+
+    @property
+    def directory(self) -> Path:
+        return (self.runs / "latest").resolve()
+
+    @property
+    def manifest(self) -> dict:
+        return json.loads((self.directory / "manifest.json").read_text())
+
+    @property
+    def rows(self) -> list[dict[str, str]]:
+        """All rows; checks that each file is whole: header, every column, numbers without gaps."""
+        rows = []
+        for file in sorted(self.directory.glob("requests-*.csv")):
+            text = file.read_text()
+            reader = csv.DictReader(io.StringIO(text))
+            found = list(reader)
+            assert tuple(reader.fieldnames or ()) == REQUEST_COLUMNS
+            assert [row["seq"] for row in found] == [str(number) for number in range(1, len(found) + 1)]
+            assert {row["worker"] for row in found} <= {file.stem.removeprefix("requests-")}
+            assert text.count("\n") == len(found) + 1
+            rows += found
+        return rows
+
+    @property
+    def console_count(self) -> int:
+        """Requests in the last Aggregated line of the console's statistics."""
+        return int(re.findall(r"(?m)^\s+Aggregated\s+(\d+)\s+\d+\(", self.output)[-1])
+
+    @property
+    def csv_count(self) -> int:
+        with (self.directory / "locust_stats.csv").open() as file:
+            return next(int(row["Request Count"]) for row in csv.DictReader(file) if row["Name"] == "Aggregated")
+
+    def counts(self, server: CountingServer) -> dict[str, int]:
+        """The four figures that must be one."""
+        return {
+            "server": server.count,
+            "rows": len(self.rows),
+            "console": self.console_count,
+            "csv": self.csv_count,
+        }
+
+
+class Locust:
+    """Starts Locust in a working directory of its own, with nothing of the caller's configuration."""
+
+    def __init__(self, directory: Path, server: CountingServer) -> None:
+        self.directory = directory
+        self.server = server
+        self.started: list[LocustRun] = []
+
+    def run(self, *options: str, locustfiles: str = "vote.py", **variables: str) -> LocustRun:
+        """One process, headless, against the server."""
+        return self._start([self._command(locustfiles, *options)], variables)
+
+    def distributed(self, workers: int, *options: str, **variables: str) -> LocustRun:
+        """A master and workers, each in a process group of its own, as if on machines of their own."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        where = ("--master-bind-host", "127.0.0.1", "--master-bind-port", str(port))
+        master = self._command("vote.py", "--master", "--expect-workers", str(workers), *where, *options)
+        worker = self._command("vote.py", "--worker", "--master-host", "127.0.0.1", "--master-port", str(port))
+        return self._start([master, *[worker] * workers], variables)
+
+    def _command(self, locustfiles: str, *options: str) -> list[str]:
+        role = [] if "--worker" in options else ["-H", self.server.url, "--headless"]
+        return [sys.executable, "-m", "locust", "-f", str(REPOSITORY / "locustfiles" / locustfiles), *role, *options]
+
+    def _start(self, commands: list[list[str]], variables: dict[str, str]) -> LocustRun:
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.directory),
+            "PYTHONPATH": str(REPOSITORY),
+            "RUNS_DIR": str(self.directory / "runs"),
+            **variables,
+        }
+        outputs = [self.directory / f"output-{number}.txt" for number in range(len(commands))]
+        run = LocustRun(self.directory / "runs", [], outputs)
+        self.started.append(run)
+        for command, output in zip(commands, outputs, strict=True):
+            with output.open("wb") as file:
+                process = subprocess.Popen(
+                    command,
+                    cwd=self.directory,
+                    env=environment,
+                    stdout=file,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+            run.processes.append(process)
+        return run
+
+
+@pytest.fixture
+def locust(tmp_path: Path, server: CountingServer) -> Iterator[Locust]:
+    starter = Locust(tmp_path, server)
+    yield starter
+    for run in starter.started:
+        run.kill()

@@ -1,0 +1,152 @@
+"""Every way a run can end gives the server's count = rows = Locust's console = Locust's CSVs."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+PROFILE = """
+description = "a few votes"
+flows = ["vote"]
+think_time = "20ms"
+"""
+
+
+def profile(directory: Path, *stages: str) -> str:
+    path = directory / "short.toml"
+    path.write_text(PROFILE + "".join(f"[[stages]]\n{stage}\n" for stage in stages))
+    return str(path)
+
+
+def assert_one_count(run, server) -> None:
+    counts = run.counts(server)
+    assert len(set(counts.values())) == 1, f"{counts}\n{run.output}"
+    assert counts["rows"] > 20
+    assert run.manifest["warnings"] == []
+    assert not list(run.directory.glob("spool/*"))
+
+
+def test_time_limit(locust, server):
+    server.delay_s = 0.2
+    run = locust.run("-u", "20", "-r", "20", "-t", "2s")
+    assert run.finish() == 0
+    assert_one_count(run, server)
+    assert run.manifest["state"] == "complete"
+    assert {row["ok"] for row in run.rows} == {"1"}
+
+
+def test_end_of_shape(locust, server):
+    server.delay_s = 0.2
+    run = locust.run(PROFILE=profile(locust.directory, 'duration = "2s"\nusers = 20\nspawn_rate = 20'))
+    assert run.finish() == 0
+    assert_one_count(run, server)
+    assert run.manifest["state"] == "complete"
+    assert run.manifest["profile"]["name"] == "short"
+
+
+def test_ramp_down(locust, server):
+    server.delay_s = 0.2
+    stages = ('duration = "1s"\nusers = 30\nspawn_rate = 30', 'duration = "2s"\nusers = 1')
+    run = locust.run(PROFILE=profile(locust.directory, *stages))
+    assert run.finish() == 0
+    assert_one_count(run, server)
+    assert {row["ok"] for row in run.rows} == {"1"}
+
+
+def test_two_processes(locust, server):
+    server.delay_s = 0.2
+    run = locust.run("-u", "20", "-r", "20", "-t", "2s", "--processes", "2")
+    assert run.finish() == 0
+    assert_one_count(run, server)
+    assert [worker["rows"] > 0 for worker in run.manifest["workers"]] == [True, True]
+
+
+@pytest.mark.parametrize("options", [(), ("--processes", "2")], ids=["alone", "two processes"])
+def test_ctrl_c(locust, server, options):
+    server.delay_s = 0.2
+    run = locust.run("-u", "20", "-r", "20", *options)
+    run.wait_for_rows(21)
+    run.interrupt()
+    assert run.finish() == 0
+    assert_one_count(run, server)
+    assert run.manifest["state"] == "interrupted"
+    assert {row["ok"] for row in run.rows} == {"1"}
+
+
+def test_ctrl_c_during_a_profile_exits_with_130(locust, server):
+    run = locust.run(PROFILE=profile(locust.directory, 'duration = "60s"\nusers = 5\nspawn_rate = 5'))
+    run.wait_for_rows(21)
+    run.interrupt()
+    assert run.finish() == 130
+    assert_one_count(run, server)
+    assert run.manifest["state"] == "interrupted"
+
+
+def test_termination(locust, server):
+    run = locust.run("-u", "5", "-r", "5")
+    run.wait_for_rows(21)
+    run.processes[0].terminate()
+    run.finish()
+    assert_one_count(run, server)
+    assert run.manifest["state"] == "interrupted"
+
+
+def test_ctrl_c_of_the_master_alone_stops_its_workers(locust, server):
+    server.delay_s = 0.2
+    run = locust.distributed(2, "-u", "20", "-r", "20")
+    run.wait_for_rows(21)
+    run.interrupt()
+    assert run.finish() == 0
+    assert_one_count(run, server)
+    assert [worker["rows"] > 0 for worker in run.manifest["workers"]] == [True, True]
+
+
+def test_time_limit_with_master_and_workers(locust, server):
+    run = locust.distributed(2, "-u", "20", "-r", "20", "-t", "3s")
+    assert run.finish() == 0
+    assert_one_count(run, server)
+    assert run.manifest["state"] == "complete"
+
+
+@pytest.mark.parametrize("options", [(), ("--processes", "2")], ids=["alone", "two processes"])
+def test_requests_still_open_at_the_deadline_are_unfinished_rows(locust, server, options):
+    server.delay_s = 60
+    run = locust.run("-u", "6", "-r", "6", "-t", "2s", "--stop-timeout", "1", *options)
+    assert run.finish() == 1
+    counts = run.counts(server)
+    assert set(counts.values()) == {6}, counts
+    assert {(row["error"], row["ok"], row["response_ms"], row["status"]) for row in run.rows} == {
+        ("unfinished", "0", "", "")
+    }
+
+
+def test_second_ctrl_c_gives_up_open_requests(locust, server):
+    run = locust.run("-u", "6", "-r", "6")
+    run.wait_for_rows(21)
+    server.delay_s = 60
+    before = server.count
+    while server.count < before + 6:
+        pass
+    run.interrupt()
+    run.wait_for_output("press again")
+    run.interrupt()
+    run.finish(10)
+    assert_one_count(run, server)
+    assert sum(row["error"] == "unfinished" for row in run.rows) == 6
+
+
+def test_killed_worker_is_named_in_the_manifest_and_the_others_lose_nothing(locust, server):
+    run = locust.distributed(2, "-u", "10", "-r", "10")
+    run.wait_for_rows(100)
+    run.processes[1].send_signal(signal.SIGKILL)
+    run.wait_for_rows(1000)
+    os.kill(run.processes[0].pid, signal.SIGINT)
+    run.finish()
+    lost = [worker for worker in run.manifest["workers"] if "lost_at" in worker]
+    assert len(lost) == 1
+    assert lost[0]["rows"] > 0
+    assert server.count - len(run.rows) <= 5 / server.delay_s * 1.5
+    assert any("was lost" in warning for warning in run.manifest["warnings"])
