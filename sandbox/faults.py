@@ -16,7 +16,6 @@ add up: 7 dropped and 5 duplicated of the same 500 deliveries are 12 different o
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -244,30 +243,25 @@ class _Target:
 
 
 class Faults:
-    """The faults in force. Asking costs one look-up of an empty dictionary while there are none.
+    """The faults in force. Asking costs a look at an empty dictionary while there are none."""
 
-    `on_lag` is told the logs' additional lag in seconds whenever it changes.
-    """
-
-    def __init__(self, seed: int = 1, on_lag: Callable[[float], None] | None = None) -> None:
+    def __init__(self, seed: int = 1) -> None:
         self._seed = seed
-        self._on_lag = on_lag
         self.clear()
 
     def clear(self) -> None:
         """No more faults."""
         self._targets: dict[tuple[str, str], _Target] = {}
         self._active: list[_Active] = []
-        if self._on_lag is not None:
-            self._on_lag(0.0)
+        self.log_lag_s = 0.0
+        """How much later than otherwise log events become visible."""
 
     def add(self, faults: list[Any]) -> None:
         """Put parsed faults in force beside those that are. Raises FaultsError."""
         for fault in faults:
             active = _Active(fault)
             if isinstance(fault, LagLogs):
-                if self._on_lag is not None:
-                    self._on_lag(fault.lag_s)
+                self.log_lag_s = fault.lag_s
             else:
                 key = _target_of(fault)
                 if key not in self._targets:

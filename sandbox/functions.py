@@ -196,7 +196,9 @@ class LambdaService:
         faults: Faults,
         seed: int = 1,
         region: str = "us-east-1",
+        ensure_log_group: Callable[[str], None] = lambda name: None,
     ) -> None:
+        """`ensure_log_group` is told each log group before a function first writes to it: Lambda makes it."""
         self._definitions = definitions
         self._scheduler = scheduler
         self._parameters = parameters
@@ -208,6 +210,7 @@ class LambdaService:
         self._faults = faults
         self._seed = seed
         self._region = region
+        self._ensure_log_group = ensure_log_group
         self._packages: dict[str, CodePackage] = {}
         self.reset()
 
@@ -235,7 +238,8 @@ class LambdaService:
         """A synchronous invocation (RequestResponse)."""
         request_id = request_id or self._identifiers.uuid()
         if len(payload) > self._lambda.payload_max_bytes:
-            return on_done(too_large(len(payload), self._lambda.payload_max_bytes, request_id))
+            limit = self._lambda.payload_max_bytes
+            return on_done(too_large(len(payload), limit, request_id, "RequestResponse"))
         return self._attempt(function, payload, request_id, trace_header, True, log_tail, on_done)
 
     def invoke_async(
@@ -516,6 +520,7 @@ class LambdaService:
                 version.function = function
                 return version
             parameters = self._lambda
+            self._ensure_log_group(function.log_group)
             version = _Version(
                 function,
                 self._package(function),
@@ -610,9 +615,9 @@ def invalid_request_content(error: ValueError, request_id: str) -> InvokeResult:
     )
 
 
-def too_large(size: int, limit: int, request_id: str) -> InvokeResult:
+def too_large(size: int, limit: int, request_id: str, invocation_type: str) -> InvokeResult:
     """The event is larger than Lambda takes."""
-    message = f"{size} byte payload is too large for the RequestResponse invocation type (limit {limit} bytes)"
+    message = f"{size} byte payload is too large for the {invocation_type} invocation type (limit {limit} bytes)"
     return refusal(413, "RequestTooLargeException", message, request_id)
 
 

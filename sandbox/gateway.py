@@ -43,7 +43,6 @@ class ApiRequest(NamedTuple):
     headers: Headers
     body: bytes
     source_ip: str
-    host: str
 
 
 class ApiResponse(NamedTuple):

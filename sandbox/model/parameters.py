@@ -81,9 +81,10 @@ DEFAULT_TIMING = FunctionTiming(
 )
 
 # By logical function name. The shop's three are fitted to the measured figures: cpu and io from the two least durations
-# (128 MB has 128/1769 of a vCPU, 3008 MB a whole one), the jitter from the two means, and what a first call adds from
-# the two greatest durations. A first message finds no environment anywhere downstream, so while it creeps through, the
-# following ones start environments of their own: the means hold with 2 to 8 first calls among the 101.
+# (128 MB has 128/1769 of a vCPU, 3008 MB a whole one), what a first call adds from the two greatest durations, and the
+# jitter from the two means. The first message finds no environment anywhere downstream, so while it creeps through, the
+# following ones start environments of their own: the 101 durations include one first call of shop-accept, 4 to 8 of
+# shop-decrypt and 6 to 13 of shop-update-db, and the jitter is what is left of the mean after these.
 FUNCTIONS: dict[str, FunctionTiming] = {
     # measured: 217.91 (177 .. first call 931) ms at 128 MB; 51.49 (35 .. 119) at 3008 MB
     "shop-accept": FunctionTiming(
@@ -93,29 +94,29 @@ FUNCTIONS: dict[str, FunctionTiming] = {
         cpu_jitter_ms=1.4,
         first_io_ms=18.0,
         first_cpu_ms=50.4,
-        init_ms=310.0,
+        init_ms=230.0,
         memory_used_mb=(69, 72),
     ),
     # measured: 450.14 (383 .. 1201) ms at 128 MB; 88 (63 .. 170) at 3008 MB
     "shop-decrypt": FunctionTiming(
         io_ms=38.0,
         cpu_ms=24.96,
-        io_jitter_ms=19.8,
-        cpu_jitter_ms=0.9,
-        first_io_ms=31.4,
-        first_cpu_ms=54.6,
-        init_ms=310.0,
+        io_jitter_ms=20.0,
+        cpu_jitter_ms=0.0,
+        first_io_ms=11.0,
+        first_cpu_ms=55.6,
+        init_ms=230.0,
         memory_used_mb=(69, 72),
     ),
     # measured: 456.55 (335 .. 1177) ms at 128 MB; 69 (42 .. 173) at 3008 MB
     "shop-update-db": FunctionTiming(
         io_ms=19.2,
         cpu_ms=22.85,
-        io_jitter_ms=16.4,
-        cpu_jitter_ms=5.2,
-        first_io_ms=58.7,
-        first_cpu_ms=50.3,
-        init_ms=310.0,
+        io_jitter_ms=15.6,
+        cpu_jitter_ms=2.86,
+        first_io_ms=42.8,
+        first_cpu_ms=46.2,
+        init_ms=230.0,
         memory_used_mb=(69, 72),
     ),
     # assumption: about 30 ms at 256 MB, one put to a stream
@@ -230,6 +231,8 @@ class KinesisParameters(_Section):
     """AWS [service-sizes-and-limits]; up to 10 MiB since 2025, out of the burst."""
     poll_interval_s: PositiveFloat = 0.25
     """AWS [service-sizes-and-limits] allows five reads a second and shard; Lambda's poller stays below (assumption)."""
+    retry_pause_s: PositiveFloat = 1.0
+    """Assumption: before a failed batch is handed to its function again."""
 
 
 class SnsParameters(_Section):
@@ -246,9 +249,11 @@ class LogsParameters(_Section):
     """Assumption, for short runs; AWS says that minutes are possible [monitoring-cloudwatchlogs]."""
     insights_concurrent_queries: PositiveInt = 100
     """AWS [AnalyzingLogData]."""
-    insights_start_query_per_s: PositiveFloat = 10.0
+    insights_latency_s: NonNegativeFloat = 0.3
+    """Assumption: from StartQuery to Complete, at least."""
+    insights_start_query_per_s: PositiveInt = 10
     """AWS [cloudwatch_limits_cwl]."""
-    insights_get_results_per_s: PositiveFloat = 10.0
+    insights_get_results_per_s: PositiveInt = 10
     """AWS [cloudwatch_limits_cwl]."""
 
 

@@ -175,7 +175,6 @@ class Lab:
             headers=options.get("headers", [(b"host", b"localhost"), (b"content-type", b"application/json")]),
             body=body,
             source_ip="127.0.0.1",
-            host="localhost",
         )
         answers: list[ApiResponse] = []
         self.gateway.handle(stage, request, answers.append)

@@ -1,0 +1,178 @@
+"""The sandbox behind one HTTP port: an ASGI application that finds out whom a request is for.
+
+Requests of deployed APIs, Invoke and the data path are answered by our own services, everything else by moto. Each
+answer is in its service's own protocol.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any
+
+import orjson
+
+from sandbox.assembly import Sandbox
+from sandbox.control_api import ControlApi
+from sandbox.gateway import ApiRequest, Headers
+from sandbox.invoke_api import invoked_function
+from sandbox.logs_api import SLOW_ACTIONS
+from sandbox.services.requests import DEFAULT_REGION, addressee, operation
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Answer = tuple[int, list[tuple[bytes, bytes]], bytes]
+
+_USER_REQUEST = "/_user_request_"
+_SERVICE_BY_TARGET = {
+    "Kinesis_20131202": "kinesis",
+    "TrentService": "kms",
+    "Logs_20140328": "logs",
+    "GraniteServiceVersion20100801": "monitoring",
+}
+
+
+class Application:
+    """The ASGI application of one sandbox."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self._sandbox = sandbox
+        self._gateway = sandbox.gateway
+        self._control = ControlApi(sandbox)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            raise ValueError(f"the sandbox speaks HTTP only, not {scope['type']}")
+        body = b""
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return
+            body = body + message["body"] if body else message.get("body", b"")
+            if not message.get("more_body"):
+                break
+        status, headers, content = await self._answer(scope, body)
+        headers.append((b"content-length", b"%d" % len(content)))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else content})
+
+    def _answer(self, scope: Scope, body: bytes) -> Awaitable[Answer]:
+        """The answer to come. An exception in here is a bug, and uvicorn's 500."""
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        if self._to_gateway(scope, body, future):
+            return future
+        return self._to_service(scope, body, future)
+
+    def _to_gateway(self, scope: Scope, body: bytes, future: asyncio.Future[Answer]) -> bool:
+        """Hand over a request of a deployed API; False if it is none."""
+        path = scope["raw_path"].decode("latin-1")
+        if path.startswith("/restapis/") and _USER_REQUEST in path:
+            deployed, _, below = path.partition(_USER_REQUEST)
+            api_id, _, name = deployed.removeprefix("/restapis/").partition("/")
+            stage = self._gateway.stage(api_id, name)
+            if stage is None:
+                _resolve(future, (403, [(b"x-amzn-errortype", b"ForbiddenException")], b'{"message":"Forbidden"}'))
+                return True
+        else:
+            name, _, below = path[1:].partition("/")
+            stage = self._gateway.stage(None, name)
+            if stage is None or _signed_for_aws(scope["headers"]):
+                return False
+        client = scope.get("client")
+        request = ApiRequest(
+            method=scope["method"],
+            path=below if below.startswith("/") else f"/{below}",
+            query_string=scope["query_string"],
+            headers=scope["headers"],
+            body=body,
+            source_ip=client[0] if client else "127.0.0.1",
+        )
+        self._gateway.handle(stage, request, lambda answer: _resolve(future, answer))
+        return True
+
+    def _to_service(self, scope: Scope, body: bytes, future: asyncio.Future[Answer]) -> Awaitable[Answer]:
+        path, method = scope["raw_path"].decode("latin-1"), scope["method"]
+        query_string = scope["query_string"].decode("latin-1")
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        function = invoked_function(path) if method == "POST" else None
+        if function is not None:
+            self._sandbox.invoke_api.handle(
+                function, query_string, headers, body, lambda answer: _resolve(future, answer)
+            )
+            return future
+
+        def answer() -> Answer:
+            if path.startswith("/_sandbox/"):
+                return self._control.handle(method, path, body)
+            answered = self._data_path(headers, query_string, body)
+            return answered or self._moto(method, path, query_string, headers, body)
+
+        if headers.get("x-amz-target", "").removeprefix("Logs_20140328.") in SLOW_ACTIONS:
+            return asyncio.get_running_loop().run_in_executor(None, answer)
+        future.set_result(answer())
+        return future
+
+    def _data_path(self, headers: Mapping[str, str], query_string: str, body: bytes) -> Answer | None:
+        """An answer of our own services; None for what is moto's."""
+        to = addressee(headers, query_string)
+        target = headers.get("x-amz-target", "").partition(".")[0]
+        service = _SERVICE_BY_TARGET.get(target) or (to.service if to else "")
+        region = to.region if to else DEFAULT_REGION
+        called = operation(headers, body)
+        if called is None:
+            return None
+        sandbox, now = self._sandbox, self._sandbox.scheduler.now()
+        answered: tuple[int, Any] | None = None
+        if service == "sns":
+            answered = sandbox.sns.handle(called, body, region)
+            return None if answered is None else (answered[0], [(b"content-type", b"text/xml")], answered[1])
+        if not target:
+            return None
+        if service == "kinesis":
+            answered = sandbox.kinesis.handle(called, body, region)
+        elif service == "kms":
+            answered = sandbox.kms.handle(called, body, region)
+        elif service in ("logs", "monitoring"):
+            try:
+                parameters = orjson.loads(body or b"{}")
+            except orjson.JSONDecodeError as error:
+                answered = 400, {"__type": "SerializationException", "message": str(error)}
+            else:
+                api = sandbox.logs_api if service == "logs" else sandbox.metrics
+                answered = api.handle(called, parameters, now)
+        if answered is None:
+            return None
+        status, document = answered
+        return status, self._json_headers(document), orjson.dumps(document)
+
+    def _json_headers(self, document: Any) -> list[tuple[bytes, bytes]]:
+        headers = [
+            (b"content-type", b"application/x-amz-json-1.1"),
+            (b"x-amzn-requestid", self._sandbox.functions.new_request_id().encode("latin-1")),
+        ]
+        if isinstance(document, dict) and "__type" in document:
+            headers.append((b"x-amzn-errortype", str(document["__type"]).encode("latin-1")))
+        return headers
+
+    def _moto(self, method: str, path: str, query_string: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        status, answered, content = self._sandbox.bridge.handle(method, path, query_string, headers, body)
+        kept = [
+            (name.lower().encode("latin-1"), value.encode("latin-1"))
+            for name, value in answered
+            if name.lower() not in ("content-length", "date", "server", "connection", "transfer-encoding")
+        ]
+        return status, kept, content
+
+
+def _resolve(future: asyncio.Future[Answer], answer: Answer) -> None:
+    if not future.done():
+        future.set_result(answer)
+
+
+def _signed_for_aws(headers: Headers) -> bool:
+    """Whether a request carries a SigV4 signature for an AWS API (one for `execute-api` is for a deployed API)."""
+    for name, value in headers:
+        if name == b"authorization":
+            return value.startswith(b"AWS4-") and b"/execute-api/" not in value
+    return False

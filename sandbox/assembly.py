@@ -1,0 +1,156 @@
+"""The whole sandbox: every part made and joined, without a socket.
+
+Runs on any `Scheduler`: the server's event loop, or virtual time in tests.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from moto.logs.models import logs_backends
+
+from sandbox.clients import InProcessClients
+from sandbox.clock import Scheduler
+from sandbox.definitions import ACCOUNT_ID, FunctionDefinition
+from sandbox.faults import Faults
+from sandbox.functions import LambdaService
+from sandbox.gateway import Gateway
+from sandbox.invoke_api import InvokeApi
+from sandbox.logs import LogStore
+from sandbox.logs_api import InsightsModel, LogsApi
+from sandbox.metrics import Metrics
+from sandbox.model.parameters import Parameters
+from sandbox.moto_bridge.bridge import MotoBridge
+from sandbox.services.dynamodb import DynamoDbService
+from sandbox.services.kinesis import KinesisService, ShardLimits
+from sandbox.services.kms import KmsService
+from sandbox.services.requests import DEFAULT_REGION
+from sandbox.services.sns import SnsService
+from sandbox.services.stream_consumer import StreamConsumer
+from sandbox.truth import Truth
+
+
+class Sandbox:
+    """One local AWS. moto keeps its state in the process, so there can be one at a time."""
+
+    def __init__(self, scheduler: Scheduler, parameters: Parameters, seed: int = 1) -> None:
+        self.scheduler = scheduler
+        self.parameters = parameters
+        self.seed = seed
+        self.region = DEFAULT_REGION
+        self.truth = Truth(parameters.chains)
+        self.faults = Faults(seed)
+        self.bridge = MotoBridge()
+        self.metrics = Metrics()
+        self.logs = LogStore(self._log_lag)
+        self.kinesis = KinesisService(
+            scheduler,
+            self.bridge,
+            self.truth,
+            ShardLimits(
+                records_per_s=parameters.kinesis.shard_records_per_s,
+                bytes_per_s=parameters.kinesis.shard_bytes_per_s,
+                record_max_bytes=parameters.kinesis.record_max_bytes,
+            ),
+        )
+        self.functions = LambdaService(
+            self.bridge,
+            scheduler,
+            parameters,
+            make_client=self._make_client,
+            logs=self.logs,
+            metrics=self.metrics,
+            truth=self.truth,
+            faults=self.faults,
+            seed=seed,
+            region=self.region,
+            ensure_log_group=self._ensure_log_group,
+        )
+        self.sns = SnsService(
+            scheduler,
+            self.bridge,
+            self.functions,
+            self.faults,
+            self.truth,
+            delivery_s=parameters.sns.delivery_ms / 1000,
+            rng=random.Random(f"{seed}/sns"),
+        )
+        self.kms = KmsService()
+        self.clients = InProcessClients(kinesis=self.kinesis, sns=self.sns, kms=self.kms, dynamodb=DynamoDbService())
+        self.stream_consumer = StreamConsumer(
+            scheduler,
+            self.bridge,
+            self.kinesis,
+            self.functions,
+            self.truth,
+            poll_interval_s=parameters.kinesis.poll_interval_s,
+            retry_pause_s=parameters.kinesis.retry_pause_s,
+            on_iterator_age=self._iterator_age,
+        )
+        self.bridge.when_changed(self.stream_consumer.refresh)
+        self.gateway = Gateway(
+            self.bridge,
+            scheduler,
+            parameters,
+            self.functions,
+            logs=self.logs,
+            metrics=self.metrics,
+            truth=self.truth,
+            faults=self.faults,
+            seed=seed,
+            region=self.region,
+        )
+        self.invoke_api = InvokeApi(self.functions, self.bridge, parameters.lambda_, self.truth, self.region)
+        self.logs_api = LogsApi(
+            self.logs,
+            self._log_group_exists,
+            model=InsightsModel(
+                latency_s=parameters.logs.insights_latency_s,
+                concurrent_queries=parameters.logs.insights_concurrent_queries,
+                starts_per_s=parameters.logs.insights_start_query_per_s,
+                reads_per_s=parameters.logs.insights_get_results_per_s,
+            ),
+            region=self.region,
+        )
+
+    def reset(self, *, resources: bool = False) -> None:
+        """Forget what has happened: logs, metrics, truth, faults, environments. What is under way goes on to its end.
+
+        The resources (the deployed stack, its tables' items) stay unless `resources` is set.
+        """
+        self.faults.clear()
+        self.truth.reset()
+        self.logs_api.reset()
+        self.logs.clear()
+        self.metrics.clear()
+        if resources:
+            self.bridge.reset()
+        self.functions.reset()
+        self.gateway.reset()
+
+    def close(self) -> None:
+        """Remove the temporary files."""
+        self.logs_api.close()
+        self.logs.close()
+
+    def _make_client(self, service: str, function: FunctionDefinition) -> Any:
+        return self.clients.make_client(service, function)
+
+    @property
+    def log_lag_s(self) -> float:
+        """How long log events take to become visible at present."""
+        return self.parameters.logs.ingestion_lag_s + self.faults.log_lag_s
+
+    def _log_lag(self, group: str, stream: str, timestamp: float) -> float:
+        return self.log_lag_s
+
+    def _iterator_age(self, function: FunctionDefinition, at: float, age_ms: float) -> None:
+        self.metrics.add("AWS/Lambda", "IteratorAge", (("FunctionName", function.name),), at, age_ms)
+
+    def _log_group_exists(self, name: str) -> bool:
+        return name in logs_backends[ACCOUNT_ID][self.region].groups
+
+    def _ensure_log_group(self, name: str) -> None:
+        if not self._log_group_exists(name):
+            logs_backends[ACCOUNT_ID][self.region].create_log_group(name, {})
