@@ -273,10 +273,10 @@ class KinesisService:
         try:
             parameters = orjson.loads(body)
             if action == "PutRecord":
-                parameters["Data"] = base64.b64decode(parameters["Data"])
+                parameters["Data"] = base64.b64decode(parameters["Data"], validate=True)
             elif action == "PutRecords":
                 for entry in parameters["Records"]:
-                    entry["Data"] = base64.b64decode(entry["Data"])
+                    entry["Data"] = base64.b64decode(entry["Data"], validate=True)
             answer = operation(self, region, parameters)
         except AwsError as error:
             return error.status, {"__type": error.code, "message": error.message}

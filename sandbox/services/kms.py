@@ -101,7 +101,7 @@ class KmsService:
             parameters = orjson.loads(body)
             for name in ("Plaintext", "CiphertextBlob"):
                 if name in parameters:
-                    parameters[name] = base64.b64decode(parameters[name])
+                    parameters[name] = base64.b64decode(parameters[name], validate=True)
             answer = operation(self, region, parameters)
         except AwsError as error:
             return error.status, {"__type": error.code, "message": error.message}

@@ -24,9 +24,12 @@ def parse_form(body: bytes) -> dict[str, Any]:
     return tree
 
 
-def members(tree: Mapping[str, Any], kind: str = "member") -> Sequence[Any]:
-    """The items of a list parameter in order: `{"member": {"1": a, "2": b}}` -> `[a, b]`."""
-    items = tree.get(kind, {})
+def members(tree: Any, kind: str = "member") -> Sequence[Any]:
+    """The items of a list parameter in order: `{"member": {"1": a, "2": b}}` -> `[a, b]`.
+
+    An empty list is sent as an empty text.
+    """
+    items = tree.get(kind, {}) if isinstance(tree, Mapping) else {}
     return [items[index] for index in sorted(items, key=int)]
 
 
