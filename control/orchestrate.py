@@ -202,6 +202,8 @@ def stage(checked: Checked, console: Console) -> Iterator[Stage]:
             Path(logs),
             lambda line: console.print(line, style="dim", markup=False, highlight=False, soft_wrap=True),
             private=checked.request.private_sandbox,
+            # The same seed on both sides: a run can be repeated.
+            sandbox_options=["--seed", checked.request.seed] if checked.request.seed is not None else [],
         ) as target,
     ):
         yield Stage(checked, target, run_id, Path(logs), console)

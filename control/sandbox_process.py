@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import time
 import urllib.error
@@ -13,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from control.errors import ProcessError
-from control.processes import Process, free_port
+from control.processes import Process
 
 START_TIMEOUT_S = 60.0
-ATTEMPTS = 3
-"""Ports to try: a free port may be taken before the sandbox listens on it."""
+_READY = re.compile(r"^sandbox ready at (http://\S+)$", re.MULTILINE)
 
 # A proxy must never be asked for the loopback.
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -32,35 +32,22 @@ class SandboxProcess:
 
     @classmethod
     def start(cls, log: Path, options: Sequence[str] = ()) -> SandboxProcess:
-        """Start one and wait until it answers. `options` go to `python -m sandbox`.
+        """Start one and wait until it is ready. `options` go to `python -m sandbox`, its output to `log`.
 
         Raises ProcessError with the end of its output where it does not get ready.
         """
         environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-        for attempt in range(1, ATTEMPTS + 1):
-            port = free_port()
-            endpoint = f"http://127.0.0.1:{port}"
-            process = Process([sys.executable, "-m", "sandbox", "--port", str(port), *options], log, environment)
-            try:
-                deadline = time.monotonic() + START_TIMEOUT_S
-                while process.exit_code is None and time.monotonic() < deadline:
-                    if is_sandbox(endpoint):
-                        return cls(process, endpoint)
-                    time.sleep(0.05)
-            except BaseException:
-                process.stop()
-                raise
+        process = Process([sys.executable, "-m", "sandbox", "--port", "0", *options], log, environment)
+        try:
+            deadline = time.monotonic() + START_TIMEOUT_S
+            while process.exit_code is None and time.monotonic() < deadline:
+                if ready := _READY.search(log.read_text(errors="replace")):
+                    return cls(process, ready[1])
+                time.sleep(0.05)
+            raise ProcessError(f"the sandbox did not get ready; its last words:\n{process.last_lines()}")
+        except BaseException:
             process.stop()
-            if "in use" not in process.last_lines() or attempt == ATTEMPTS:
-                break
-        raise ProcessError(f"the sandbox did not get ready; its last words:\n{process.last_lines()}")
-
-    @property
-    def is_running(self) -> bool:
-        return self._process.exit_code is None
-
-    def last_lines(self) -> str:
-        return self._process.last_lines()
+            raise
 
     def stop(self) -> None:
         self._process.stop()

@@ -6,7 +6,7 @@ What was started for the run is stopped when the run is over, however it ends.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,13 +42,19 @@ class ReadyTarget:
 
 @contextmanager
 def ready_target(
-    settings: Settings, flows: Iterable[str], logs: Path, progress: Progress, *, private: bool = False
+    settings: Settings,
+    flows: Iterable[str],
+    logs: Path,
+    progress: Progress,
+    *,
+    private: bool = False,
+    sandbox_options: Sequence[str] = (),
 ) -> Iterator[ReadyTarget]:
     """Make the target ready for these flows.
 
-    With TARGET=sandbox one is started where none answers at AWS_ENDPOINT_URL, or always with `private`; the stack is
-    deployed into it where it is not there yet. Raises ConfigError with everything the flows miss, DeployError,
-    ProcessError.
+    With TARGET=sandbox one is started, with `sandbox_options`, where none answers at AWS_ENDPOINT_URL, or always with
+    `private`; the stack is deployed into it where it is not there yet. Raises ConfigError with everything that the
+    flows miss, DeployError, ProcessError.
     """
     with ExitStack() as stack:
         sandbox, before = None, {}
@@ -58,7 +64,7 @@ def ready_target(
                 progress(f"sandbox found at {sandbox}")
             else:
                 started_at = time.monotonic()
-                process = SandboxProcess.start(logs / "sandbox.log")
+                process = SandboxProcess.start(logs / "sandbox.log", sandbox_options)
                 stack.callback(process.stop)
                 sandbox = process.endpoint
                 progress(f"sandbox started at {sandbox} ({time.monotonic() - started_at:.1f} s)")
