@@ -53,6 +53,8 @@ class Panel:
     title: str
     traces: Sequence[Json]
     logarithmic: bool = False
+    legend: bool = True
+    """False where the title says what the only trace is."""
 
 
 def draw(series: Series) -> Json:
@@ -83,7 +85,11 @@ def _panels(series: Series) -> list[Panel]:
     per = "each second" if series.width_s == 1 else f"each {series.width_s} s"
     functions = dict(zip(series.concurrency, _FUNCTION_COLOURS, strict=False))  # the same colour in every row
     return [
-        Panel("Users", [] if series.users is None else [_line("users", series.users, _GREY, fill=True, step=True)]),
+        Panel(
+            "Users",
+            [] if series.users is None else [_line("users", series.users, _GREY, fill=True, step=True)],
+            legend=False,
+        ),
         Panel(
             "Requests per second",
             [
@@ -118,12 +124,19 @@ def _panels(series: Series) -> list[Panel]:
 def _line(name: str, values: Floats, colour: str, fill: bool = False, step: bool = False) -> Json:
     return {
         "type": "scatter",
-        "mode": "lines",
+        "mode": "lines+markers" if _has_lone_values(values) else "lines",
+        "marker": {"size": 4},
         "name": html.escape(visible(name, 40)),
         "y": _numbers(values),
         "line": {"color": colour, "width": 1.6, "shape": "hv" if step else "linear"},
         **({"fill": "tozeroy", "fillcolor": f"{colour}33"} if fill else {}),
     }
+
+
+def _has_lone_values(values: Floats) -> bool:
+    """Whether some value has no neighbour: a line has nothing to lead to there, so that it would not be seen."""
+    absent = np.isnan(np.concatenate(([np.nan], values, [np.nan])))
+    return bool(np.any(~absent[1:-1] & absent[:-2] & absent[2:]))
 
 
 def _bars(by_label: Mapping[str, Floats], colours: Mapping[str, str]) -> list[Json]:
@@ -151,7 +164,7 @@ def _layout(panels: Sequence[Panel], series: Series, narrow: bool) -> Json:
     for panel in panels:
         cursor += GAP_PX if tops else 0
         titles.append(cursor)
-        if narrow and len(panel.traces) > 1:
+        if narrow and panel.legend:
             cursor += math.ceil(len(panel.traces) / NARROW_LEGEND_COLUMNS) * LEGEND_LINE_PX
         tops.append(cursor)
         cursor += ROW_HEIGHT_PX
@@ -231,7 +244,7 @@ def _layout(panels: Sequence[Panel], series: Series, narrow: bool) -> Json:
 
 def _legend(panel: Panel, top: float, narrow: bool) -> Json:
     common = {"bgcolor": "rgba(0,0,0,0)", "font": {"size": 12}, "tracegroupgap": 0}
-    if len(panel.traces) < 2:
+    if not panel.legend:
         return {**common, "visible": False}
     if narrow:
         return {**common, "orientation": "h", "x": 0, "xanchor": "left", "y": top, "yanchor": "bottom"}

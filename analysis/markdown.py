@@ -12,7 +12,7 @@ from typing import Any
 
 from analysis import tables
 from analysis.formatting import NOTHING, count, date_and_time, decimal, share, timespan, visible
-from analysis.verdict import cause_title, judge
+from analysis.verdict import answer, cause_title, judge
 
 CAUSES_SHOWN = 5
 _ICONS = {"passed": "✅", "failed": "❌", "incomplete": "⚠️", "unjudged": "ℹ️"}
@@ -75,6 +75,10 @@ def _lines(summary: Mapping[str, Any]) -> Iterator[str]:
             yield f"### {table.title}"
             yield ""
             yield from _table(table.narrow())
+    joined = tables.join_in_words(summary)
+    if joined:
+        yield ""
+        yield f"{escape(joined)}."
     warnings = run.get("warnings") or []
     if warnings:
         yield ""
@@ -85,10 +89,9 @@ def _lines(summary: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _cause(cause: Mapping[str, Any]) -> Iterator[str]:
-    status = visible(cause.get("status") if cause.get("status") is not None else "no response")
     where = f" at {escape(visible(cause['frame'], 120))}" if cause.get("frame") else ""
     yield (
-        f"- **{escape(cause_title(cause))}**: {escape(status)} × {count(cause.get('requests'))} "
+        f"- **{escape(cause_title(cause))}**: {escape(answer(cause))} × {count(cause.get('requests'))} "
         f"({share(cause.get('share'))} of all that failed){where}"
     )
     if cause.get("advice"):

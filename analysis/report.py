@@ -18,13 +18,13 @@ from plotly.offline import get_plotlyjs
 from analysis import figure, formatting, junit, markdown, tables
 from analysis.errors import DataFormatError
 from analysis.series import Series, build
-from analysis.verdict import cause_title, judge
+from analysis.verdict import answer, cause_title, judge, message
 from runstore.rundir import RunDir
 
 # What the template names: absent in an older or unfinished summary, it is None.
 _RUN = ("id", "profile", "flows", "target", "simulated", "region", "started_at", "ended_at", "warnings")
 _CLIENT = ("requests", "failures", "dropped", "rps")
-_CAUSE = ("status", "requests", "share", "flow", "frame", "message", "first_at", "last_at", "examples", "advice")
+_CAUSE = ("status", "requests", "share", "flow", "frame", "first_at", "last_at", "examples", "advice")
 
 
 def write_all(run: RunDir, summary: Mapping[str, Any]) -> list[Path]:
@@ -78,10 +78,7 @@ def render(
         functions=summary.get("functions") or {},
         verdict=judge(summary),
         lasted=_lasted(run),
-        causes=[
-            {**dict.fromkeys(_CAUSE), **cause, "title": cause_title(cause)}
-            for cause in summary.get("root_causes") or []
-        ],
+        causes=[_card(cause) for cause in summary.get("root_causes") or []],
         breakdown=breakdown_bars(summary),
         parts=tables.PARTS,
         tables=[
@@ -101,6 +98,11 @@ def render(
         # the library's own text holds no "</script"; a test keeps watch over that
         plotly=Markup(get_plotlyjs()) if drawn and drawn["traces"] else None,
     )
+
+
+def _card(cause: Mapping[str, Any]) -> dict[str, Any]:
+    words = {"title": cause_title(cause), "answer": answer(cause), "message": message(cause)}
+    return {**dict.fromkeys(_CAUSE), **cause, **words}
 
 
 def script_json(value: object) -> Markup:

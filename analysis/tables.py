@@ -181,8 +181,8 @@ def breakdown(summary: Summary) -> Table:
             for key, label in PARTS
             if any(value for value in (endpoint.get(key) or {}).values())
         ),
-        "Of measured requests that were joined to their invocation; a part counts the requests that have it, "
-        "so init counts cold starts only.",
+        "Of measured requests; each part counts those that have its figures, from the client, the access log or the "
+        "REPORT line.",
     )
 
 
@@ -315,43 +315,60 @@ JOIN_KEYS = (
 
 def join(summary: Summary) -> Table:
     one = _section(summary, "join")
-    if not one:
-        return Table("Join", (), ())
-    requests = one.get("requests")
-    facts = [
-        ("requests", count(requests), NOTHING),
-        ("joined to an invocation", count(one.get("matched")), share(ratio(one.get("matched"), requests))),
-    ]
-    if one.get("reached") is not None:
-        reached = (one["reached"], one.get("reached_matched"))
-        facts += [
-            ("requests that reached a function", count(reached[0]), share(ratio(reached[0], requests))),
-            ("… joined, of these", count(reached[1]), share(ratio(reached[1], reached[0]))),
-        ]
-    by = one.get("by") or {}
-    facts += [
-        (f"… by {label}", count(by.get(key)), share(ratio(by.get(key), requests))) for key, label in JOIN_KEYS if by
-    ]
-    facts += [
+    groups: tuple[tuple[Any, tuple[tuple[str, Any], ...]], ...] = (
         (
-            "requests without an invocation",
-            count(one.get("unmatched_requests")),
-            share(ratio(one.get("unmatched_requests"), requests)),
+            one.get("requests"),
+            (
+                ("requests sent", one.get("requests")),
+                ("joined to their invocation", one.get("matched")),
+                *((f"… by {label}", _section(one, "by").get(key)) for key, label in JOIN_KEYS),
+                ("without an invocation", one.get("unmatched_requests")),
+                ("ambiguous, set aside", one.get("ambiguous")),
+            ),
         ),
-        ("ambiguous, set aside", count(one.get("ambiguous")), share(ratio(one.get("ambiguous"), requests))),
-    ]
-    invocations = one.get("invocations")
-    facts += [
-        (label, count(one[key]), share(ratio(one[key], invocations)))
-        for key, label in (
-            ("invocations", "invocations"),
-            ("chain_invocations", "… later hops of a chain"),
-            ("background_invocations", "… of functions behind a stream or queue"),
-            ("unmatched_invocations", "… without a request"),
-        )
-        if one.get(key) is not None
-    ]
-    return Table("Join", (text("requests and invocations"), Column("rows"), Column("share")), _rows(facts))
+        (
+            one.get("reached"),
+            (
+                ("requests that reached a function", one.get("reached")),
+                ("joined to their invocation", one.get("reached_matched")),
+            ),
+        ),
+        (
+            one.get("invocations"),
+            (
+                ("invocations", one.get("invocations")),
+                ("later hops of a chain", one.get("chain_invocations")),
+                ("of functions behind a stream or queue", one.get("background_invocations")),
+                ("without a request", one.get("unmatched_invocations")),
+            ),
+        ),
+    )
+    return Table(
+        "Join",
+        (text("requests and invocations"), Column("rows"), Column("share")),
+        _rows(
+            (label, count(rows), share(ratio(rows, whole)) if rows is not whole else NOTHING)
+            for whole, facts in groups
+            for label, rows in facts
+            if rows is not None
+        ),
+    )
+
+
+def join_in_words(summary: Summary) -> str | None:
+    """How many requests found their invocation, and by what, in a sentence; None where nothing was joined."""
+    one = _section(summary, "join")
+    requests = one.get("requests")
+    if not requests:
+        return None
+    by = [f"{count(number)} by {label}" for key, label in JOIN_KEYS if (number := _section(one, "by").get(key))]
+    words = f"{count(one.get('matched'))} of {plural(requests, 'request')} were joined to their invocation"
+    words += f" ({', '.join(by)})" if by else ""
+    if one.get("reached"):
+        words += f"; {share(ratio(one.get('reached_matched'), one['reached']))} of those that reached a function"
+    if one.get("ambiguous"):
+        words += f"; {count(one['ambiguous'])} ambiguous ones were set aside"
+    return words
 
 
 def metrics(summary: Summary) -> Table:

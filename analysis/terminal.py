@@ -26,7 +26,7 @@ from analysis.formatting import (
     timespan,
     visible,
 )
-from analysis.verdict import cause_title, judge
+from analysis.verdict import answer, cause_title, judge, message
 
 WIDTH = 100
 EXAMPLES_SHOWN = 2
@@ -66,16 +66,17 @@ def _parts(summary: Mapping[str, Any]) -> Iterator[RenderableType]:
     for table in (
         tables.thresholds(summary),
         tables.endpoints(summary),
-        tables.breakdown(summary),
         tables.functions(summary),
         tables.chains(summary),
         tables.metrics(summary),
         tables.cost(summary),
-        tables.join(summary),
     ):
         if table.rows:
             yield _heading(table.title)
             yield _table(table.narrow())
+    joined = tables.join_in_words(summary)
+    if joined:
+        yield Text(f"\n{joined}")
     warnings = (summary.get("run") or {}).get("warnings") or []
     if warnings:
         yield _heading("Warnings")
@@ -107,16 +108,16 @@ def _indented(text: Text, blanks: int) -> Padding:
 
 def _cause(number: int, cause: Mapping[str, Any]) -> Iterator[RenderableType]:
     yield _indented(Text(f"{number}. {cause_title(cause)}", style="bold"), 1)
-    status = visible(cause.get("status") if cause.get("status") is not None else "no response")
-    facts = f"{status} × {count(cause.get('requests'))} ({share(cause.get('share'))} of all that failed)"
+    facts = f"{answer(cause)} × {count(cause.get('requests'))} ({share(cause.get('share'))} of all that failed)"
     if cause.get("flow"):
         facts += f" in flow {visible(cause['flow'], 40)}"
     if cause.get("frame"):
         facts += f" at {visible(cause['frame'], 120)}"
     facts += f", {time_of_day(cause.get('first_at'))} to {time_of_day(cause.get('last_at'))}"
     yield _indented(Text(facts), 4)
-    if cause.get("message"):
-        yield _indented(Text(visible(cause["message"], 180), style="dim"), 4)
+    said = message(cause)
+    if said:
+        yield _indented(Text(visible(said, 180), style="dim"), 4)
     examples = [visible(example, 64) for example in (cause.get("examples") or [])[:EXAMPLES_SHOWN]]
     if examples:
         yield _indented(Text(f"e.g. {', '.join(examples)}", style="dim"), 4)

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from analysis import errors
 from analysis.formatting import count, plural, ratio, share, visible
+from runstore.columns import DROPPED
 
 
 @dataclass(frozen=True)
@@ -68,3 +69,16 @@ def cause_title(cause: Mapping[str, Any]) -> str:
     if cause.get("resource"):
         what += f", {visible(cause['resource'], 80)}"
     return f"{visible(cause['function'], 80)}: {what}" if cause.get("function") else what
+
+
+def answer(cause: Mapping[str, Any]) -> str:
+    """What the client got: the HTTP status, or what stood in its place."""
+    if cause.get("status") is not None:
+        return visible(cause["status"])
+    return "never sent" if cause.get("error_type") == DROPPED else "no response"
+
+
+def message(cause: Mapping[str, Any]) -> str | None:
+    """What the logs or the client said, on one line; None where the title of the cause says it already."""
+    said = cause.get("message")
+    return None if not said or visible(said) in cause_title(cause) else visible(said, 300)
