@@ -12,13 +12,39 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
+import orjson
 from botocore.awsrequest import AWSResponse
 from botocore.config import Config
 
+from sandbox.services.requests import addressee, operation
+
 REGION = "eu-west-1"
 
+Response = tuple[int, list[tuple[str, str]], bytes]
+Answer = Callable[..., Response]
 
-def boto3_client(answer: Callable[..., tuple[int, list[tuple[str, str]], bytes]], service: str) -> Any:
+
+def answered_by(handle: Callable[[str, bytes, str], Any], otherwise: Answer | None = None) -> Answer:
+    """The requests that a data-path service answers itself: `handle(action, body, region)`."""
+
+    def answer(method: str, path: str, query_string: str, headers: dict[str, str], body: bytes) -> Response:
+        to, action = addressee(headers, query_string), operation(headers, body)
+        assert to is not None
+        assert action is not None
+        answered = handle(action, body, to.region)
+        if answered is None:
+            assert otherwise is not None
+            return otherwise(method, path, query_string, headers, body)
+        status, content = answered
+        if isinstance(content, bytes):
+            return status, [("Content-Type", "text/xml")], content
+        error = [("x-amzn-ErrorType", content["__type"])] if "__type" in content else []
+        return status, [("Content-Type", "application/x-amz-json-1.1"), *error], orjson.dumps(content)
+
+    return answer
+
+
+def boto3_client(answer: Answer, service: str) -> Any:
     client = boto3.client(
         service,
         region_name=REGION,

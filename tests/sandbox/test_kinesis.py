@@ -11,12 +11,10 @@ from botocore.exceptions import ClientError
 
 from sandbox.clock import VirtualScheduler
 from sandbox.moto_bridge.resources import ShardRange
-from sandbox.services.data_path import DataPath
 from sandbox.services.errors import AwsError
 from sandbox.services.kinesis import RETAINED_RECORDS, KinesisService, ShardLimits
-from sandbox.services.requests import addressee, operation
 from sandbox.truth import Truth
-from tests.sandbox.boto3_in_process import REGION, boto3_client
+from tests.sandbox.boto3_in_process import REGION, answered_by, boto3_client
 
 START = 1_800_000_000.25
 TOP = 2**128
@@ -197,15 +195,7 @@ def test_memory_stays_bounded_when_nobody_consumes(kinesis: KinesisService, cloc
 
 @pytest.fixture
 def boto3_kinesis(kinesis: KinesisService) -> Any:
-    door = DataPath(kinesis, sns=None, kms=None)  # type: ignore[arg-type]
-
-    def answer(method: str, path: str, query: str, headers: dict[str, str], body: bytes) -> Any:
-        to, action = addressee(headers, query), operation(headers, body)
-        assert to is not None
-        assert action is not None
-        return door.handle(to, action, body)
-
-    return boto3_client(answer, "kinesis")
+    return boto3_client(answered_by(kinesis.handle), "kinesis")
 
 
 def test_boto3_puts_and_reads_back(boto3_kinesis: Any) -> None:

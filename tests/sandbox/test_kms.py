@@ -9,11 +9,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from sandbox.moto_bridge import MotoBridge
-from sandbox.services.data_path import DataPath
 from sandbox.services.errors import AwsError
 from sandbox.services.kms import KmsService
-from sandbox.services.requests import addressee, operation
-from tests.sandbox.boto3_in_process import REGION, boto3_client
+from tests.sandbox.boto3_in_process import REGION, answered_by, boto3_client
 
 OAEP_SHA_256 = "RSAES_OAEP_SHA_256"
 
@@ -25,17 +23,8 @@ def kms() -> KmsService:
 
 @pytest.fixture
 def client(kms: KmsService) -> Any:
-    """boto3 against the data path, and moto behind it."""
-    bridge = MotoBridge()
-    door = DataPath(kinesis=None, sns=None, kms=kms)  # type: ignore[arg-type]
-
-    def answer(method: str, path: str, query: str, headers: dict[str, str], body: bytes) -> Any:
-        to, action = addressee(headers, query), operation(headers, body)
-        assert to is not None
-        assert action is not None
-        return door.handle(to, action, body) or bridge.handle(method, path, query, headers, body)
-
-    return boto3_client(answer, "kms")
+    """boto3 against the service, and moto behind it."""
+    return boto3_client(answered_by(kms.handle, otherwise=MotoBridge().handle), "kms")
 
 
 @pytest.fixture

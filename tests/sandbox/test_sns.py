@@ -13,12 +13,10 @@ from botocore.exceptions import ClientError
 from sandbox.clock import VirtualScheduler
 from sandbox.definitions import FunctionDefinition
 from sandbox.faults import Faults, parse_faults
-from sandbox.services.data_path import DataPath
 from sandbox.services.errors import AwsError
-from sandbox.services.requests import addressee, operation
 from sandbox.services.sns import SnsService
 from sandbox.truth import Truth
-from tests.sandbox.boto3_in_process import REGION, boto3_client
+from tests.sandbox.boto3_in_process import REGION, answered_by, boto3_client
 
 START = 1_800_000_000.5  # 2027-01-15T08:00:00.500Z
 TOPIC = f"arn:aws:sns:{REGION}:123456789012:app-sales"
@@ -91,15 +89,7 @@ class World:
         return message_id
 
     def boto3(self) -> Any:
-        door = DataPath(kinesis=None, sns=self.sns, kms=None)  # type: ignore[arg-type]
-
-        def answer(method: str, path: str, query: str, headers: dict[str, str], body: bytes) -> Any:
-            to, action = addressee(headers, query), operation(headers, body)
-            assert to is not None
-            assert action is not None
-            return door.handle(to, action, body)
-
-        return boto3_client(answer, "sns")
+        return boto3_client(answered_by(self.sns.handle), "sns")
 
 
 @pytest.fixture
