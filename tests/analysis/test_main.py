@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 from analysis import errors
 from analysis.__main__ import main
 from config.errors import ConfigError
+from runstore.rundir import RunDir
 
 SUMMARY = Path(__file__).parent / "golden" / "summary.json"
 
@@ -117,3 +118,42 @@ def test_starting_it_loads_neither_pandas_nor_boto3() -> None:
     code = "import sys, analysis.__main__; print(*{'pandas', 'boto3', 'duckdb', 'plotly', 'rich'} & set(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
     assert loaded.stdout.strip() == ""
+
+
+def test_analyze_writes_everything_and_ends_with_the_verdict(tiny_run: RunDir) -> None:
+    result = call("analyze", str(tiny_run.path), "--no-pull")
+    assert result.exit_code == 1
+    assert result.stdout.startswith("Failed: 2 of 4 thresholds broken")
+    for name in ("summary.json", "joined.parquet", "report.html", "summary.md", "junit.xml"):
+        assert tiny_run.file(name).is_file(), name
+
+
+def test_analyze_counts_under_the_limits_it_is_given(tiny_run: RunDir) -> None:
+    call("analyze", str(tiny_run.path), "--no-pull", "--duration-limit-ms", "3000", "--memory-headroom-mb", "186")
+    summary = json.loads(tiny_run.file("summary.json").read_text())
+    vote = summary["functions"]["place-vote"]
+    assert vote["limits"] == {"duration_ms": 3000.0, "memory_headroom_mb": 186.0}
+    assert vote["under_limit_memory"] > 0
+
+
+def test_a_run_that_was_interrupted_is_analysed_and_incomplete(tiny_run: RunDir) -> None:
+    tiny_run.update_manifest(state="interrupted")
+    result = call("analyze", str(tiny_run.path), "--no-pull")
+    assert result.exit_code == 3
+    assert "interrupted" in result.stdout
+    assert tiny_run.file("report.html").is_file()
+
+
+def test_a_run_without_logs_still_gives_a_report(tiny_run: RunDir) -> None:
+    for name in ("invocations", "log_errors", "correlations", "access_log"):
+        tiny_run.file(f"{name}.parquet").unlink()
+    tiny_run.file("pull.json").unlink()
+    assert call("analyze", str(tiny_run.path), "--no-pull").exit_code == 3
+    assert tiny_run.file("report.html").is_file()
+
+
+def test_a_run_without_any_request_still_gives_a_report(tiny_run: RunDir) -> None:
+    for file in tiny_run.requests_files():
+        file.write_text(file.read_text().splitlines()[0] + "\n")
+    assert call("analyze", str(tiny_run.path), "--no-pull").exit_code == 3
+    assert tiny_run.file("report.html").is_file()
