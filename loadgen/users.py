@@ -23,6 +23,7 @@ import orjson
 from locust import User
 from locust.env import Environment
 from locust.exception import StopTest, StopUser
+from locust.user.task import LOCUST_STATE_STOPPING, LOCUST_STATE_WAITING
 
 from config.errors import ConfigError
 from config.settings import Settings
@@ -70,6 +71,17 @@ class RecordedUser(User):
             delay_s = self.random.random() * pacing_s
             self._pacer.schedule_first(perf_counter() + delay_s)
             gevent.sleep(delay_s)
+
+    def stop(self, force: bool = False) -> bool:
+        """As Locust's, without its race: a waiting user is killed, but its wait may end before the kill reaches it.
+
+        Marked first, it then leaves by itself instead of being killed in the middle of one more request.
+        """
+        if not force and self._state == LOCUST_STATE_WAITING:
+            self._state = LOCUST_STATE_STOPPING
+            self.group.killone(self.greenlet)
+            return True
+        return bool(super().stop(force))
 
     def wait_time(self) -> float:
         """Seconds between two tasks, as the profile says: pacing, think time, or none."""
