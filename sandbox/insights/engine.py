@@ -204,8 +204,8 @@ def _show_events(cursor: DuckDBPyConnection, snapshot: Snapshot, window: Window)
     cursor.execute("CREATE OR REPLACE TEMP VIEW events AS " + " UNION ALL ".join(parts))
 
 
-def _first_json_object(message: str) -> str | None:
-    """The first JSON object in a text of several; None where there is none."""
+def _first_json_object(message: str) -> str:
+    """The first JSON object in a text of several; empty where there is none."""
     decoder = json.JSONDecoder()
     start = message.find("{")
     for _ in range(20):  # a text of nothing but braces is not worth more
@@ -216,7 +216,7 @@ def _first_json_object(message: str) -> str | None:
             return message[start:end]
         except (ValueError, RecursionError):
             start = message.find("{", start + 1)
-    return None
+    return ""
 
 
 def field_rows(result: QueryResult, start: int, count: int) -> list[list[dict[str, str]]]:

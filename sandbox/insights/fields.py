@@ -62,7 +62,7 @@ MACROS = (
         CASE WHEN NOT contains(message, '{') THEN NULL
              WHEN starts_with(message, '{') AND json_valid(message) THEN message
              WHEN json_valid(regexp_extract(message, '(?s)\{.*\}')) THEN regexp_extract(message, '(?s)\{.*\}')
-             ELSE first_json_object(message) END""",
+             ELSE nullif(first_json_object(message), '') END""",
     # A leaf of it: strings unquoted, true and false as 1 and 0, null, objects and lists absent. (The list of one
     # makes sure that the leaf is looked up once.)
     r"""CREATE OR REPLACE MACRO json_leaf(leaf) AS
