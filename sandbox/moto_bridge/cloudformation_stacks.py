@@ -1,5 +1,6 @@
-"""Four things moto's CloudFormation does wrong with any stack.
+"""Five things moto's CloudFormation does wrong with any stack.
 
+- A resource that cannot be created fails the call and leaves a torso; on AWS, and here, the stack is rolled back.
 - A resource whose condition is false is listed as an empty one.
 - Updating a resource of a type that moto cannot update makes the stack lose it; here it stays as it was.
 - A parameter that an update leaves out does not go back to its default.
@@ -11,9 +12,11 @@ from __future__ import annotations
 from typing import Any
 
 from moto.cloudformation import parsing
-from moto.cloudformation.models import Stack
+from moto.cloudformation.models import Event, Stack
 from moto.logs.models import LogGroup, logs_backends
 
+_create_stack = Stack.create_resources
+_create_resource = parsing.parse_and_create_resource
 _update_resources = parsing.ResourceMap.update
 _update_resource = parsing.parse_and_update_resource
 
@@ -21,12 +24,62 @@ _update_resource = parsing.parse_and_update_resource
 def install() -> None:
     """Mend moto. Calling it again changes nothing."""
     stack: Any = Stack
+    stack.create_resources = _create_or_roll_back
     stack.stack_resources = property(_existing_resources)
     resource_map: Any = parsing.ResourceMap
     resource_map.update = _update_with_defaults
+    parsing.parse_and_create_resource = _create_named
     parsing.parse_and_update_resource = _update_or_keep
     log_group: Any = LogGroup
     log_group.update_from_cloudformation_json = classmethod(_update_log_group)
+
+
+class _ResourceFailed(Exception):
+    """A resource could not be created."""
+
+    def __init__(self, logical_id: str, resource_type: str, reason: str) -> None:
+        super().__init__(f"{logical_id}: {reason}")
+        self.logical_id = logical_id
+        self.resource_type = resource_type
+        self.reason = reason
+
+
+def _create_named(logical_id: str, resource_json: Any, resources_map: Any, account_id: str, region_name: str) -> Any:
+    try:
+        return _create_resource(logical_id, resource_json, resources_map, account_id, region_name)
+    except _ResourceFailed:  # of one that this one refers to
+        raise
+    except Exception as error:
+        reason = str(getattr(error, "message", None) or error)
+        raise _ResourceFailed(logical_id, resource_json["Type"], reason) from error
+
+
+def _create_or_roll_back(self: Any) -> None:
+    try:
+        _create_stack(self)
+    except _ResourceFailed as failed:
+        self.events.append(
+            Event(
+                self.stack_id,
+                self.name,
+                failed.logical_id,
+                "",
+                failed.resource_type,
+                "CREATE_FAILED",
+                failed.reason,
+                None,
+            )
+        )
+        self._add_stack_event(
+            "ROLLBACK_IN_PROGRESS", f"The following resource(s) failed to create: [{failed.logical_id}]."
+        )
+        self.resource_map.delete()
+        # moto creates a resource when it is looked at: there must be none to look at
+        self.resource_map._resource_json_map = {}
+        self.template_dict = {**self.template_dict, "Outputs": {}}
+        self.output_map = self._create_output_map()
+        self.status = "ROLLBACK_COMPLETE"
+        self._add_stack_event("ROLLBACK_COMPLETE")
 
 
 def _existing_resources(self: Stack) -> list[Any]:

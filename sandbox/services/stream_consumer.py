@@ -91,6 +91,8 @@ class StreamConsumer:
         self._started_at = scheduler.now()
         self._readers: dict[tuple[str, str], Reader] = {}
         """By mapping uuid and shard id."""
+        self._left_off: dict[tuple[str, str], tuple[Shard, int]] = {}
+        """Where readers stopped whose mapping was disabled or deleted."""
         self._by_stream: dict[tuple[str, str], list[StreamSource]] = {}
         """By region and stream name."""
         self._generation = -1
@@ -109,7 +111,9 @@ class StreamConsumer:
             self._by_stream.setdefault((region, source.stream_name), []).append(source)
         wanted = {source.uuid for sources in self._by_stream.values() for source in sources}
         for key in [key for key in self._readers if key[0] not in wanted]:
-            self._drop(self._readers.pop(key))
+            reader = self._readers.pop(key)
+            self._left_off[key] = (reader.shard, reader.position)
+            self._drop(reader)
         known = {uuid for uuid, _ in self._readers}
         for (region, name), sources in self._by_stream.items():
             stream = self._kinesis.stream_named(region, name)
@@ -128,13 +132,17 @@ class StreamConsumer:
                 return
             self._drop(reader)
         oldest = shard.records[0].position if shard.records else shard.next_position
-        position = shard.next_position if from_latest else oldest
+        left_off = self._left_off.get((source.uuid, shard.shard_id))
+        if left_off is not None and left_off[0] is shard:
+            position = max(left_off[1], oldest)
+        else:
+            position = shard.next_position if from_latest else oldest
         reader = self._readers[(source.uuid, shard.shard_id)] = Reader(source, shard, position)
         self._truth.pending += shard.next_position - position
         self._poll_soon(reader)
 
     def _drop(self, reader: Reader) -> None:
-        """The mapping is gone: what it did not consume is not to come any more."""
+        """The mapping is gone or disabled: what it did not consume is not to come any more."""
         self._truth.pending -= reader.shard.next_position - reader.position
 
     def _on_put(self, stream: Stream, shard: Shard, count: int) -> None:

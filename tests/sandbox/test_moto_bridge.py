@@ -403,11 +403,32 @@ def test_errors_of_moto_arrive_as_boto3_raises_them(client: Client) -> None:
         client("cloudformation").describe_stacks(StackName="nope")
 
 
-def test_a_resource_that_cannot_be_created_fails_the_call_with_its_reason(client: Client) -> None:
+def test_a_stack_with_a_resource_that_cannot_be_created_is_rolled_back(bridge: MotoBridge, client: Client) -> None:
     client("kinesis").create_stream(StreamName="taken", ShardCount=1)
+    topic = {"Type": "AWS::SNS::Topic", "Properties": {"TopicName": "t"}}
     stream = {"Type": "AWS::Kinesis::Stream", "Properties": {"Name": "taken", "ShardCount": 1}}
-    with pytest.raises(ClientError, match="ResourceInUseException"):
-        deploy(client, S=stream)
+    deploy(client, T=topic, S=stream)
+    cloudformation = client("cloudformation")
+    events = cloudformation.describe_stack_events(StackName="s")["StackEvents"]
+    failed = [event for event in events if event["ResourceStatus"] == "CREATE_FAILED"]
+    assert [(event["LogicalResourceId"], event["ResourceStatusReason"]) for event in failed] == [("S", "taken")]
+    assert cloudformation.describe_stacks(StackName="s")["Stacks"][0]["StackStatus"] == "ROLLBACK_COMPLETE"
+    assert cloudformation.describe_stack_resources(StackName="s")["StackResources"] == []
+    assert not bridge.topic_exists("arn:aws:sns:eu-west-1:123456789012:t")
+    cloudformation.delete_stack(StackName="s")
+    deploy(client, T=topic)
+    assert bridge.topic_exists("arn:aws:sns:eu-west-1:123456789012:t")
+
+
+def test_an_update_that_fails_names_the_reason(client: Client) -> None:
+    client("kinesis").create_stream(StreamName="taken", ShardCount=1)
+    topic = {"Type": "AWS::SNS::Topic", "Properties": {"TopicName": "t"}}
+    stream = {"Type": "AWS::Kinesis::Stream", "Properties": {"Name": "taken", "ShardCount": 1}}
+    deploy(client, T=topic)
+    with pytest.raises(ClientError, match="taken"):
+        client("cloudformation").update_stack(
+            StackName="s", TemplateBody=json.dumps({"Resources": {"T": topic, "S": stream}})
+        )
 
 
 def test_a_call_that_breaks_moto_is_a_failed_call_in_the_callers_protocol(bridge: MotoBridge, client: Client) -> None:

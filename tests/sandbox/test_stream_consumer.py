@@ -285,6 +285,19 @@ def test_a_deleted_mapping_leaves_nothing_pending(world: World) -> None:
     assert len(world.functions.calls) == 1
 
 
+def test_a_mapping_that_is_enabled_again_goes_on_where_it_left_off(world: World) -> None:
+    world.put("a", at=0.5)
+    world.clock.run_until(START + 2.0)
+    change(world, sources=())  # disabled
+    world.put("b")
+    assert world.truth.pending == 0
+    change(world, sources=(source(),))
+    assert world.truth.pending == 1
+    world.clock.run_all()
+    assert [data for _, data in world.functions.calls] == [["a"], ["b"]]
+    assert world.truth.pending == 0
+
+
 def test_a_missing_function_keeps_the_records_until_it_is_there(world: World) -> None:
     world.resources.exists = False
     world.put("a")
