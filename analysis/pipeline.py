@@ -45,7 +45,7 @@ def analyze(
     summary = explain(run, limits, () if failure is None else (str(failure).replace("\n", "; "),))
     terminal.print_summary(summary, console)
     for written in report.write_all(run, summary):
-        console.print(f"wrote {written}", style="dim", markup=False, highlight=False, soft_wrap=True)
+        _say(console, f"wrote {written}")
     return judge(summary).exit_code if failure is None else failure.exit_code
 
 
@@ -74,7 +74,7 @@ def _fetch(run: RunDir, settings: Settings, console: Console, clock: Callable[[]
         from analysis.pull import pull_run
 
         try:
-            pull_run(run, settings)
+            pull_run(run, settings, tell=lambda message: _say(console, message))
         except AnalysisError as error:
             return error
     _look_at_tables(run, settings, manifest.get("tables") or {}, console, clock)
@@ -92,4 +92,9 @@ def _look_at_tables(
     try:
         run.write_json(table_snapshot.AFTER, table_snapshot.take(aws.client(settings, "dynamodb"), tables, clock()))
     except (BotoCoreError, ClientError) as refused:
-        console.print(f"tables were not compared: {refused}", style="yellow", markup=False)
+        _say(console, f"the tables were not compared with what they held before the run: {refused}")
+
+
+def _say(console: Console, message: str) -> None:
+    """One line beside the summary; never cut, never read as markup."""
+    console.print(message, style="dim", markup=False, highlight=False, soft_wrap=True)

@@ -50,7 +50,7 @@ def build_summary(
     db, manifest = evidence.db, run.read_manifest()
     pulled = read_json(run, "pull.json")
     create_measured_invocations(db)
-    shortcomings = [*also, *_shortcomings(manifest, pulled, evidence)]
+    shortcomings = [*also, *_shortcomings(manifest, pulled, evidence, coverage)]
     summary: dict[str, Any] = {
         "schema": SCHEMA,
         "run": {
@@ -118,7 +118,9 @@ def _table_changes(run: RunDir) -> dict[str, dict[str, dict[str, float]]]:
     return {table: change_between(before[table], after[table]) for table in before if table in after}
 
 
-def _shortcomings(manifest: Mapping[str, Any], pulled: Mapping[str, Any], evidence: Evidence) -> Iterator[str]:
+def _shortcomings(
+    manifest: Mapping[str, Any], pulled: Mapping[str, Any], evidence: Evidence, coverage: Coverage
+) -> Iterator[str]:
     """What makes the run or its data incomplete."""
     state = manifest.get("state")
     if state != "complete":
@@ -141,6 +143,8 @@ def _shortcomings(manifest: Mapping[str, Any], pulled: Mapping[str, Any], eviden
         yield "the logs were not fetched whole: figures of functions, joins and causes may be too low"
     elif not pulled and _has_functions(manifest):
         yield "the logs were not fetched: `python -m analysis analyze` does"
+    elif pulled and not coverage.invocations:
+        yield "the logs hold no invocation of this run"
 
 
 def _has_functions(manifest: Mapping[str, Any]) -> bool:
@@ -162,4 +166,4 @@ def _warnings(
         )
     orphans = db.execute("SELECT count(*) FROM log_errors ANTI JOIN error_owners USING (line)").fetchone()
     if orphans and orphans[0]:
-        yield f"{orphans[0]} error lines belong to invocations that left no REPORT line"
+        yield f"{plural(orphans[0], 'error line')} of invocations that left no REPORT line: counted nowhere"

@@ -1,0 +1,250 @@
+"""Each failed request under its cause, and the causes in groups."""
+
+import pytest
+
+from analysis.causes import masked
+from analysis.evidence import connect
+from analysis.pipeline import explain
+
+KINESIS = (
+    "An error occurred (ProvisionedThroughputExceededException) when calling the PutRecord operation: "
+    "Rate exceeded for shard shardId-{shard:012d} in stream swarmscope-votes under account 123456789012."
+)
+
+
+@pytest.fixture
+def causes(build):
+    return lambda: explain(build.write())["root_causes"]
+
+
+def throttled_vote(build, number, at=1.0):
+    """A vote that Kinesis refused; the error line names no request, as Python's do."""
+    build.request(at, status=502, ok=0, error="HTTP 502", request_id=f"g{number}")
+    build.correlation(at + 0.01, gateway_request_id=f"g{number}", request_id=f"l{number}", log_stream=f"s{number % 3}")
+    build.error(
+        at + 0.03,
+        log_stream=f"s{number % 3}",
+        error_type="ProvisionedThroughputExceededException",
+        error_message=KINESIS.format(shard=number),
+        operation="PutRecord",
+        resource="stream votes",
+        frame="handler.py:57 place_vote",
+    )
+    build.invocation(at + 0.03, request_id=f"l{number}", log_stream=f"s{number % 3}")
+
+
+def test_a_thousand_throttled_requests_are_one_cause_that_names_everything(build, causes):
+    for number in range(1000):
+        throttled_vote(build, number, at=1.0 + number / 500)
+    (cause,) = causes()
+    expected = {
+        "kind": "downstream_throttle",
+        "status": 502,
+        "flow": "vote",
+        "function": "place-vote",
+        "error_type": "ProvisionedThroughputExceededException",
+        "operation": "PutRecord",
+        "resource": "stream votes",
+    }
+    assert cause.items() >= expected.items()
+    assert (cause["frame"], cause["requests"], cause["share"]) == ("handler.py:57 place_vote", 1000, 1.0)
+    assert (cause["first_at"], cause["last_at"]) == ("2026-11-21T10:00:01.000Z", "2026-11-21T10:00:02.998Z")
+    assert cause["examples"] == ["g0", "g1", "g2"]
+
+
+def test_advice_counts_every_record_that_was_offered_in_the_fullest_second(build, causes):
+    """2,340 invocations in one second, 3 of them refused: three shards, not one."""
+    for number in range(3):
+        throttled_vote(build, number, at=5.2)
+    for number in range(2337):
+        build.invocation(5.0 + number / 2340, request_id=f"ok{number}", log_stream="fine")
+    (cause,) = causes()
+    assert "2,340 records a second (at 10:00:05 UTC)" in cause["advice"]
+    assert "ceil(2,340 / 1,000) = 3 shards needed" in cause["advice"]
+
+
+def failing(build, kind):
+    """One request of each kind."""
+    if kind == "exception":
+        build.request(status=502, ok=0, lambda_request_id="l1")
+        build.invocation(1.05, request_id="l1")
+        build.error(1.04, error_message="'vote_id'", frame="handler.py:31 place_vote")
+    elif kind == "downstream_throttle":
+        throttled_vote(build, 1)
+    elif kind == "function_timeout":
+        build.request(status=502, ok=0, lambda_request_id="l1")
+        build.invocation(4.0, 3000.0, request_id="l1", status="timeout")
+    elif kind == "out_of_memory":
+        build.request(status=502, ok=0, lambda_request_id="l1")
+        build.invocation(1.05, request_id="l1", status="error", error_type="Runtime.OutOfMemory", max_memory_mb=256)
+    elif kind == "init_failure":
+        build.request(status=502, ok=0, lambda_request_id="l1")
+        build.invocation(1.05, request_id="l1")
+        build.error(1.04, error_type="Runtime.ImportModuleError", error_message="No module named 'nothing'")
+    elif kind == "crash":
+        build.request(status=502, ok=0, lambda_request_id="l1")
+        build.invocation(1.05, request_id="l1", status="error", error_type="Runtime.ExitError")
+    elif kind == "lambda_throttled":
+        build.request(status=500, ok=0, request_id="g1")
+        build.access(request_id="g1", integration_status=429)
+    elif kind == "gateway_timeout":
+        build.request(1.0, 29000.0, status=504, ok=0, request_id="g1")
+        build.correlation(1.1, gateway_request_id="g1", request_id="l1")
+        build.invocation(41.0, 40000.0, request_id="l1")
+    elif kind == "api_throttled":
+        build.request(status=429, ok=0)
+    elif kind == "malformed_response":
+        build.request(status=502, ok=0, lambda_request_id="l1")
+        build.invocation(1.05, request_id="l1")
+    elif kind == "function_error":
+        build.request(status=200, ok=0, method="Invoke", request_id="l1", function_error="Unhandled")
+    elif kind == "no_response":
+        build.request(ms=None, status=None, error="ConnectionRefusedError: [Errno 111] Connection refused")
+    elif kind == "check_failed":
+        build.request(status=200, ok=0, error="no sequence_number in the answer")
+    elif kind == "answered_error":
+        build.request(status=400, ok=0, lambda_request_id="l1")
+        build.invocation(1.05, request_id="l1")
+    elif kind == "refused":
+        build.request(status=403, ok=0, request_id="g1")
+        build.access(request_id="g1", error_type="MISSING_AUTHENTICATION_TOKEN")
+    elif kind == "dropped":
+        build.request(None, None, None, error="dropped", scheduled_at=1795255202.0)
+    elif kind == "unfinished":
+        build.request(ms=None, status=None, error="unfinished")
+    elif kind == "unknown":
+        build.request(status=502, ok=0)
+    else:
+        raise AssertionError(kind)
+
+
+@pytest.mark.parametrize(
+    ("kind", "function", "error_type"),
+    [
+        ("exception", "place-vote", "KeyError"),
+        ("downstream_throttle", "place-vote", "ProvisionedThroughputExceededException"),
+        ("function_timeout", "place-vote", "Task timed out"),
+        ("out_of_memory", "place-vote", "Runtime.OutOfMemory"),
+        ("init_failure", "place-vote", "Runtime.ImportModuleError"),
+        ("crash", "place-vote", "Runtime.ExitError"),
+        ("lambda_throttled", None, "TooManyRequestsException"),
+        ("gateway_timeout", "place-vote", "INTEGRATION_TIMEOUT"),
+        ("api_throttled", None, "THROTTLED"),
+        ("malformed_response", "place-vote", "malformed proxy response"),
+        ("function_error", None, "Unhandled"),
+        ("no_response", None, "no response"),
+        ("check_failed", None, "check of the answer failed"),
+        ("answered_error", "place-vote", "HTTP 400 by the function"),
+        ("refused", None, "MISSING_AUTHENTICATION_TOKEN"),
+        ("dropped", None, "dropped"),
+        ("unfinished", None, "unfinished"),
+        ("unknown", None, "unknown"),
+    ],
+)
+def test_each_kind_is_told_by_its_evidence(build, causes, kind, function, error_type):
+    failing(build, kind)
+    (cause,) = causes()
+    assert (cause["kind"], cause["function"], cause["error_type"]) == (kind, function, error_type)
+    assert cause["advice"]
+
+
+def test_a_refused_start_names_the_function_that_answers_the_endpoint_otherwise(build, causes):
+    failing(build, "lambda_throttled")
+    build.request(lambda_request_id="l1")
+    build.invocation(request_id="l1")
+    (cause,) = causes()
+    assert cause["function"] == "place-vote"
+
+
+def test_a_client_error_of_botocore_is_told_by_its_code(build, causes):
+    build.request(status=502, ok=0, lambda_request_id="l1")
+    build.invocation(1.05, request_id="l1")
+    message = "An error occurred (ThrottlingException) when calling the Decrypt operation: Rate exceeded"
+    build.error(1.04, error_type="ClientError", error_message=message, operation="Decrypt")
+    (cause,) = causes()
+    assert (cause["kind"], cause["error_type"], cause["operation"]) == (
+        "downstream_throttle",
+        "ThrottlingException",
+        "Decrypt",
+    )
+
+
+def test_an_access_denied_is_no_throttle(build, causes):
+    build.request(status=502, ok=0, lambda_request_id="l1")
+    build.invocation(1.05, request_id="l1")
+    message = "An error occurred (AccessDeniedException) when calling the Decrypt operation: not authorized"
+    build.error(1.04, error_type="ClientError", error_message=message, operation="Decrypt")
+    (cause,) = causes()
+    assert (cause["kind"], cause["error_type"]) == ("exception", "AccessDeniedException")
+
+
+def test_the_old_crash_for_memory_is_told_by_its_signal(build, causes):
+    build.request(status=502, ok=0, lambda_request_id="l1")
+    build.invocation(1.05, request_id="l1", memory_mb=128, max_memory_mb=128)
+    message = "Runtime exited with error: signal: killed"
+    build.error(1.04, kind="runtime", request_id="l1", error_type="Runtime.ExitError", error_message=message)
+    (cause,) = causes()
+    assert cause["kind"] == "out_of_memory"
+    assert "128 of 128 MB" in cause["advice"]
+    assert "192 MB" in cause["advice"]
+
+
+def test_the_line_of_another_stream_is_not_the_evidence(build, causes):
+    build.request(status=502, ok=0, lambda_request_id="l1")
+    build.invocation(1.05, request_id="l1", log_stream="a")
+    build.invocation(1.05, request_id="l2", log_stream="b")
+    build.error(1.04, log_stream="b")
+    (cause,) = causes()
+    assert cause["kind"] == "malformed_response"
+
+
+def test_groups_are_told_apart_and_the_largest_comes_first(build, causes):
+    for number in range(2):
+        throttled_vote(build, number)
+    for _ in range(3):
+        failing(build, "no_response")
+    failing(build, "dropped")
+    found = causes()
+    assert [(cause["kind"], cause["requests"]) for cause in found] == [
+        ("no_response", 3),
+        ("downstream_throttle", 2),
+        ("dropped", 1),
+    ]
+    assert sum(cause["share"] for cause in found) == pytest.approx(1.0)
+
+
+def test_every_failed_request_is_in_exactly_one_group(tiny_run):
+    summary = explain(tiny_run)
+    client = summary["client"]
+    assert sum(cause["requests"] for cause in summary["root_causes"]) == client["failures"] + client["dropped"]
+
+
+def test_nothing_failed_nothing_to_explain(build, causes):
+    build.request()
+    assert causes() == []
+
+
+@pytest.mark.parametrize(
+    ("message", "pattern"),
+    [
+        (
+            "Rate exceeded for shard shardId-000000000003 under account 123456789012",
+            "Rate exceeded for shard shardId-<n> under account <n>",
+        ),
+        ("no item 6f1d8f0e-9f0c-4a52-9f5e-6a3a0f1c2b3d here", "no item <id> here"),
+        ("table arn:aws:dynamodb:eu-west-1:1:table/shops is busy", "table <arn> is busy"),
+        ("took 12.5 ms", "took <n> ms"),
+        ("first line\nsecond 5", "first line"),
+        ("nothing to mask", "nothing to mask"),
+    ],
+)
+def test_messages_are_masked(message, pattern):
+    assert connect().execute(f"SELECT {masked('m')} FROM (SELECT ? AS m)", [message]).fetchone() == (pattern,)
+
+
+def test_hostile_text_stays_text(build, causes):
+    build.request(status=502, ok=0, lambda_request_id="l1", flow="'; DROP TABLE requests; --")
+    build.invocation(1.05, request_id="l1", function="it's <b>")
+    build.error(1.04, function="it's <b>", error_type="<script>", error_message="'; DROP TABLE invocations; --")
+    (cause,) = causes()
+    assert (cause["function"], cause["error_type"]) == ("it's <b>", "<script>")

@@ -1,0 +1,178 @@
+"""Lost, duplicated, late and pending messages of the shop chain."""
+
+import pytest
+
+from analysis.chains import CHAINS, change_between, reconciled
+from analysis.pipeline import explain
+
+(SHOP,) = CHAINS
+
+
+@pytest.fixture
+def shop(build):
+    """Explain what was built; -> the shop chain's block."""
+
+    def run(settled=True):
+        if settled:
+            build.manifest["settled_at"] = build.manifest["ended_at"] + 1
+        return explain(build.write())["chains"]["shop"]
+
+    return run
+
+
+def send(build, number, at=1.0, **columns):
+    build.request(at, flow="shop", name="/shop", correlation_id=f"c{number}", **columns)
+
+
+def deliver(build, number, at, attempt=0, function="shop-update-db", **columns):
+    request_id = f"{function}-{number}-{attempt}"
+    build.invocation(at, function=function, request_id=request_id, **columns)
+    build.correlation(at - 0.01, function=function, request_id=request_id, correlation_id=f"c{number}", message_id="m")
+
+
+def test_exactly_the_dropped_are_lost_and_exactly_the_duplicated_counted(build, shop):
+    dropped, duplicated = {3, 50, 77, 78, 120, 301, 499}, {0, 9, 200, 201, 498}
+    for number in range(500):
+        at = 1.0 + number / 100
+        send(build, number, at)
+        if number not in dropped:
+            deliver(build, number, at + 0.5)
+        if number in duplicated:
+            deliver(build, number, at + 0.7, attempt=1)
+    found = shop()
+    assert (found["sent"], found["accepted"], found["completed"]) == (500, 500, 493)
+    assert (found["lost"], found["duplicated"], found["pending"], found["late"]) == (7, 5, 0, 0)
+
+
+def test_end_to_end_is_from_the_clients_start_to_the_first_completions_end(build, shop):
+    send(build, 1, 1.0)
+    deliver(build, 1, 3.5)
+    deliver(build, 1, 9.0, attempt=1)
+    assert shop()["end_to_end_ms"]["max"] == 2500.0
+
+
+def test_a_failed_last_hop_completes_nothing_until_its_retry(build, shop):
+    send(build, 1)
+    send(build, 2)
+    deliver(build, 1, 2.0, status="error")
+    deliver(build, 1, 5.0, attempt=0)
+    deliver(build, 2, 2.0, status="timeout")
+    found = shop()
+    assert (found["completed"], found["duplicated"], found["lost"]) == (1, 0, 1)
+
+
+def test_late_is_after_the_profiles_limit(build, shop):
+    build.manifest["profile"]["chain_limit_s"] = 2.0
+    send(build, 1, 1.0)
+    send(build, 2, 1.0)
+    deliver(build, 1, 3.0)
+    deliver(build, 2, 3.001)
+    assert shop()["late"] == 1
+
+
+def test_until_it_is_settled_a_missing_message_is_pending(build, shop):
+    """The logs are known up to 10 s after the start; the limit is 5 s."""
+    build.manifest["profile"]["chain_limit_s"] = 5.0
+    send(build, 1, 1.0)
+    send(build, 2, 6.0)
+    deliver(build, 99, 2.0)
+    deliver(build, 1, 2.0, function="shop-accept")
+    found = shop(settled=False)
+    assert (found["lost"], found["pending"]) == (1, 1)
+    assert shop(settled=True)["lost"] == 2
+
+
+def test_with_half_of_the_logs_nothing_is_called_lost(build, shop):
+    build.pull = {"complete": False}
+    send(build, 1)
+    deliver(build, 1, 2.0, function="shop-accept")
+    found = shop()
+    assert (found["lost"], found["pending"]) == (0, 1)
+
+
+def test_what_the_front_refused_cannot_be_lost(build, shop):
+    send(build, 1, status=500, ok=0)
+    send(build, 2)
+    deliver(build, 2, 2.0)
+    found = shop()
+    assert (found["sent"], found["accepted"], found["completed"], found["lost"]) == (2, 1, 1, 0)
+
+
+def test_without_correlation_lines_nothing_is_known(build, shop):
+    send(build, 1)
+    build.invocation(2.0, function="shop-update-db")
+    found = shop()
+    assert (found["sent"], found["accepted"]) == (1, 1)
+    unknown = ("completed", "lost", "duplicated", "late", "pending", "table_reconciled")
+    assert {found[name] for name in unknown} == {None}
+    assert found["measured"]["lost"] is None
+
+
+def test_requests_that_share_a_correlation_id_are_set_aside(build, shop):
+    send(build, 1)
+    send(build, 1)
+    send(build, 2)
+    deliver(build, 1, 2.0)
+    deliver(build, 1, 2.5, attempt=1)
+    deliver(build, 2, 3.0)
+    found = shop()
+    assert (found["ambiguous"], found["sent"], found["completed"], found["duplicated"]) == (2, 1, 1, 0)
+
+
+def test_two_correlation_lines_of_one_invocation_are_one_completion(build, shop):
+    send(build, 1)
+    deliver(build, 1, 2.0)
+    build.correlation(1.995, function="shop-update-db", request_id="shop-update-db-1-0", correlation_id="c1")
+    assert shop()["duplicated"] == 0
+
+
+def test_warm_up_is_counted_and_kept_out_of_times(build, shop):
+    send(build, 1, phase="warmup")
+    send(build, 2, 2.0)
+    deliver(build, 1, 20.0)
+    deliver(build, 2, 3.0)
+    found = shop()
+    assert (found["completed"], found["measured"]["completed"]) == (2, 1)
+    assert found["end_to_end_ms"]["max"] == 1000.0
+
+
+def test_a_run_without_the_flow_has_no_chain(build):
+    build.request()
+    assert explain(build.write())["chains"] == {}
+
+
+def test_the_table_agrees_when_it_took_up_every_completion(build, shop):
+    send(build, 1)
+    deliver(build, 1, 2.0)
+    deliver(build, 1, 3.0, attempt=1)
+    run = build.write()
+    before = [{"shop_id": "1", "record_type": "s-90001", "gross_number": 5, "gross_turnover": 5, "stock": -5}]
+    after = [
+        {"shop_id": "1", "record_type": "s-90001", "gross_number": 10, "gross_turnover": 10, "stock": -10},
+        {"shop_id": "2", "record_type": "s-90001", "gross_number": 5, "gross_turnover": 5, "stock": -5},
+        {"shop_id": "2", "record_type": "s-90002", "gross_number": 2, "gross_turnover": 4, "stock": -2},
+    ]
+    for name, items in (("tables_before.json", before), ("tables_after.json", after)):
+        run.write_json(name, {"tables": {"shops": items}})
+    assert shop()["table_reconciled"] is True
+
+
+@pytest.mark.parametrize(
+    ("completions", "agrees"),
+    [(1, True), (2, False), (0, False)],
+)
+def test_the_table_differs_by_one_message(completions, agrees):
+    change = {
+        "s-90001": {"gross_number": 5.0, "gross_turnover": 5.0, "stock": -5.0},
+        "s-90002": {"gross_number": 1.0, "gross_turnover": 2.0, "stock": -1.0},
+    }
+    assert reconciled(SHOP, completions, change) is agrees
+
+
+def test_a_table_that_did_not_change_agrees_with_no_completion():
+    item = {"shop_id": "1", "record_type": "s-90001", "gross_number": 5}
+    assert reconciled(SHOP, 0, change_between([item], [item])) is True
+
+
+def test_a_table_nobody_looked_at_is_unknown():
+    assert reconciled(SHOP, 1, None) is None

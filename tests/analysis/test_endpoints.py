@@ -1,0 +1,64 @@
+import pytest
+
+from analysis.pipeline import explain
+
+
+@pytest.fixture
+def client(build):
+    return lambda: explain(build.write())["client"]
+
+
+def test_counts_cover_the_run_and_rates_the_measured_rows(build, client):
+    build.request(0.0, 100, phase="warmup", status=502, ok=0)
+    build.request(5.0, 50)
+    build.request(6.0, 1000)
+    found = client()
+    assert (found["requests"], found["failures"], found["error_rate"]) == (3, 1, 0.0)
+    assert found["rps"] == pytest.approx(2 / 2.0)
+    assert found["measured"] == {"requests": 2, "failures": 0, "dropped": 0}
+    assert (found["p50_ms"], found["max_ms"]) == (525.0, 1000.0)
+
+
+def test_dropped_arrivals_are_no_requests(build, client):
+    build.request(1.0)
+    build.request(None, None, None, error="dropped", scheduled_at=1795255202.0)
+    found = client()
+    assert (found["requests"], found["failures"], found["dropped"], found["dropped_rate"]) == (1, 0, 1, 0.5)
+
+
+def test_unfinished_requests_are_failures_without_a_time(build, client):
+    build.request(1.0, 50)
+    build.request(2.0, None, None, error="unfinished")
+    found = client()
+    assert (found["requests"], found["failures"], found["max_ms"]) == (2, 1, 50.0)
+    assert found["endpoints"]["POST /vote"]["status"] == {"200": 1, "none": 1}
+
+
+def test_each_endpoint_has_its_statuses(build, client):
+    build.request(status=200)
+    build.request(status=502, ok=0)
+    build.request(status=502, ok=0)
+    build.request(status=200, name="/shop", flow="shop")
+    found = client()
+    assert list(found["endpoints"]) == ["POST /vote", "POST /shop"]
+    assert found["endpoints"]["POST /vote"]["status"] == {"200": 1, "502": 2}
+    assert {flow: block["requests"] for flow, block in found["flows"].items()} == {"vote": 3, "shop": 1}
+
+
+def test_nothing_measured_is_null_and_not_zero(build, client):
+    build.request(phase="warmup")
+    found = client()
+    assert {found[key] for key in ("rps", "p95_ms", "mean_ms", "error_rate")} == {None}
+
+
+def test_no_rows_at_all(client):
+    found = client()
+    assert (found["requests"], found["failures"], found["endpoints"]) == (0, 0, {})
+    assert (found["rps"], found["p99_ms"]) == (None, None)
+
+
+def test_every_request_failed(build, client):
+    for _ in range(3):
+        build.request(1.0, None, None, error="ConnectionRefusedError")
+    found = client()
+    assert (found["requests"], found["failures"], found["error_rate"], found["p50_ms"]) == (3, 3, 1.0, None)

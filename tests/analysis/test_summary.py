@@ -1,0 +1,194 @@
+"""The whole dictionary of a run that can be checked by hand, and what makes a run incomplete."""
+
+import pytest
+
+from analysis.errors import DataFormatError
+from analysis.pipeline import explain
+from runstore.rundir import RunDir
+
+
+@pytest.fixture
+def tiny(tiny_run):
+    return explain(tiny_run)
+
+
+def test_the_run(tiny):
+    assert tiny["schema"] == 1
+    assert tiny["run"] == {
+        "id": "20261121T100000Z-tiny",
+        "profile": "tiny",
+        "flows": ["vote", "shop", "direct"],
+        "target": "sandbox",
+        "simulated": True,
+        "region": "us-east-1",
+        "started_at": 1795255200.0,
+        "ended_at": 1795255213.0,
+        "complete": True,
+        "warnings": [],
+    }
+
+
+def test_the_client(tiny):
+    client = tiny["client"]
+    assert (client["requests"], client["failures"], client["dropped"]) == (13, 5, 1)
+    # 12 measured requests from 6.0 s (the first start) to 12.9 s (the last moment known of one of them)
+    assert client["rps"] == pytest.approx(12 / 6.9)
+    assert {name: (block["requests"], block["status"]) for name, block in client["endpoints"].items()} == {
+        "POST /vote": (7, {"200": 3, "500": 1, "502": 2, "none": 1}),
+        "POST /shop": (3, {"200": 3}),
+        "Invoke place-vote": (2, {"200": 2}),
+        "GET /vote/{vote_id}": (1, {"200": 1}),
+    }
+
+
+def test_the_functions(tiny):
+    found = tiny["functions"]
+    assert {name: (one["invocations"], one["errors"], one["timeouts"], one["throttles"], one["cold_starts"])
+            for name, one in found.items()} == {
+        "place-vote": (7, 3, 1, 1, 1),
+        "tally-votes": (1, 0, 0, 0, 0),
+        "get-results": (1, 0, 0, 0, 0),
+        "shop-accept": (3, 0, 0, 0, 0),
+        "shop-decrypt": (3, 0, 0, 0, 0),
+        "shop-update-db": (3, 0, 0, 0, 0),
+    }  # fmt: skip
+    assert found["place-vote"]["billed_ms"]["sum"] == 280 + 20 + 24 + 21 + 22 + 18 + 3000
+
+
+def test_the_chain(tiny):
+    shop = tiny["chains"]["shop"]
+    counts = [shop[name] for name in ("sent", "accepted", "completed", "lost", "duplicated", "late", "pending")]
+    assert counts == [3, 3, 2, 1, 1, 0, 0]
+    assert (shop["end_to_end_ms"]["p50"], shop["end_to_end_ms"]["max"]) == (950.0, 1000.0)
+    assert shop["table_reconciled"] is True
+
+
+def test_the_causes(tiny):
+    assert [(one["kind"], one["requests"], one["resource"]) for one in tiny["root_causes"]] == [
+        ("downstream_throttle", 2, "stream votes"),
+        ("lambda_throttled", 1, None),
+        ("function_timeout", 1, None),
+        ("dropped", 1, None),
+        ("unfinished", 1, None),
+    ]
+
+
+def test_the_thresholds(tiny):
+    assert [(one["verdict"], one["action"]) for one in tiny["thresholds"]] == [
+        ("pass", "fail"),
+        ("fail", "fail"),
+        ("pass", "fail"),
+        ("no data", "abort"),
+    ]
+
+
+def test_what_is_not_measured_yet_is_null(tiny):
+    assert tiny["metrics"] == []
+    assert (tiny["cost"]["run_usd"], tiny["cost"]["items"]) == (None, [])
+
+
+def test_the_summary_is_written_as_it_is_returned(tiny_run):
+    summary = explain(tiny_run)
+    assert explain(tiny_run) == summary
+    from analysis.runs import load
+
+    assert load(tiny_run.path).summary == summary
+
+
+@pytest.mark.parametrize(
+    ("changes", "warning"),
+    [
+        ({"state": "interrupted"}, "interrupted"),
+        ({"state": "running"}, "still going"),
+        ({"workers": [{"index": 2, "lost_at": 1795255205.0, "missing_rows": 17}]}, "worker 2 was lost: 17 of its rows"),
+        ({"workers": [{"index": 2, "lost_at": 1795255205.0}]}, "worker 2 was lost: its last second may be missing"),
+        ({"workers": [{"index": 1, "missing_rows": 3}]}, "worker 1 did not hand over everything: 3 of its rows"),
+    ],
+)
+def test_a_run_that_is_not_whole_says_why(tiny_run, changes, warning):
+    tiny_run.update_manifest(**changes)
+    run = explain(tiny_run)["run"]
+    assert run["complete"] is False
+    assert any(warning in text for text in run["warnings"])
+
+
+def test_a_truncated_last_line_makes_the_run_incomplete(tiny_run):
+    with tiny_run.requests_file(1).open("a", encoding="utf-8") as file:
+        file.write("1,8,,17952552")
+    summary = explain(tiny_run)
+    assert summary["run"]["complete"] is False
+    assert "requests-1.csv: 1 line could not be read and stayed out" in summary["run"]["warnings"]
+    assert summary["client"]["requests"] == 13
+
+
+def test_missing_rows_make_the_run_incomplete(tiny_run):
+    file = tiny_run.requests_file(0)
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join(lines[:2] + lines[4:]))
+    assert "requests-0.csv: 2 rows missing in between" in explain(tiny_run)["run"]["warnings"]
+
+
+def test_an_incomplete_pull_makes_the_run_incomplete(tiny_run):
+    tiny_run.write_json("pull.json", {"complete": False, "warnings": ["place-vote: 3 REPORT lines missing"]})
+    run = explain(tiny_run)["run"]
+    assert run["complete"] is False
+    assert "place-vote: 3 REPORT lines missing" in run["warnings"]
+
+
+def test_logs_that_were_never_fetched_make_the_run_incomplete(tiny_run):
+    for file in ("pull.json", "invocations.parquet", "log_errors.parquet", "correlations.parquet"):
+        tiny_run.file(file).unlink()
+    summary = explain(tiny_run)
+    assert summary["run"]["complete"] is False
+    assert summary["functions"] == {}
+    assert summary["join"]["matched"] == 0
+    assert summary["client"]["requests"] == 13
+
+
+def test_a_run_without_functions_is_complete_with_the_clients_side_alone(build):
+    """Plain `locust -f … -H …` with nothing configured: there is no log to fetch."""
+    build.manifest["functions"] = {}
+    build.pull = None
+    build.request()
+    run = explain(build.write())["run"]
+    assert run["complete"] is True
+    assert run["warnings"] == ["no function is known for this run: only the client's side was analysed"]
+
+
+def test_poor_coverage_is_said(build):
+    for number in range(100):
+        build.request(lambda_request_id=f"l{number}")
+        if number < 98:
+            build.invocation(request_id=f"l{number}")
+    run = explain(build.write())["run"]
+    assert run["complete"] is True
+    assert any(text.startswith("98 of 100 requests that reached a function") for text in run["warnings"])
+
+
+def test_a_directory_with_a_manifest_and_nothing_else(tmp_path):
+    run = RunDir(tmp_path)
+    run.write_json("manifest.json", {"run_id": "x", "state": "interrupted"})
+    summary = explain(run)
+    assert summary["run"]["complete"] is False
+    assert any("no request was recorded" in text for text in summary["run"]["warnings"])
+    assert summary["client"]["rps"] is None
+
+
+def test_a_directory_with_locusts_csvs_alone(tmp_path):
+    (tmp_path / "locust_stats.csv").write_text("Type,Name\n")
+    summary = explain(RunDir(tmp_path))
+    assert summary["run"]["complete"] is False
+    assert summary["run"]["id"] == tmp_path.name
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "pull.json", "metrics.json", "tables_before.json"])
+def test_a_broken_file_is_named(tiny_run, name):
+    tiny_run.file(name).write_text('{"half": ')
+    with pytest.raises((DataFormatError, ValueError), match=r"not JSON|Expecting"):
+        explain(tiny_run)
+
+
+def test_a_broken_parquet_file_is_named(tiny_run):
+    tiny_run.file("invocations.parquet").write_text("not parquet")
+    with pytest.raises(DataFormatError, match=r"invocations\.parquet"):
+        explain(tiny_run)
