@@ -119,8 +119,8 @@ def main() -> None:
     configuration, 3 the run or its data is incomplete, 130 interrupted.
     """
     load_dotenv(".env", interpolate=False)
-    # A pipeline's way to interrupt is the user's.
-    for ending in (signal.SIGTERM, signal.SIGHUP):
+    # However a run is interrupted, also where a shell started it in the background and had it ignore Ctrl-C.
+    for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ending, signal.default_int_handler)
 
 
