@@ -1,0 +1,336 @@
+"""Raw log events -> the tables of a run: invocations, log_errors, correlations, access_log (Parquet).
+
+DuckDB does the work over whole columns. A REPORT in the exact form that AWS writes for an ordinary invocation is read
+by one regular expression; every other event (failures, SnapStart, JSON records, older forms) goes through
+`lambda_lines.parse_event`, the one place that knows them all.
+
+Times are epoch seconds, absent values NULL. An event that came in two slices is in a table once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from analysis.lambda_lines import Event, is_failure, parse_event
+from analysis.requests_table import literal
+
+_UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+_ORDINARY_REPORT = (
+    rf"^REPORT RequestId: ({_UUID})\tDuration: ([0-9]{{1,9}}\.[0-9]{{1,3}}) ms\tBilled Duration: ([0-9]{{1,9}}) ms ?"
+    r"\tMemory Size: ([0-9]{1,6}) MB\tMax Memory Used: ([0-9]{1,6}) MB\t?"
+    r"(?:Init Duration: ([0-9]{1,9}\.[0-9]{1,3}) ms\t?)?"
+    r"\n?(?:XRAY TraceId: (1-[0-9a-f]{8}-[0-9a-f]{24})\tSegmentId: ([0-9a-f]{16})\tSampled: (true|false)\t?\n?)?$"
+)
+_ORDINARY_KEYS = (
+    "request_id",
+    "duration_ms",
+    "billed_ms",
+    "memory_mb",
+    "max_memory_mb",
+    "init_ms",
+    "xray_trace_id",
+    "segment_id",
+    "sampled",
+)
+
+REPORT_TYPES: Mapping[str, str] = {
+    "request_id": "VARCHAR",
+    "duration_ms": "DOUBLE",
+    "billed_ms": "BIGINT",
+    "memory_mb": "BIGINT",
+    "max_memory_mb": "BIGINT",
+    "init_ms": "DOUBLE",
+    "restore_ms": "DOUBLE",
+    "billed_restore_ms": "BIGINT",
+    "status": "VARCHAR",
+    "error_type": "VARCHAR",
+    "xray_trace_id": "VARCHAR",
+    "segment_id": "VARCHAR",
+    "sampled": "BOOLEAN",
+}
+"""What a REPORT says, under the keys of `lambda_lines`, and DuckDB's type of each."""
+
+_ERROR_TYPES: Mapping[str, str] = {
+    "request_id": "VARCHAR",
+    "kind": "VARCHAR",
+    "error_type": "VARCHAR",
+    "error_message": "VARCHAR",
+    "operation": "VARCHAR",
+    "resource": "VARCHAR",
+    "frame": "VARCHAR",
+    "message": "VARCHAR",
+}
+MESSAGE_LIMIT = 4000
+"""Characters of an error event that are kept."""
+
+_OPERATION = re.compile(r"An error occurred \([\w.]+\) when calling the (\w+) operation")
+_RUNTIME = re.compile(r"(?:\S+\s+)?RequestId: ")
+_FRAME = re.compile(r'File "/var/task/([^"]+)", line (\d+), in (\S+)')
+_RESOURCES = (
+    ("stream", re.compile(r"\bin stream ([\w.-]+) under account\b")),
+    ("table", re.compile(r"\bTable: ([\w.-]+) not found")),
+)
+_ARN = re.compile(r"\barn:aws[\w-]*:(kinesis|dynamodb|sns|sqs|lambda|kms|events):[\w-]*:\d*:([\w./:-]*[\w-])")
+_ARN_KINDS = {"sns": "topic", "sqs": "queue"}
+
+_ACCESS_COLUMNS: Mapping[str, tuple[str, Sequence[str]]] = {
+    "request_id": ("VARCHAR", ("requestId", "request_id")),
+    "extended_request_id": ("VARCHAR", ("extendedRequestId", "extended_request_id")),
+    "lambda_request_id": ("VARCHAR", ("integrationRequestId", "awsEndpointRequestId", "integration_request_id")),
+    "status": ("SMALLINT", ("status",)),
+    "integration_status": ("SMALLINT", ("lambdaServiceStatus", "integrationStatus", "integration_status")),
+    "integration_latency_ms": ("DOUBLE", ("integrationLatency", "integration_latency")),
+    "response_latency_ms": ("DOUBLE", ("responseLatency", "response_latency")),
+    "path": ("VARCHAR", ("path", "resourcePath", "routeKey")),
+    "method": ("VARCHAR", ("httpMethod", "method")),
+    "xray_trace_id": ("VARCHAR", ("xrayTraceId", "xray_trace_id")),
+    "error_type": ("VARCHAR", ("errorType", "errorResponseType", "error_type")),
+    "error_message": ("VARCHAR", ("errorMessage", "integrationError", "error_message")),
+}
+"""Column -> its type and the keys it may have in an access log; the first that has a value counts. API Gateway writes
+`-` for what is absent. integration_status is what the Lambda service answered, not the function."""
+
+_TIMESTAMP = "coalesce(epoch(try_cast(timestamp AS TIMESTAMP)), try_cast(timestamp AS DOUBLE) / 1000)"
+"""Insights writes `2026-11-21 10:00:00.123` (UTC); some emulators write epoch milliseconds."""
+
+Files = Sequence[Path]
+
+
+def write_invocations(files: Files, target: Path) -> int:
+    """Write `invocations.parquet`, one row per REPORT event; -> its rows.
+
+    Columns: function, log_group, log_stream, version, reported_at (when the REPORT was written), started_at
+    (reported_at minus duration_ms, so without an init), ptr, and those of REPORT_TYPES. The attempts of an asynchronous
+    event have one request_id and a row each.
+    """
+    db = duckdb.connect()
+    _create_events(db, files)
+    names = ", ".join(f"'{key}'" for key in _ORDINARY_KEYS)
+    db.execute(
+        f"CREATE TABLE matched AS SELECT *, regexp_extract(message, $1, [{names}]) AS f FROM events", [_ORDINARY_REPORT]
+    )
+    ordinary = ", ".join(
+        f"nullif(f.{key}, '')::{kind} AS {key}" if key in _ORDINARY_KEYS else f"NULL::{kind} AS {key}"
+        for key, kind in REPORT_TYPES.items()
+    )
+    others = db.execute("SELECT row, message FROM matched WHERE f.request_id = ''").fetchall()
+    _create_parsed(db, others, REPORT_TYPES, lambda message: _only(parse_event(message), "report"))
+    return _write(
+        db,
+        target,
+        f"""
+        SELECT function, log_group, log_stream, request_id,
+               nullif(regexp_extract(log_stream, '\\[([^\\]]+)\\]', 1), '') AS version,
+               logged_at AS reported_at, logged_at - duration_ms / 1000 AS started_at,
+               {", ".join(key for key in REPORT_TYPES if key != "request_id")}, ptr
+        FROM (
+            SELECT function, log_group, log_stream, logged_at, ptr, {ordinary} FROM matched WHERE f.request_id <> ''
+            UNION ALL BY NAME
+            SELECT function, log_group, log_stream, logged_at, ptr, parsed.* EXCLUDE (row)
+            FROM parsed JOIN events USING (row)
+        )
+        ORDER BY function, reported_at, ptr
+        """,
+    )
+
+
+def write_errors(files: Files, target: Path, stack_name: str | None = None) -> int:
+    """Write `log_errors.parquet`, one row per event that says that an invocation failed; -> its rows.
+
+    Columns: function, log_group, log_stream, logged_at, request_id (only where the event has it), kind (`error` an
+    exception, `timeout`, `runtime` a process that ended), error_type, error_message, operation (of the AWS call that
+    failed), resource (`stream votes`, without the stack's prefix), frame (`handler.py:31 place_vote`, the innermost one
+    of the user's code), message, ptr.
+    """
+    db = duckdb.connect()
+    _create_events(db, files)
+    rows = db.execute("SELECT row, message FROM events").fetchall()
+    _create_parsed(db, rows, _ERROR_TYPES, lambda message: describe_error(message, stack_name))
+    return _write(
+        db,
+        target,
+        f"""
+        SELECT function, log_group, log_stream, logged_at,
+               {", ".join(f"parsed.{key}" for key in _ERROR_TYPES)}, ptr
+        FROM parsed JOIN events USING (row) ORDER BY function, logged_at, ptr
+        """,
+    )
+
+
+def write_correlations(files: Files, target: Path) -> int:
+    """Write `correlations.parquet`, one row per correlation line; -> its rows.
+
+    Columns: function, log_group, log_stream, logged_at, correlation_id, gateway_request_id, request_id, hop,
+    message_id, ptr. The line may stand alone, behind the head that Python's logging puts before it, or as the `message`
+    of a JSON log record, whose requestId then counts.
+    """
+    db = duckdb.connect()
+    _create_events(db, files)
+    return _write(
+        db,
+        target,
+        rf"""
+        WITH found AS (
+            SELECT *, CASE WHEN starts_with(message, '{{') THEN message
+                           ELSE regexp_extract(message, '(?s)\{{.*\}}') END AS braced
+            FROM events
+        ), records AS (
+            -- NULL where it is no JSON: conditions may be evaluated in any order, and reading broken JSON is an error
+            SELECT *, CASE WHEN json_valid(braced) THEN braced END AS record FROM found
+        ), nested AS (
+            SELECT *, json_extract_string(record, '$.message') AS inside FROM records
+        ), lines AS (
+            SELECT *, CASE WHEN inside LIKE '{{%swarmscope%' AND json_valid(inside) THEN inside ELSE record END AS line
+            FROM nested
+        )
+        SELECT function, log_group, log_stream, logged_at,
+               json_extract_string(line, '$.correlation_id') AS correlation_id,
+               json_extract_string(line, '$.gateway_request_id') AS gateway_request_id,
+               coalesce(json_extract_string(line, '$.request_id'), json_extract_string(record, '$.requestId'),
+                        nullif(regexp_extract(message, '^\[[A-Z]+\]\s+\S+\s+({_UUID})\s', 1), '')) AS request_id,
+               json_extract_string(line, '$.hop') AS hop,
+               json_extract_string(line, '$.message_id') AS message_id, ptr
+        FROM lines WHERE json_extract_string(line, '$.swarmscope') = '1'
+        ORDER BY function, logged_at, ptr
+        """,
+    )
+
+
+def write_access_log(files: Files, target: Path) -> tuple[int, int]:
+    """Write `access_log.parquet`, one row per request to the API; -> (its rows, events that are no JSON object).
+
+    Columns: at (arrival, where the log says it, else when it was logged), those of _ACCESS_COLUMNS, ptr.
+    """
+    db = duckdb.connect()
+    _create_events(db, files)
+    db.execute(
+        """CREATE VIEW records AS
+           SELECT * REPLACE (CASE WHEN json_valid(message) THEN message END AS message) FROM events"""
+    )
+    db.execute("CREATE VIEW objects AS SELECT * FROM records WHERE json_type(message) = 'OBJECT'")
+
+    def value(keys: Sequence[str]) -> str:
+        return "coalesce(" + ", ".join(f"nullif(json_extract_string(message, '$.{key}'), '-')" for key in keys) + ")"
+
+    columns = ", ".join(
+        f"{value(keys)} AS {name}" if kind == "VARCHAR" else f"try_cast({value(keys)} AS {kind}) AS {name}"
+        for name, (kind, keys) in _ACCESS_COLUMNS.items()
+    )
+    arrival = f"try_cast({value(('requestTimeEpoch', 'request_time_epoch'))} AS DOUBLE) / 1000"
+    rows = _write(
+        db, target, f"""SELECT coalesce({arrival}, logged_at) AS "at", {columns}, ptr FROM objects ORDER BY ALL"""
+    )
+    return rows, int(_scalar(db, "SELECT count(*) FROM events")) - rows
+
+
+def request_ids(files: Files) -> str:
+    """SQL for the distinct request ids (column request_id) of raw REPORT events, without reading more of them."""
+    listed = ", ".join(literal(str(file)) for file in files)
+    if not files:
+        return "SELECT NULL::VARCHAR AS request_id WHERE false"
+    pattern = f'(?:RequestId: |"requestId": ?")({_UUID})'
+    return f"SELECT DISTINCT regexp_extract(message, '{pattern}', 1) AS request_id FROM read_parquet([{listed}])"
+
+
+def describe_error(message: str, stack_name: str | None = None) -> Event | None:
+    """What an event says about a failed invocation, under the keys of `log_errors.parquet`; None where it does not."""
+    event = parse_event(message)
+    if not is_failure(event):
+        return None
+    told = event.get("error_message", "")
+    operation = _OPERATION.search(told)
+    frames = _FRAME.findall("\n".join(event.get("stack_trace", ())))
+    return {
+        "request_id": event.get("request_id"),
+        "kind": "runtime" if event["kind"] == "error" and _RUNTIME.match(message) else event["kind"],
+        "error_type": event.get("error_type"),
+        "error_message": told or None,
+        "operation": operation[1] if operation else None,
+        "resource": _resource(told, stack_name),
+        "frame": f"{frames[-1][0]}:{frames[-1][1]} {frames[-1][2]}" if frames else None,
+        "message": message[:MESSAGE_LIMIT],
+    }
+
+
+def _resource(text: str, stack_name: str | None) -> str | None:
+    """`stream votes`: kind and name of the AWS resource that an error message names."""
+    for kind, pattern in _RESOURCES:
+        match = pattern.search(text)
+        if match:
+            return f"{kind} {_logical(match[1], stack_name)}"
+    arn = _ARN.search(text)
+    if arn is None:
+        return None
+    kind, slash, name = arn[2].partition("/") if "/" in arn[2] else arn[2].partition(":")
+    if not slash:
+        kind, name = _ARN_KINDS.get(arn[1], arn[1]), arn[2]
+    return f"{kind} {_logical(name, stack_name)}"
+
+
+def _logical(name: str, stack_name: str | None) -> str:
+    return name.removeprefix(f"{stack_name}-") if stack_name else name
+
+
+def _only(event: Event, kind: str) -> Event | None:
+    return event if event["kind"] == kind else None
+
+
+def _create_events(db: duckdb.DuckDBPyConnection, files: Files) -> None:
+    """Table `events`: the raw events of the files once each, numbered by `row`, with their time as `logged_at`."""
+    if not files:
+        db.execute(
+            "CREATE TABLE events (row BIGINT, function VARCHAR, log_group VARCHAR, log_stream VARCHAR, "
+            "logged_at DOUBLE, message VARCHAR, ptr VARCHAR)"
+        )
+        return
+    db.execute(
+        f"""
+        CREATE TABLE events AS
+        SELECT row_number() OVER () AS row, function::VARCHAR AS function, log_group::VARCHAR AS log_group, log_stream,
+               {_TIMESTAMP} AS logged_at, message, ptr
+        FROM (SELECT DISTINCT ON (log_group, ptr) * FROM read_parquet($1))
+        """,
+        [[str(file) for file in files]],
+    )
+
+
+def _create_parsed(
+    db: duckdb.DuckDBPyConnection,
+    rows: Sequence[tuple[int, str]],
+    types: Mapping[str, str],
+    read: Callable[[str], Event | None],
+) -> None:
+    """Table `parsed`: what `read` makes of each message, with its `row`; without those of which it makes nothing."""
+    found = [(row, event) for row, message in rows if (event := read(message)) is not None]
+    arrow = {"VARCHAR": pa.string(), "DOUBLE": pa.float64(), "BIGINT": pa.int64(), "BOOLEAN": pa.bool_()}
+    columns: dict[str, Any] = {"row": pa.array([row for row, _ in found], pa.int64())}
+    for key, kind in types.items():
+        columns[key] = pa.array([_fit(event.get(key), kind) for _, event in found], arrow[kind])
+    db.register("parsed_arrow", pa.table(columns))
+    db.execute("CREATE TABLE parsed AS SELECT * FROM parsed_arrow")
+
+
+def _fit(value: Any, kind: str) -> Any:
+    """JSON knows one kind of number: 18.0 for a whole 18 is no error."""
+    return round(value) if kind == "BIGINT" and value is not None else value
+
+
+def _write(db: duckdb.DuckDBPyConnection, target: Path, select: str) -> int:
+    """Write a query's rows to a Parquet file, whole or not at all; -> their number."""
+    temporary = target.with_name(f".{target.name}.partial")
+    db.execute(f"COPY ({select}) TO {literal(str(temporary))} (FORMAT parquet, COMPRESSION zstd)")
+    rows = int(_scalar(db, f"SELECT count(*) FROM read_parquet({literal(str(temporary))})"))
+    temporary.replace(target)
+    return rows
+
+
+def _scalar(db: duckdb.DuckDBPyConnection, query: str) -> Any:
+    row = db.execute(query).fetchone()
+    assert row is not None
+    return row[0]

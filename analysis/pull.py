@@ -1,0 +1,326 @@
+"""Everything the target knows about a run: logs and metrics, fetched into files of the run directory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import duckdb
+import pandas as pd
+
+from analysis import cloudwatch_metrics, errors, locust_csv, log_tables
+from analysis.errors import NoRowsError, UsageError
+from analysis.log_queries import ACCESS, CORRELATIONS, ERRORS, FUNCTION_QUERIES, REPORTS
+from analysis.puller import REAL, SIMULATED, Patience, Puller, Reading, Scope
+from analysis.requests_table import create_requests
+from config import aws
+from config.settings import Settings, load_settings
+from config.timespans import parse_timespan
+from runstore import rundir
+from runstore.rundir import RunDir
+
+MAX_BACKGROUND_S = 900.0
+"""How long after the end of a run events still count as its own when it is pulled later than that."""
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """How a pull ended. All of it, and more, is in `pull.json`."""
+
+    complete: bool
+    """Whether nothing that belongs to the run can be missing, as far as can be known."""
+    warnings: list[str]
+    tables: Mapping[str, int]
+    """Table -> rows: invocations, log_errors, correlations, access_log."""
+
+
+def pull_run(
+    run: RunDir,
+    settings: Settings,
+    *,
+    force: bool = False,
+    patience: Patience | None = None,
+    limit: int = 10_000,
+    clock: Callable[[], float] = time.time,
+    sleep: Callable[[float], None] = time.sleep,
+    tell: Callable[[str], None] = lambda message: None,
+) -> Pulled:
+    """Fetch the logs and metrics of a run into its directory.
+
+    Writes invocations, log_errors, correlations and access_log (.parquet), metrics.json, pull.json, and the raw events
+    below `pull/`. `force` fetches again what earlier pulls saved; `limit` is the number of rows asked of one query.
+
+    Raises UsageError where no log group is known, LogGroupNotFoundError, NoRowsError where the logs hold nothing of the
+    run, and what `analysis.insights.run_query` raises; what was fetched until then is kept for the next attempt.
+    """
+    requests = duckdb.connect()
+    create_requests(requests, run.requests_files())
+    scope = scope_of(run, settings, requests, clock())
+    patience = patience or (SIMULATED if settings.simulated else REAL)
+    folder = run.file("pull")
+    if force:
+        for path in folder.glob("*.parquet"):
+            path.unlink()
+    reading = Puller(
+        aws.client(settings, "logs", max_pool_connections=20),
+        scope,
+        folder,
+        requests,
+        requests_per_second(requests) or locust_requests_per_second(run),
+        patience,
+        limit=limit,
+        clock=clock,
+        tell=tell,
+    ).read()
+    stack_name = run.read_manifest().get("stack_name") or settings.stack_name
+    tables, warnings = write_tables(run.path, reading, stack_name)
+    warnings += [f"there is no log group {group}: its function was not invoked" for group in reading.missing_groups]
+    functions = run.read_manifest().get("functions") or dict(settings.functions)
+    metrics = cloudwatch_metrics.pull(
+        aws.client(settings, "cloudwatch"),
+        functions,
+        scope.started_at,
+        reading.watched_until,
+        expected=_invocations_of(run.file("invocations.parquet")),
+        until=clock() + patience.deadline_s / 4,
+        poll_s=max(patience.poll_s, 1.0),
+        clock=clock,
+        sleep=sleep,
+    )
+    run.write_json("metrics.json", metrics.as_dict())
+    pulled = Pulled(
+        complete=not reading.doubts and bool(tables["invocations"]),
+        warnings=[*reading.doubts, *warnings, *metrics.warnings],
+        tables=tables,
+    )
+    run.write_json("pull.json", _described(pulled, reading, scope, settings.region))
+    if not tables["invocations"]:
+        raise NoRowsError(
+            f"the logs hold no invocation of this run: there is no REPORT in {', '.join(scope.groups.values())} "
+            f"in region {settings.region}",
+            "check AWS_REGION, LOG_GROUPS and the functions; with SystemLogLevel=WARN a function writes no REPORT",
+        )
+    return pulled
+
+
+def scope_of(run: RunDir, settings: Settings, requests: duckdb.DuckDBPyConnection, now: float) -> Scope:
+    """Which logs of which time belong to the run.
+
+    The window is the manifest's; for a run that has none, or that was killed, the requests' or Locust's own. Raises
+    UsageError where no log group is known, NoRowsError where nothing says when the run was.
+    """
+    manifest = run.read_manifest()
+    groups, required = log_groups(manifest, settings)
+    started_at, ended_at = _window(run, manifest, requests)
+    ends_before = min([now + MAX_BACKGROUND_S, *_later_starts(run, groups, ended_at)])
+    if now - ended_at > MAX_BACKGROUND_S:
+        ends_before = min(ends_before, ended_at + MAX_BACKGROUND_S)
+    return Scope(
+        groups=groups,
+        access_log_group=manifest.get("access_log_group") or settings.access_log_group,
+        required=required,
+        started_at=started_at,
+        ended_at=ended_at,
+        ends_before=ends_before,
+        settled=manifest.get("settled_at") is not None,
+    )
+
+
+def log_groups(manifest: Mapping[str, Any], settings: Settings) -> tuple[dict[str, str], frozenset[str]]:
+    """-> (logical function -> its log group, groups that somebody named and that must exist).
+
+    LOG_GROUPS names groups; those of known functions are taken for them, any other stands for a function called like
+    the last part of the group's name. Otherwise the groups are the manifest's, or Lambda's own for the functions that
+    the manifest or the settings know. Raises UsageError where that makes none.
+    """
+    functions = manifest.get("functions") or dict(settings.functions)
+    usual = {name: f"/aws/lambda/{_unqualified(physical)}" for name, physical in functions.items()}
+    groups = usual | (manifest.get("log_groups") or {})
+    if settings.log_groups:
+        logical = {group: name for name, group in groups.items()}
+        prefix = f"{manifest.get('stack_name') or settings.stack_name}-"
+        named = {
+            logical.get(group) or group.rsplit("/", 1)[-1].removeprefix(prefix): group for group in settings.log_groups
+        }
+        return named, frozenset(named.values())
+    if not groups:
+        raise UsageError(
+            "no log group is known for this run",
+            "set LOG_GROUPS=/aws/lambda/<function> (more than one separated by commas), or VOTE_FUNCTION and the like",
+        )
+    return groups, frozenset()
+
+
+def requests_per_second(requests: duckdb.DuckDBPyConnection) -> dict[int, int]:
+    """Epoch second -> answers the client got in it: about when the invocations wrote their REPORT."""
+    counted = requests.execute(
+        "SELECT floor(coalesce(ended_at, started_at))::BIGINT AS second, count(*) FROM requests "
+        "WHERE started_at IS NOT NULL GROUP BY second"
+    )
+    return {int(second): int(count) for second, count in counted.fetchall()}
+
+
+def locust_requests_per_second(run: RunDir) -> dict[int, int]:
+    """The same by Locust's history, for a run that has no request rows."""
+    history = _history(run)
+    if history is None:
+        return {}
+    seconds = history["Timestamp"].map(lambda at: int(at.timestamp()))
+    counts = history["Total Request Count"].diff().fillna(history["Total Request Count"]).clip(lower=0)
+    return {int(second): int(count) for second, count in zip(seconds, counts, strict=True) if count > 0}
+
+
+def write_tables(directory: Path, reading: Reading, stack_name: str | None) -> tuple[dict[str, int], list[str]]:
+    """Turn what was read into the tables of the run; -> (table -> rows, warnings)."""
+    warnings = []
+    tables = {
+        "invocations": log_tables.write_invocations(reading.files(REPORTS), directory / "invocations.parquet"),
+        "log_errors": log_tables.write_errors(reading.files(ERRORS), directory / "log_errors.parquet", stack_name),
+        "correlations": log_tables.write_correlations(reading.files(CORRELATIONS), directory / "correlations.parquet"),
+    }
+    tables["access_log"], unreadable = log_tables.write_access_log(
+        reading.files(ACCESS), directory / "access_log.parquet"
+    )
+    if unreadable:
+        warnings.append(f"{unreadable:,} lines of the access log are no JSON objects and were left out")
+    return tables, warnings
+
+
+def _window(run: RunDir, manifest: Mapping[str, Any], requests: duckdb.DuckDBPyConnection) -> tuple[float, float]:
+    started_at, ended_at = manifest.get("started_at"), manifest.get("ended_at")
+    spans = requests.execute("SELECT min(started_at), max(coalesce(ended_at, started_at)) FROM requests").fetchall()
+    history = _history(run)
+    if history is not None and len(history):
+        at = history["Timestamp"]
+        spans.append((at.min().timestamp(), at.max().timestamp() + 1))
+    starts = [start for start, _ in spans if start is not None]
+    ends = [end for _, end in spans if end is not None]
+    if started_at is None and starts:
+        started_at = min(starts)
+    if ended_at is None and ends:
+        ended_at = max(ends)
+    if started_at is None or ended_at is None:
+        raise NoRowsError(
+            f"nothing in {run.path} says when the run was",
+            "a manifest.json, a requests-*.csv or Locust's *_stats_history.csv would",
+        )
+    return float(started_at), max(float(ended_at), float(started_at))
+
+
+def _later_starts(run: RunDir, groups: Mapping[str, str], ended_at: float) -> list[float]:
+    """When other runs began that write to the same logs, of those that began after this one ended."""
+    starts = []
+    for path in run.path.parent.glob("*/manifest.json"):
+        other = RunDir(path.parent)
+        if path.parent.is_symlink() or other.path == run.path:
+            continue
+        manifest = other.read_manifest()
+        started_at = manifest.get("started_at")
+        shared = set((manifest.get("log_groups") or {}).values()) & set(groups.values())
+        if shared and started_at is not None and started_at > ended_at:
+            starts.append(float(started_at))
+    return starts
+
+
+def _history(run: RunDir) -> pd.DataFrame | None:
+    """The rows of Locust's history that sum up all requests; None for a run without one."""
+    files = sorted(run.path.glob("*_stats_history.csv"))
+    if not files:
+        return None
+    history = locust_csv.read_history(files[0])
+    return history[history["Aggregated"]]
+
+
+def _unqualified(function: str) -> str:
+    """The name of a function given by name or ARN, with a version or without."""
+    parts = function.split(":")
+    return parts[6] if function.startswith("arn:") and len(parts) > 6 else parts[0]
+
+
+def _invocations_of(table: Path) -> dict[str, int]:
+    counted = duckdb.execute("SELECT function, count(*) FROM read_parquet($1) GROUP BY function", [str(table)])
+    return dict(counted.fetchall())
+
+
+def _described(pulled: Pulled, reading: Reading, scope: Scope, region: str | None) -> dict[str, Any]:
+    scanned = [one.bytes_scanned for one in reading.answers if one.bytes_scanned is not None]
+    return {
+        "complete": pulled.complete,
+        "warnings": pulled.warnings,
+        "region": region,
+        "started_at": scope.started_at,
+        "ended_at": scope.ended_at,
+        "watched_until": reading.watched_until,
+        "lag_s": reading.lag_s,
+        "rows": sum(one.rows for one in reading.answers),
+        "tables": dict(pulled.tables),
+        "bytes_scanned": sum(scanned) if scanned else None,
+        "log_groups": dict(scope.groups),
+        "access_log_group": scope.access_log_group,
+        "missing_log_groups": list(reading.missing_groups),
+        "queries": [query.text() for query in (*FUNCTION_QUERIES, ACCESS)],
+        "slices": [
+            {
+                "group": one.piece.log_group,
+                "query": one.piece.query,
+                "start": one.piece.slice.start,
+                "end": one.piece.slice.end,
+                "prefix": one.piece.slice.prefix,
+                "rows": one.rows,
+                "matched": one.matched,
+                "read_at": one.read_at,
+                "status": "Complete",
+            }
+            for one in reading.answers
+        ],
+    }
+
+
+@click.command("pull")
+@click.argument("run", metavar="RUN", default="latest")
+@click.option("--force", is_flag=True, help="Fetch again what was fetched before.")
+@click.option("--limit", type=click.IntRange(1, 100_000), default=10_000, show_default=True, help="Rows of one query.")
+@click.option("--lag", metavar="TIME", help="How long logs take to appear; default 1m on AWS, 3s elsewhere.")
+@click.option("--quiet", metavar="TIME", help="Silence after which background work is over; default 1m on AWS, 3s.")
+@click.option("--deadline", metavar="TIME", help="When to end with what there is; default 15m on AWS, 2m elsewhere.")
+@click.pass_context
+def pull_command(
+    ctx: click.Context, run: str, force: bool, limit: int, lag: str | None, quiet: str | None, deadline: str | None
+) -> None:
+    """Fetch logs and metrics of RUN into its directory."""
+    settings = load_settings()
+    usual = SIMULATED if settings.simulated else REAL
+    patience = Patience(
+        lag_s=_seconds("--lag", lag, usual.lag_s),
+        quiet_s=_seconds("--quiet", quiet, usual.quiet_s),
+        retry_s=max(usual.retry_s, _seconds("--quiet", quiet, 0.0)),
+        poll_s=usual.poll_s,
+        deadline_s=_seconds("--deadline", deadline, usual.deadline_s),
+    )
+    found = rundir.find(run, settings.runs_dir)
+    pulled = pull_run(
+        found,
+        settings,
+        force=force,
+        limit=limit,
+        patience=patience,
+        tell=lambda message: click.echo(message, err=True),
+    )
+    for warning in pulled.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    for table, rows in pulled.tables.items():
+        click.echo(f"{table} {rows}")
+    ctx.exit(errors.OK if pulled.complete else errors.INCOMPLETE)
+
+
+def _seconds(option: str, text: str | None, default: float) -> float:
+    if text is None:
+        return default
+    try:
+        return parse_timespan(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint=option) from None

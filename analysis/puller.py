@@ -1,0 +1,395 @@
+"""Reads the log groups of a run until everything is there, or time is up.
+
+The window of the run is cut by the client's own counts (`analysis.slices`), each slice is fetched by row-level queries
+(`analysis.log_queries`) and saved as it arrives (`analysis.slice_files`); what an interrupted pull has saved is taken
+over.
+
+Logs trail what they tell, and background functions go on after the client's last request. So an answer counts only when
+it was asked for later than the end of its slice plus the time logs take to appear; the stretch after the run is read
+until no function has written anything for a while; and every invocation that the client or the access log knows must
+have its REPORT: as long as one is absent, logs take longer than was thought. Either all of that comes true, or the
+deadline passes and the doubts that are left are said.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from analysis import log_tables
+from analysis.insights import MAX_ROWS, LogGroupNotFoundError, Pace, QueryFailedError, Window, run_query
+from analysis.log_queries import ACCESS, ERRORS, FUNCTION_QUERIES, REPORTS, LogQuery
+from analysis.slice_files import Fetched, Piece, save, saved
+from analysis.slices import Slice, cut, plan
+
+ACCESS_LOG = "access"
+"""Stands for a function's name where the API's access log is meant."""
+
+_QUERIES = {query.name: query for query in (*FUNCTION_QUERIES, ACCESS)}
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a pull waits, in seconds."""
+
+    lag_s: float
+    """Time after which an event should be readable; grows when the pull finds that it takes longer."""
+    quiet_s: float
+    """No function wrote anything for so long after the run: background work is over."""
+    retry_s: float
+    """The same after a background function failed: longer than the longest wait before another attempt."""
+    poll_s: float
+    """Least time between two readings."""
+    deadline_s: float
+    """Time after which the pull ends with what it has."""
+
+
+REAL = Patience(lag_s=60.0, quiet_s=60.0, retry_s=150.0, poll_s=15.0, deadline_s=900.0)
+"""AWS documents 5 to 10 minutes until logs appear, a minute is usual; a failed asynchronous invocation is tried again
+after one minute and after two."""
+SIMULATED = Patience(lag_s=3.0, quiet_s=3.0, retry_s=3.0, poll_s=0.5, deadline_s=120.0)
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Which logs of which time belong to a run. Times are epoch seconds."""
+
+    groups: Mapping[str, str]
+    """Logical function name -> log group."""
+    access_log_group: str | None
+    required: frozenset[str]
+    """Groups that must exist. The others may be missing: Lambda makes a group at the first invocation."""
+    started_at: float
+    ended_at: float
+    ends_before: float
+    """No later event belongs to the run: another one began, or it is too long after."""
+    settled: bool
+    """Whether background work is known to be over, so that only the logs must be waited for."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was read, and how far it can be trusted."""
+
+    answers: Sequence[Fetched]
+    doubts: Sequence[str]
+    """Why something may be missing from the answers; empty: they are complete."""
+    missing_groups: Sequence[str]
+    watched_until: float
+    """Epoch seconds: what was logged later may be absent."""
+    lag_s: float
+    """Time that logs were given to appear."""
+
+    def files(self, query: LogQuery) -> list[Path]:
+        return [one.path for one in self.answers if one.piece.query == query.name and one.rows]
+
+    def rows(self, query: LogQuery) -> int:
+        return sum(one.rows for one in self.answers if one.piece.query == query.name)
+
+
+class _StoppedError(Exception):
+    """Raised in a worker thread that is to end."""
+
+
+class Puller:
+    """One pull of one run, into Parquet files in `folder`.
+
+    `requests` is a database with the table `requests` of `analysis.requests_table`; `counts` are the rows to expect of
+    a query in each epoch second.
+    """
+
+    def __init__(
+        self,
+        client: Any,
+        scope: Scope,
+        folder: Path,
+        requests: duckdb.DuckDBPyConnection,
+        counts: Mapping[int, int],
+        patience: Patience,
+        *,
+        limit: int = 10_000,
+        concurrency: int = 10,
+        calls_per_s: float = 8.0,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] | None = None,
+        tell: Callable[[str], None] = lambda message: None,
+    ) -> None:
+        if not 1 <= limit <= MAX_ROWS:
+            raise ValueError(f"a query gives 1 to {MAX_ROWS} rows, not {limit}")
+        self._client, self._scope, self._folder = client, scope, folder
+        self._requests, self._counts = requests, counts
+        self._patience, self._limit, self._concurrency = patience, limit, concurrency
+        self._clock, self._tell = clock, tell
+        self._stop = threading.Event()
+        self._sleep = sleep or self._sleep_until_stopped
+        self._starts, self._polls = (Pace(calls_per_s, clock, self._sleep) for _ in range(2))
+        self._lag_s = patience.lag_s
+        self._saved = {one.piece: one for one in saved(folder)}
+        self._missing_groups: set[str] = set()
+        self._truncated: set[Piece] = set()
+
+    def read(self) -> Reading:
+        """Read until nothing is in doubt or the deadline has passed.
+
+        Raises LogGroupNotFoundError for a group that must exist, and what `analysis.insights.run_query` raises. What
+        was fetched until then stays in the folder.
+        """
+        give_up_at = self._clock() + self._patience.deadline_s
+        body: dict[Piece, list[Fetched]] = {piece: [] for piece in self._body()}
+        tail: dict[Piece, list[Fetched]] = {}
+        while True:
+            now = self._clock()
+            last_time = now >= give_up_at
+            ready_at = self._ready_at(body, tail)
+            if last_time or now >= ready_at:
+                body |= self._fetch(piece for piece, answers in body.items() if not self._final(answers))
+                tail = self._fetch(self._tail(now))
+                ready_at = self._ready_at(body, tail)
+                absent = self._absent(body, tail)
+                doubts = [*(_described(absent, now) or self._unsettled(ready_at, now)), *self._cut_off()]
+                if last_time or not doubts:
+                    break
+                self._mistrust(body, absent, now)
+            else:
+                ripe = [p for p, answers in body.items() if not answers and now >= p.slice.end + self._lag_s]
+                body |= self._fetch(ripe)
+            pause_s = max(min(max(ready_at - self._clock(), self._patience.poll_s), give_up_at - now), 0.01)
+            self._tell(f"waiting {pause_s:.1f} s for logs to appear")
+            self._sleep(pause_s)
+        answers = _all(body, tail)
+        self._drop_others(answers)
+        return Reading(answers, doubts, sorted(self._missing_groups), now - self._lag_s, self._lag_s)
+
+    # --- what to ask ----------------------------------------------------------------------------------------------
+
+    def _body(self) -> list[Piece]:
+        """The window of the run itself."""
+        end = max(math.ceil(self._scope.ended_at), math.floor(self._scope.started_at) + 1)
+        slices = plan(self._counts, math.floor(self._scope.started_at), end, self._limit)
+        return [piece for one in slices for piece in self._pieces(one)]
+
+    def _tail(self, now: float) -> list[Piece]:
+        """What came after it, until now."""
+        start = max(math.ceil(self._scope.ended_at), math.floor(self._scope.started_at) + 1)
+        end = math.ceil(min(now + 1, self._scope.ends_before))
+        return self._pieces(Slice(start, end)) if end > start else []
+
+    def _pieces(self, one: Slice) -> list[Piece]:
+        asked = [
+            (query, function, group) for function, group in self._scope.groups.items() for query in FUNCTION_QUERIES
+        ]
+        if self._scope.access_log_group:
+            asked.append((ACCESS, ACCESS_LOG, self._scope.access_log_group))
+        return [Piece(query.name, function, group, one, query.text(), self._limit) for query, function, group in asked]
+
+    # --- what can be trusted --------------------------------------------------------------------------------------
+
+    def _final(self, answers: Sequence[Fetched]) -> bool:
+        """Whether a slice was read after everything in it had time to appear."""
+        return bool(answers) and all(one.read_at >= one.piece.slice.end + self._lag_s for one in answers)
+
+    def _ready_at(self, body: Mapping[Piece, Sequence[Fetched]], tail: Mapping[Piece, Sequence[Fetched]]) -> float:
+        """When a reading can be complete, by what is known now."""
+        scope, patience = self._scope, self._patience
+        over_at = scope.ended_at
+        if not scope.settled:
+            written = [one for one in _all(tail) if one.piece.function != ACCESS_LOG]
+            over_at = max([over_at, *_newest(written)]) + patience.quiet_s
+            failed = [one for one in _all(body, tail) if one.piece.query == ERRORS.name and one.rows]
+            background = self._background(body, tail) if failed else set()
+            failed = [one for one in failed if one.piece.function in background]
+            over_at = max([over_at, *(at + patience.retry_s for at in _newest(failed))])
+        return min(over_at, max(scope.ends_before, scope.ended_at)) + self._lag_s
+
+    def _unsettled(self, ready_at: float, now: float) -> list[str]:
+        if now >= ready_at:
+            return []
+        return [f"functions were still writing logs {now - self._scope.ended_at:.0f} s after the run"]
+
+    def _cut_off(self) -> list[str]:
+        return [
+            f"the {piece.query} of {piece.log_group} between {piece.slice.start} and {piece.slice.end} are cut off at "
+            f"{piece.limit} rows"
+            for piece in sorted(self._truncated, key=lambda piece: (piece.query, piece.log_group, piece.slice))
+        ]
+
+    def _absent(
+        self, body: Mapping[Piece, Sequence[Fetched]], tail: Mapping[Piece, Sequence[Fetched]]
+    ) -> tuple[int, float]:
+        """Invocations that are known of and have no REPORT: their number, and when the first of them was over."""
+        files = [one.path for one in _all(body, tail) if one.piece.query == REPORTS.name and one.rows]
+        self._know_access_log([one.path for one in _all(body, tail) if one.piece.query == ACCESS.name and one.rows])
+        found = self._requests.execute(
+            f"""SELECT count(*), coalesce(min(known_at), 0) FROM ({_KNOWN} UNION ALL FROM known_to_access_log) AS known
+                ANTI JOIN ({log_tables.request_ids(files)}) AS reported USING (request_id)"""
+        ).fetchone()
+        absent, earliest = found or (0, 0.0)
+        self._check_groups(bool(absent))
+        return absent, earliest
+
+    def _mistrust(self, body: Mapping[Piece, list[Fetched]], absent: tuple[int, float], now: float) -> None:
+        """Where a REPORT is absent, logs take longer than was thought: forget what was read since it was due."""
+        count, earliest = absent
+        if not count:
+            return
+        self._lag_s = max(self._lag_s, now - earliest)
+        for piece, answers in body.items():
+            if piece.slice.end >= earliest:
+                answers.clear()
+                self._saved.pop(piece, None)
+
+    def _know_access_log(self, files: Sequence[Path]) -> None:
+        """Table `known_to_access_log`: invocations that Lambda accepted from the API."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        parsed = self._folder / "known.partial"
+        log_tables.write_access_log(files, parsed)
+        self._requests.execute(
+            """CREATE OR REPLACE TABLE known_to_access_log AS
+               SELECT lambda_request_id AS request_id, "at" + coalesce(response_latency_ms, 0) / 1000 AS known_at
+               FROM read_parquet($1)
+               WHERE lambda_request_id IS NOT NULL AND coalesce(integration_status, 200) BETWEEN 200 AND 299""",
+            [str(parsed)],
+        )
+        parsed.unlink()
+
+    def _background(self, body: Mapping[Piece, Sequence[Fetched]], tail: Mapping[Piece, Sequence[Fetched]]) -> set[str]:
+        """Functions of which the client knows no invocation: somebody else invokes them, and may do so again."""
+        reports = [one for one in _all(body, tail) if one.piece.query == REPORTS.name and one.rows]
+        background = {one.piece.function for one in reports}
+        for function in sorted(background):
+            files = [one.path for one in reports if one.piece.function == function]
+            known = self._requests.execute(
+                f"SELECT 1 FROM ({_KNOWN}) AS known JOIN ({log_tables.request_ids(files)}) USING (request_id) LIMIT 1"
+            ).fetchone()
+            if known:
+                background.discard(function)
+        return background
+
+    def _check_groups(self, absent: bool) -> None:
+        """Raise LogGroupNotFoundError where a missing group is more than a function that was never invoked."""
+        functions = set(self._scope.groups.values())
+        missing = self._missing_groups & functions
+        fatal = missing if absent or missing == functions else missing & self._scope.required
+        if fatal:
+            region = getattr(self._client.meta, "region_name", None)
+            names = ", ".join(sorted(fatal))
+            raise LogGroupNotFoundError(
+                f"no log group {names} in region {region}",
+                "check LOG_GROUPS, STACK_NAME and AWS_REGION in .env, and that the functions were deployed",
+            )
+
+    # --- asking ---------------------------------------------------------------------------------------------------
+
+    def _fetch(self, pieces: Iterable[Piece]) -> dict[Piece, list[Fetched]]:
+        """The answers to each piece, of several parts where it overflowed; none where its group is missing."""
+        found: dict[Piece, list[Fetched]] = {piece: [] for piece in pieces}
+        with ThreadPoolExecutor(self._concurrency, "pull") as pool:
+            running: dict[Future[Fetched | list[Piece]], Piece] = {}
+            try:
+                running = {pool.submit(self._ask, piece): piece for piece in found}
+                while running:
+                    done, _ = wait(running, return_when=FIRST_COMPLETED)
+                    for future in done:
+                        whole = running.pop(future)
+                        outcome = future.result()
+                        if isinstance(outcome, Fetched):
+                            found[whole].append(outcome)
+                        else:
+                            running |= {pool.submit(self._ask, part): whole for part in outcome}
+            except BaseException:
+                self._stop.set()
+                for future in running:
+                    future.cancel()
+                raise
+        return found
+
+    def _ask(self, piece: Piece) -> Fetched | list[Piece]:
+        """The answer to a piece, or the parts to ask for instead."""
+        known = self._saved.get(piece)
+        if known is not None and self._final([known]):
+            return known
+        asked_at = self._clock()
+        try:
+            result = run_query(
+                self._client,
+                [piece.log_group],
+                piece.text,
+                Window(piece.slice.start, piece.slice.end),
+                limit=piece.limit,
+                clock=self._clock,
+                sleep=self._sleep,
+                starts=self._starts,
+                polls=self._polls,
+            )
+        except LogGroupNotFoundError:
+            self._missing_groups.add(piece.log_group)
+            return []
+        except QueryFailedError as failed:
+            parts = self._parts(piece) if failed.status == "Timeout" else []
+            if not parts:
+                raise
+            return parts
+        self._missing_groups.discard(piece.log_group)
+        self._truncated.discard(piece)
+        if len(result.rows) >= piece.limit or (result.matched or 0) > len(result.rows):
+            parts = self._parts(piece)
+            if parts:
+                return parts
+            self._truncated.add(piece)
+        self._tell(f"{piece.log_group}: {len(result.rows):,} {piece.query}")
+        return save(self._folder, piece, result.rows, asked_at, result.matched, result.bytes_scanned)
+
+    def _parts(self, piece: Piece) -> list[Piece]:
+        query = _QUERIES[piece.query]
+        return [replace(piece, slice=part, text=query.text(part.prefix)) for part in cut(piece.slice)]
+
+    def _drop_others(self, answers: Sequence[Fetched]) -> None:
+        """Delete what earlier readings saved and this one has no use for."""
+        used = {one.path for one in answers}
+        for path in self._folder.glob("*.parquet"):
+            if path not in used:
+                path.unlink()
+
+    def _sleep_until_stopped(self, seconds: float) -> None:
+        if self._stop.wait(seconds):
+            raise _StoppedError
+
+
+_KNOWN = """
+    SELECT lambda_request_id AS request_id, coalesce(ended_at, started_at) AS known_at FROM requests
+    WHERE lambda_request_id IS NOT NULL AND coalesce(status, 200) NOT IN (429, 500, 503)
+"""
+"""SQL for the invocations that the client knows of. A refusal too carries a request id, but nothing was invoked."""
+
+
+def _described(absent: tuple[int, float], now: float) -> list[str]:
+    count, earliest = absent
+    if not count:
+        return []
+    return [f"{count:,} invocations that are known of have no REPORT line, up to {now - earliest:.0f} s later"]
+
+
+def _all(*readings: Mapping[Piece, Sequence[Fetched]]) -> list[Fetched]:
+    return [one for reading in readings for answers in reading.values() for one in answers]
+
+
+def _newest(answers: Iterable[Fetched]) -> list[float]:
+    """Epoch seconds of the newest event of each answer that has any."""
+    return [epoch_s(one.newest) for one in answers if one.newest is not None]
+
+
+def epoch_s(timestamp: str) -> float:
+    """Epoch seconds of an Insights @timestamp, `2026-11-21 10:00:00.123` in UTC, or of epoch milliseconds."""
+    try:
+        return datetime.fromisoformat(timestamp).replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        return float(timestamp) / 1000

@@ -1,0 +1,130 @@
+"""The raw log events of a pull: one Parquet file per slice, saved as it arrives, so that an interrupted pull resumes.
+
+Columns, all text as Logs Insights gave it: `function` (logical name), `log_group`, `log_stream`, `timestamp`,
+`message`, `ptr`. What the file holds is said in its own metadata, so that no second file can disagree with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from analysis.insights import Row
+from analysis.slices import Slice
+
+_SCHEMA = pa.schema(
+    [
+        ("function", pa.dictionary(pa.int32(), pa.string())),
+        ("log_group", pa.dictionary(pa.int32(), pa.string())),
+        ("log_stream", pa.string()),
+        ("timestamp", pa.string()),
+        ("message", pa.string()),
+        ("ptr", pa.string()),
+    ]
+)
+_METADATA_KEY = b"swarmscope.slice"
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What to ask: one query for one slice of one group."""
+
+    query: str
+    """Name of the query."""
+    function: str
+    """Logical name, or `access` for the API's access log."""
+    log_group: str
+    slice: Slice
+    text: str
+    """The query as sent; a piece asked with another text is another piece."""
+    limit: int
+
+    @property
+    def file_name(self) -> str:
+        prefix = f"-{self.slice.prefix}" if self.slice.prefix else ""
+        return f"{self.query}-{self.function}-{self.slice.start}-{self.slice.end}{prefix}.parquet"
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A piece whose answer is on the disk."""
+
+    piece: Piece
+    path: Path
+    read_at: float
+    """Epoch seconds at which the query was started: later events are not in it."""
+    rows: int
+    matched: int | None
+    """What the target says the filter matched; None where it does not say."""
+    bytes_scanned: int | None
+    newest: str | None
+    """The newest @timestamp, as text that sorts by time; None without rows."""
+
+
+def save(
+    folder: Path, piece: Piece, rows: Sequence[Row], read_at: float, matched: int | None, bytes_scanned: int | None
+) -> Fetched:
+    """Write the rows of a piece, whole or not at all."""
+    timestamps = [row.get("@timestamp") for row in rows]
+    fetched = Fetched(
+        piece,
+        folder / piece.file_name,
+        read_at,
+        len(rows),
+        matched,
+        bytes_scanned,
+        max((timestamp for timestamp in timestamps if timestamp is not None), default=None),
+    )
+    described = json.dumps({key: value for key, value in asdict(fetched).items() if key != "path"})
+    columns = [
+        pa.array([piece.function] * len(rows), pa.string()).dictionary_encode(),
+        pa.array([piece.log_group] * len(rows), pa.string()).dictionary_encode(),
+        pa.array([row.get("@logStream") for row in rows], pa.string()),
+        pa.array(timestamps, pa.string()),
+        # a lone surrogate, possible in a JSON answer, has no UTF-8 form
+        pa.array([row.get("@message", "").encode("utf-8", "replace").decode() for row in rows], pa.string()),
+        pa.array(_pointers(rows), pa.string()),
+    ]
+    table = pa.Table.from_arrays(columns, schema=_SCHEMA.with_metadata({_METADATA_KEY: described.encode()}))
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = fetched.path.with_suffix(".partial")
+    pq.write_table(table, temporary, compression="lz4")
+    temporary.replace(fetched.path)
+    return fetched
+
+
+def saved(folder: Path) -> Iterator[Fetched]:
+    """What earlier pulls have saved. Files that are not whole or not ours are passed over."""
+    for path in sorted(folder.glob("*.parquet")) if folder.is_dir() else ():
+        try:
+            described = json.loads((pq.read_schema(path).metadata or {})[_METADATA_KEY])
+            slice_ = Slice(**described["piece"].pop("slice"))
+            yield Fetched(Piece(slice=slice_, **described.pop("piece")), path, **described)
+        except (KeyError, TypeError, ValueError, pa.ArrowException):
+            continue
+
+
+def _pointers(rows: Sequence[Row]) -> list[str]:
+    """The @ptr of each row; where a target gives none, an id made of what the row says.
+
+    Events that are equal in everything are told apart by their number, which is the same in every slice that holds
+    their second.
+    """
+    pointers: list[str] = []
+    equal: Counter[str] = Counter()
+    for row in rows:
+        pointer = row.get("@ptr")
+        if pointer is None:
+            said = "\0".join(row.get(field, "") for field in ("@logStream", "@timestamp", "@message"))
+            digest = hashlib.blake2b(said.encode("utf-8", "replace"), digest_size=16).hexdigest()
+            pointer = f"{digest}-{equal[digest]}"
+            equal[digest] += 1
+        pointers.append(pointer)
+    return pointers

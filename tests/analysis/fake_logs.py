@@ -1,0 +1,104 @@
+"""A log service in memory, as much of it as the pull uses: for tests of what it asks and how it deals with answers."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+
+class FakeTime:
+    """A clock that only moves when somebody sleeps."""
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+        self.slept: list[float] = []
+
+    def clock(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+
+@dataclass
+class FakeLogs:
+    """Events per group, each readable from its `visible_at` on. It knows `fields ... | filter x [not] like /y/ ...`."""
+
+    time: FakeTime
+    groups: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    row_limit: int = 10_000
+    """No answer has more rows than this, whatever was asked."""
+    gives_ptr: bool = True
+    gives_statistics: bool = True
+    end_is_whole_second: bool = True
+    queries: list[dict[str, Any]] = field(default_factory=list)
+    failing: Any = None
+    """Called with the arguments of each StartQuery; may raise."""
+
+    def __post_init__(self) -> None:
+        self.meta = SimpleNamespace(region_name="eu-west-1")
+        self._answers: dict[str, list[dict[str, Any]]] = {}
+
+    def add(self, group: str, at: float, message: str, stream: str, lag_s: float = 0.0) -> None:
+        events = self.groups.setdefault(group, [])
+        number = sum(len(events) for events in self.groups.values())
+        events.append(
+            {"at": at, "@message": message, "@logStream": stream, "visible_at": at + lag_s, "@ptr": f"p{number}"}
+        )
+
+    def start_query(self, **arguments: Any) -> dict[str, Any]:
+        self.queries.append(arguments)
+        if self.failing is not None:
+            self.failing(arguments)
+        (group,) = arguments["logGroupNames"]
+        if group not in self.groups:
+            error = {"Error": {"Code": "ResourceNotFoundException", "Message": "no such group"}}
+            raise ClientError(error, "StartQuery")
+        end = arguments["endTime"] + (0.9995 if self.end_is_whole_second else 0.0)
+        matching = [
+            event
+            for event in self.groups[group]
+            if arguments["startTime"] <= event["at"] <= end
+            and event["visible_at"] <= self.time.now
+            and _passes(event, arguments["queryString"])
+        ]
+        query_id = str(len(self.queries))
+        self._answers[query_id] = matching
+        self._limit = min(arguments["limit"], self.row_limit)
+        return {"queryId": query_id}
+
+    def get_query_results(self, queryId: str) -> dict[str, Any]:
+        matching = self._answers[queryId]
+        rows = matching[: self._limit]
+        statistics = {"recordsMatched": float(len(matching)), "bytesScanned": 10.0 * len(matching)}
+        return {
+            "status": "Complete",
+            "results": [self._cells(event) for event in rows],
+            "statistics": statistics if self.gives_statistics else {},
+        }
+
+    def stop_query(self, queryId: str) -> dict[str, Any]:
+        return {"success": True}
+
+    def _cells(self, event: dict[str, Any]) -> list[dict[str, str]]:
+        at = datetime.fromtimestamp(round(event["at"], 3), UTC)
+        cells = {
+            "@timestamp": f"{at:%Y-%m-%d %H:%M:%S}.{at.microsecond // 1000:03d}",
+            "@logStream": event["@logStream"],
+            "@message": event["@message"],
+        }
+        if self.gives_ptr:
+            cells["@ptr"] = event["@ptr"]
+        return [{"field": name, "value": value} for name, value in cells.items()]
+
+
+def _passes(event: dict[str, Any], query: str) -> bool:
+    conditions = re.findall(r"filter (\S+) (not )?like /(.*?)/(?= \| |$)", query)
+    assert len(conditions) == query.count("filter "), query
+    return all(bool(re.search(pattern, event[name])) != bool(negated) for name, negated, pattern in conditions)

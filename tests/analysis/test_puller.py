@@ -1,0 +1,340 @@
+from __future__ import annotations
+
+import csv
+import random
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from botocore.exceptions import ClientError
+
+from analysis.errors import TargetError
+from analysis.insights import LogGroupNotFoundError
+from analysis.log_queries import CORRELATIONS, ERRORS, REPORTS, LogQuery
+from analysis.puller import Patience, Puller, Reading, Scope
+from analysis.requests_table import create_requests
+from runstore.columns import REQUEST_COLUMNS
+from tests.analysis.fake_logs import FakeLogs, FakeTime
+
+START = 1_791_000_000
+GROUP = "/aws/lambda/place-vote"
+STREAM = "2026/10/03/[$LATEST]0123456789abcdef0123456789abcdef"
+PATIENCE = Patience(lag_s=5.0, quiet_s=4.0, retry_s=30.0, poll_s=1.0, deadline_s=120.0)
+RNG = random.Random(7)
+
+
+def request_id() -> str:
+    return str(uuid.UUID(int=RNG.getrandbits(128), version=4))
+
+
+def report(identity: str) -> str:
+    return (
+        f"REPORT RequestId: {identity}\tDuration: 10.00 ms\tBilled Duration: 10 ms\tMemory Size: 128 MB\t"
+        "Max Memory Used: 70 MB\t\n"
+    )
+
+
+class Run:
+    """A run of a few seconds: its requests, its logs, and a clock that stands at the end of it."""
+
+    def __init__(self, directory: Path, seconds: int = 10) -> None:
+        self.directory, self.seconds = directory, seconds
+        self.time = FakeTime(START + seconds)
+        self.logs = FakeLogs(self.time)
+        self.requests: list[dict[str, Any]] = []
+        self.access_log_group: str | None = None
+        self.groups = {"place-vote": GROUP}
+        self.required: frozenset[str] = frozenset()
+        self.settled = False
+        self.ends_before = START + 10_000.0
+
+    def invoke(self, at: float, group: str = GROUP, lag_s: float = 0.0, known: bool = True, **columns: Any) -> str:
+        identity = request_id()
+        if known:
+            row = {"started_at": at - 0.01, "response_ms": 10.0, "lambda_request_id": identity, "status": 200} | columns
+            self.requests.append(row)
+        self.logs.add(group, at, report(identity), STREAM, lag_s)
+        return identity
+
+    def puller(self, **options: Any) -> Puller:
+        path = self.directory / "requests-0.csv"
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, REQUEST_COLUMNS, restval="")
+            writer.writeheader()
+            for number, row in enumerate(self.requests, 1):
+                writer.writerow({"worker": 0, "seq": number, "ok": 1, "phase": "measure", "name": "/vote"} | row)
+        db = duckdb.connect()
+        create_requests(db, [path])
+        counts: dict[int, int] = {}
+        for row in self.requests:
+            counts[int(row["started_at"])] = counts.get(int(row["started_at"]), 0) + 1
+        scope = Scope(
+            groups=self.groups,
+            access_log_group=self.access_log_group,
+            required=self.required,
+            started_at=float(START),
+            ended_at=float(START + self.seconds),
+            ends_before=self.ends_before,
+            settled=self.settled,
+        )
+        options = {"concurrency": 1, "clock": self.time.clock, "sleep": self.time.sleep} | options
+        return Puller(self.logs, scope, self.directory / "pull", db, counts, PATIENCE, **options)
+
+    def pull(self, **options: Any) -> Reading:
+        return self.puller(**options).read()
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return Run(tmp_path)
+
+
+def messages(reading: Reading, query: LogQuery = REPORTS) -> list[str]:
+    """What was read, each event once."""
+    files = reading.files(query)
+    if not files:
+        return []
+    found = duckdb.execute(
+        "SELECT DISTINCT ON (log_group, ptr) message FROM read_parquet($1)", [[str(file) for file in files]]
+    )
+    return sorted(message for (message,) in found.fetchall())
+
+
+def test_everything_a_run_wrote_is_read_and_nothing_else(run: Run) -> None:
+    inside = [report(run.invoke(START + second + 0.5)) for second in range(10)]
+    run.logs.add(GROUP, START - 5, report(request_id()), STREAM)
+    run.logs.add(GROUP, START + 3, "[ERROR] KeyError: 'x'\nTraceback (most recent call last):\n", STREAM)
+    run.logs.add(GROUP, START + 3, '{"swarmscope": 1, "correlation_id": "c"}\n', STREAM)
+    run.logs.add(GROUP, START + 3, "INFO hello\n", STREAM)
+    reading = run.pull()
+    assert messages(reading) == sorted(inside)
+    assert [len(messages(reading, query)) for query in (ERRORS, CORRELATIONS)] == [1, 1]
+    assert reading.doubts == []
+
+
+def test_it_waits_for_the_lag_before_it_believes_what_it_read(run: Run) -> None:
+    run.invoke(START + 9.5, lag_s=4.0)
+    reading = run.pull()
+    assert len(messages(reading)) == 1
+    # the end of the run, silence after it, and the time logs take
+    assert run.time.now == pytest.approx(START + 10 + 4 + 5, abs=2)
+    assert reading.watched_until == pytest.approx(run.time.now - 5, abs=1)
+
+
+def test_background_work_after_the_run_is_waited_for(run: Run) -> None:
+    run.invoke(START + 1)
+    run.groups["tally"] = "/aws/lambda/tally"
+    for second in (11, 14, 17.5, 21):
+        run.invoke(START + second, "/aws/lambda/tally", known=False)
+    reading = run.pull()
+    assert len(messages(reading)) == 5
+    assert reading.doubts == []
+
+
+def test_known_to_be_settled_it_waits_for_the_lag_only(run: Run) -> None:
+    run.settled = True
+    run.invoke(START + 9.5)
+    run.pull()
+    assert run.time.now == pytest.approx(START + 10 + 5, abs=1)
+
+
+def test_a_lag_longer_than_thought_is_noticed_by_what_is_absent(run: Run) -> None:
+    """The client knows the front function's invocations, and so the others' logs are waited for as well."""
+    run.groups["tally"] = "/aws/lambda/tally"
+    for second in range(10):
+        run.invoke(START + second + 0.5, lag_s=40.0)
+        run.invoke(START + second + 0.7, "/aws/lambda/tally", lag_s=40.0, known=False)
+    reading = run.pull()
+    assert len(messages(reading)) == 20
+    assert reading.doubts == []
+    assert reading.lag_s > 35
+
+
+def test_after_the_deadline_it_says_what_is_missing(run: Run) -> None:
+    run.invoke(START + 1)
+    run.invoke(START + 2, lag_s=1_000.0)
+    reading = run.pull()
+    assert len(messages(reading)) == 1
+    assert len(reading.doubts) == 1 and "1 invocations that are known of have no REPORT line" in reading.doubts[0]
+    assert run.time.now == pytest.approx(START + 10 + PATIENCE.deadline_s, abs=2)
+
+
+def test_functions_that_never_stop_writing_are_said_after_the_deadline(run: Run) -> None:
+    for second in range(300):
+        run.invoke(START + second, known=second < 10)
+    assert any("still writing" in doubt for doubt in run.pull().doubts)
+
+
+def test_refused_invocations_are_not_waited_for(run: Run) -> None:
+    run.invoke(START + 1)
+    run.requests.append(
+        {"started_at": START + 2, "response_ms": 1, "lambda_request_id": request_id(), "status": 429, "ok": 0}
+    )
+    assert run.pull().doubts == []
+
+
+def test_invocations_that_only_the_access_log_knows_are_waited_for(run: Run) -> None:
+    run.access_log_group = "/aws/apigateway/access"
+    identity = run.invoke(START + 1, lag_s=30.0, known=False)
+    run.logs.add(
+        run.access_log_group,
+        START + 1,
+        f'{{"requestId": "{request_id()}", "integrationRequestId": "{identity}", "status": "502", '
+        f'"lambdaServiceStatus": "200", "requestTimeEpoch": "{START}000"}}',
+        "0123abcd",
+    )
+    refused = f'{{"integrationRequestId": "{request_id()}", "status": "500", "lambdaServiceStatus": "429"}}'
+    run.logs.add(run.access_log_group, START + 1, refused, "0123abcd")
+    reading = run.pull()
+    assert len(messages(reading)) == 1
+    assert reading.doubts == []
+
+
+def test_a_failed_background_invocation_may_come_again(run: Run) -> None:
+    run.groups["decrypt"] = "/aws/lambda/decrypt"
+    run.invoke(START + 9)
+    run.invoke(START + 9.5, "/aws/lambda/decrypt", known=False)
+    run.logs.add("/aws/lambda/decrypt", START + 9.5, "[ERROR] KeyError: 'x'\nTraceback", STREAM)
+    run.invoke(START + 30, "/aws/lambda/decrypt", known=False)
+    assert len(messages(run.pull())) == 3
+
+
+def test_a_failure_of_the_function_the_client_calls_is_not_waited_for(run: Run) -> None:
+    run.invoke(START + 9)
+    run.logs.add(GROUP, START + 9, "[ERROR] KeyError: 'x'\nTraceback", STREAM)
+    run.pull()
+    assert run.time.now < START + 10 + 4 + 5 + 2
+
+
+def test_a_full_slice_is_cut_by_time_and_then_by_request_id(run: Run) -> None:
+    """60 rows within one second, 10 rows to an answer."""
+    everything = [report(run.invoke(START + 2 + number / 100)) for number in range(60)]
+    everything += [report(run.invoke(START + 7.5)) for _ in range(3)]
+    reading = run.pull(limit=10)
+    assert messages(reading) == sorted(everything)
+    assert reading.doubts == []
+    assert any(one.piece.slice.prefix for one in reading.answers)
+
+
+def test_crowded_lines_without_an_id_are_cut_by_log_stream(run: Run) -> None:
+    run.invoke(START + 1)
+    for number in range(60):
+        stream = f"2026/10/03/[$LATEST]{RNG.getrandbits(128):032x}"
+        run.logs.add(GROUP, START + 2.5, f"[ERROR] KeyError: '{number}'\nTraceback", stream)
+    run.logs.add(GROUP, START + 2.5, "[ERROR] KeyError: 'no hex'\nTraceback", "a stream of another name")
+    assert len(messages(run.pull(limit=10), ERRORS)) == 61
+
+
+def test_an_answer_shorter_than_what_matched_is_cut_although_it_is_under_the_limit(run: Run) -> None:
+    run.logs.row_limit = 20  # a target that gives fewer rows than it was asked for
+    everything = [report(run.invoke(START + second / 10)) for second in range(100)]
+    assert messages(run.pull()) == sorted(everything)
+
+
+def test_what_cannot_be_cut_any_further_is_in_doubt(run: Run) -> None:
+    run.invoke(START + 1)
+    for number in range(12):  # all in one stream, in one second
+        run.logs.add(GROUP, START + 2.5, f"[ERROR] KeyError: '{number}'\nTraceback", STREAM)
+    reading = run.pull(limit=10)
+    assert any("cut off at 10 rows" in doubt for doubt in reading.doubts)
+
+
+@pytest.mark.parametrize("whole_second", [True, False])
+def test_events_at_the_edges_of_slices_come_once(run: Run, whole_second: bool) -> None:
+    """However the target reads the end of a window: as its first instant or as the whole second."""
+    run.logs.end_is_whole_second = whole_second
+    everything = [report(run.invoke(START + second / 8)) for second in range(80)]
+    reading = run.pull(limit=20)
+    assert messages(reading) == sorted(everything)
+
+
+@pytest.mark.parametrize("without", ["gives_ptr", "gives_statistics"])
+def test_targets_that_give_less_are_read_as_well(run: Run, without: str) -> None:
+    setattr(run.logs, without, False)
+    everything = [report(run.invoke(START + second / 8)) for second in range(80)]
+    assert messages(run.pull(limit=20)) == sorted(everything)
+
+
+def test_an_interrupted_pull_resumes_with_what_it_has(run: Run) -> None:
+    everything = [report(run.invoke(START + second / 8)) for second in range(80)]
+    run.time.now += 100
+
+    def fails_at_the_fifth(arguments: dict[str, Any]) -> None:
+        if len(run.logs.queries) == 5:
+            raise KeyboardInterrupt
+
+    run.logs.failing = fails_at_the_fifth
+    with pytest.raises(KeyboardInterrupt):
+        run.pull(limit=40)
+    run.logs.failing = None
+    run.logs.queries.clear()
+    assert messages(run.pull(limit=40)) == sorted(everything)
+    resumed = len(run.logs.queries)
+    run.logs.queries.clear()
+    for path in (run.directory / "pull").iterdir():
+        path.unlink()
+    run.pull(limit=40)
+    assert resumed <= len(run.logs.queries) - 4
+
+
+def test_a_broken_file_of_an_earlier_pull_is_fetched_again(run: Run) -> None:
+    run.invoke(START + 1)
+    run.pull()
+    for path in (run.directory / "pull").glob("reports-*"):
+        path.write_bytes(b"PAR1 half a file")
+    assert len(messages(run.pull())) == 1
+
+
+def test_a_group_of_a_function_that_was_never_invoked_may_be_missing(run: Run) -> None:
+    run.groups["results"] = "/aws/lambda/results"
+    run.invoke(START + 1)
+    reading = run.pull()
+    assert reading.doubts == [] and list(reading.missing_groups) == ["/aws/lambda/results"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda run: run.groups.update({"place-vote": "/aws/lambda/elsewhere"}),
+        lambda run: (
+            run.groups.update({"x": "/aws/lambda/elsewhere"}),
+            setattr(run, "required", {"/aws/lambda/elsewhere"}),
+        ),
+    ],
+    ids=["the only one", "one that was named"],
+)
+def test_a_group_that_must_exist_is_an_error_that_names_it(run: Run, change: Callable[[Run], Any]) -> None:
+    run.invoke(START + 1)
+    change(run)
+    with pytest.raises(LogGroupNotFoundError) as missing:
+        run.pull()
+    for part in ("/aws/lambda/elsewhere", "eu-west-1", "LOG_GROUPS"):
+        assert part in str(missing.value)
+
+
+def test_no_access_ends_the_pull_at_once(run: Run) -> None:
+    def refuses(arguments: dict[str, Any]) -> None:
+        raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "StartQuery")
+
+    run.invoke(START + 1)
+    run.logs.failing = refuses
+    with pytest.raises(TargetError, match="AccessDenied"):
+        run.pull()
+
+
+def test_many_queries_at_once_lose_nothing(run: Run) -> None:
+    everything = [report(run.invoke(START + second / 20)) for second in range(200)]
+    run.time.now += 100
+    assert messages(run.pull(limit=20, concurrency=8)) == sorted(everything)
+
+
+def test_a_late_pull_does_not_take_in_what_came_much_later(run: Run) -> None:
+    run.time.now += 5_000
+    run.ends_before = START + 100.0
+    run.invoke(START + 1)
+    run.invoke(START + 50, known=False)
+    run.invoke(START + 400, known=False)
+    assert len(messages(run.pull())) == 2
