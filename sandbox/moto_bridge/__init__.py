@@ -4,7 +4,8 @@
 
 - `cloudformation_apigateway`, `cloudformation_sns`, `cloudformation_cloudwatch`, `cloudformation_kms`,
   `cloudformation_lambda`: resource types that moto's CloudFormation does not know or understands too little of;
-- `cloudformation_stacks`: conditions, and updates of resources that cannot be updated;
+- `cloudformation_stacks`: rollback, conditions, parameters' defaults, updates of what cannot be updated;
+- `instance_tracking`: a leak;
 - `lambda_configuration`: TracingConfig and LoggingConfig of a function;
 - `provisioned_concurrency`: the four provisioned-concurrency calls of Lambda.
 """

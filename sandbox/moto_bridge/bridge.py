@@ -28,6 +28,7 @@ from sandbox.moto_bridge import (
     cloudformation_lambda,
     cloudformation_sns,
     cloudformation_stacks,
+    instance_tracking,
     lambda_configuration,
     resources,
 )
@@ -64,6 +65,7 @@ class MotoBridge:
     def __init__(self) -> None:
         cloudformation_apigateway.install()
         cloudformation_stacks.install()
+        instance_tracking.install()
         lambda_configuration.install()
         self._application = DomainDispatcherApplication(create_backend_app)
         self._generation = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import zipfile
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from moto.dynamodb.models.dynamo_type import Item
 
 from sandbox.moto_bridge import MotoBridge
 from tests.sandbox.boto3_in_process import REGION, boto3_client, zipped
@@ -444,6 +446,32 @@ def test_a_call_that_breaks_moto_is_a_failed_call_in_the_callers_protocol(bridge
 def test_a_new_bridge_begins_with_nothing(bridge: MotoBridge, client: Client) -> None:
     client("sns").create_topic(Name="t")
     assert not MotoBridge().topic_exists("arn:aws:sns:eu-west-1:123456789012:t")
+
+
+def test_objects_made_while_a_table_is_updated_are_not_kept(client: Client) -> None:
+    dynamodb = client("dynamodb")
+    dynamodb.create_table(
+        TableName="t",
+        KeySchema=[{"AttributeName": "k", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "k", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+
+    def items() -> int:
+        gc.collect()
+        return sum(isinstance(thing, Item) for thing in gc.get_objects())
+
+    counts = []
+    for _ in range(2):
+        for _ in range(20):
+            dynamodb.update_item(
+                TableName="t",
+                Key={"k": {"S": "a"}},
+                UpdateExpression="ADD n :one",
+                ExpressionAttributeValues={":one": {"N": "1"}},
+            )
+        counts.append(items())
+    assert counts[0] == counts[1]
 
 
 def test_objects_with_awkward_keys_come_back_from_s3(client: Client) -> None:
