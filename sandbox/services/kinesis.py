@@ -154,12 +154,11 @@ class Stream:
             return self.open[0][1]
         if explicit_hash_key is None:
             key_hash = int.from_bytes(hashlib.md5(partition_key.encode(), usedforsecurity=False).digest())
-        else:
+        elif explicit_hash_key.isdecimal() and int(explicit_hash_key) <= self.open[-1][0]:
             key_hash = int(explicit_hash_key)
-        for last_hash, shard in self.open:
-            if key_hash <= last_hash:
-                return shard
-        raise AwsError("InvalidArgumentException", f"no open shard for hash key {key_hash}")
+        else:
+            raise AwsError("InvalidArgumentException", f"Invalid ExplicitHashKey {explicit_hash_key}.")
+        return next(shard for last_hash, shard in self.open if key_hash <= last_hash)
 
 
 class KinesisService:

@@ -13,13 +13,18 @@ from xml.sax.saxutils import escape
 
 
 def parse_form(body: bytes) -> dict[str, Any]:
-    """`Action=Publish&A.entry.1.Name=x` -> `{"Action": "Publish", "A": {"entry": {"1": {"Name": "x"}}}}`."""
+    """`Action=Publish&A.entry.1.Name=x` -> `{"Action": "Publish", "A": {"entry": {"1": {"Name": "x"}}}}`.
+
+    Raises ValueError for a name that is both a value and a branch.
+    """
     tree: dict[str, Any] = {}
     for name, value in parse_qsl(body.decode(), keep_blank_values=True):
         *parents, last = name.split(".")
         branch = tree
         for parent in parents:
             branch = branch.setdefault(parent, {})
+            if not isinstance(branch, dict):
+                raise ValueError(f"{name} contradicts another parameter")
         branch[last] = value
     return tree
 

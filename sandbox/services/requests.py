@@ -40,5 +40,5 @@ def operation(headers: Mapping[str, str], body: bytes) -> str | None:
     if target:
         return target.rpartition(".")[2]
     if headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
-        return parse_qs(body.decode()).get("Action", [None])[0]
+        return parse_qs(body.decode(errors="replace")).get("Action", [None])[0]
     return None

@@ -125,8 +125,8 @@ class SnsService:
         """One request of the query protocol -> (status, XML); None for what moto answers."""
         if action not in ("Publish", "PublishBatch"):
             return None
-        form = parse_form(body)
         try:
+            form = parse_form(body)
             if action == "Publish":
                 if "PhoneNumber" in form:
                     return None
@@ -140,7 +140,7 @@ class SnsService:
                 content = _batch_xml(answer)
         except AwsError as error:
             return error.status, query_error(error.code, error.message, sender_fault=True)
-        except (KeyError, ValueError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             return 400, query_error("ValidationError", f"malformed {action} request: {error!r}", sender_fault=True)
         return 200, query_response(action, _NAMESPACE, content, self._new_id())
 

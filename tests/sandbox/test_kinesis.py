@@ -163,6 +163,14 @@ def test_put_records_answers_200_with_the_refused_ones_marked(kinesis: KinesisSe
     [
         ({"StreamName": "nope", "PartitionKey": "k", "Data": b"x"}, "ResourceNotFoundException"),
         ({"PartitionKey": "k", "Data": b"x"}, "InvalidArgumentException"),
+        (
+            {"StreamName": "app-wide", "PartitionKey": "k", "Data": b"x", "ExplicitHashKey": "-1"},
+            "InvalidArgumentException",
+        ),
+        (
+            {"StreamName": "app-wide", "PartitionKey": "k", "Data": b"x", "ExplicitHashKey": str(TOP)},
+            "InvalidArgumentException",
+        ),
         ({"StreamName": "app-votes", "PartitionKey": "", "Data": b"x"}, "ValidationException"),
         ({"StreamName": "app-votes", "PartitionKey": "k" * 257, "Data": b"x"}, "ValidationException"),
         ({"StreamName": "app-votes", "PartitionKey": "k", "Data": b"x" * (1024 * 1024 + 1)}, "ValidationException"),

@@ -288,6 +288,22 @@ def test_boto3_is_told_of_a_bad_batch(world: World) -> None:
         world.boto3().publish_batch(TopicArn=TOPIC, PublishBatchRequestEntries=[])
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"Action=Publish&TopicArn=a&TopicArn.b=c",
+        b"Action=Publish&Message=%ff&TopicArn=",
+        b"Action=Publish&MessageAttributes.entry.x.Name=1",
+        b"Action=Publish&MessageAttributes.entry.1=1",
+        b"\xff",
+    ],
+)
+def test_a_malformed_request_is_an_error_not_a_crash(world: World, body: bytes) -> None:
+    answer = world.sns.handle("Publish", body, REGION)
+    assert answer is not None
+    assert answer[0] == 400
+
+
 def test_text_messages_and_other_calls_are_left_to_moto(world: World) -> None:
     assert world.sns.handle("Publish", b"Action=Publish&PhoneNumber=1&Message=m", REGION) is None
     assert world.sns.handle("CreateTopic", b"Action=CreateTopic&Name=t", REGION) is None
