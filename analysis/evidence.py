@@ -117,7 +117,7 @@ def open_evidence(run: RunDir) -> Evidence:
 
 def connect() -> duckdb.DuckDBPyConnection:
     """An empty database in memory that spills to the system's temporary directory, and never reaches out."""
-    db = duckdb.connect(
+    return duckdb.connect(
         ":memory:",
         config={
             "temp_directory": os.path.join(tempfile.gettempdir(), f"swarmscope-{os.getpid()}"),  # noqa: PTH118
@@ -125,8 +125,6 @@ def connect() -> duckdb.DuckDBPyConnection:
             "autoload_known_extensions": False,
         },
     )
-    db.execute("SET TimeZone = 'UTC'")
-    return db
 
 
 def _create_pulled(

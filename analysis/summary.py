@@ -106,7 +106,7 @@ def _settling(manifest: Mapping[str, Any], pulled: Mapping[str, Any]) -> Settlin
     whole = bool(pulled.get("complete"))
     return Settling(
         limit_s=limit_s,
-        watched_until=pulled.get("watched_until", manifest.get("ended_at")) if whole else None,
+        watched_until=(pulled.get("watched_until") or manifest.get("ended_at")) if whole else None,
         settled=manifest.get("settled_at") is not None,
     )
 

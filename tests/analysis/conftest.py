@@ -13,7 +13,8 @@ from typing import Any
 import duckdb
 import pytest
 
-from analysis.evidence import ACCESS_LOG, CORRELATIONS, INVOCATIONS, LOG_ERRORS
+from analysis.evidence import ACCESS_LOG, CORRELATIONS, INVOCATIONS, LOG_ERRORS, open_evidence
+from analysis.join import join
 from runstore.columns import REQUEST_COLUMNS
 from runstore.rundir import RunDir
 
@@ -117,6 +118,12 @@ class RunBuilder:
 
     def access(self, at: float = 1.0, **columns: Any) -> None:
         self.tables["access_log"].append({"at": T0 + at} | columns)
+
+    def joined(self) -> duckdb.DuckDBPyConnection:
+        """The database of the run, with both sides joined."""
+        db = open_evidence(self.write()).db
+        join(db)
+        return db
 
     def write(self) -> RunDir:
         self.directory.mkdir(exist_ok=True)

@@ -1,17 +1,17 @@
 import pytest
 
-from analysis.pipeline import explain
+from analysis.breakdown import breakdown
 
 
-def means(summary, endpoint):
-    return {part: figures["mean"] for part, figures in summary["breakdown"][endpoint].items()}
+def means(build, endpoint):
+    return {part: figures["mean"] for part, figures in breakdown(build.joined())[endpoint].items()}
 
 
 def test_the_parts_of_a_request_through_the_gateway_add_up_to_it(build):
     build.request(1.0, 500.0, request_id="g1", lambda_request_id="l1")
     build.access(request_id="g1", integration_latency_ms=470.0, response_latency_ms=480.0)
     build.invocation(1.4, 30.0, request_id="l1", init_ms=400.0)
-    parts = means(explain(build.write()), "POST /vote")
+    parts = means(build, "POST /vote")
     assert parts == {
         "client_network_ms": 20.0,
         "gateway_ms": 10.0,
@@ -25,7 +25,7 @@ def test_the_parts_of_a_request_through_the_gateway_add_up_to_it(build):
 def test_a_direct_invoke_passes_no_gateway(build):
     build.request(1.0, 50.0, method="Invoke", name="place-vote", request_id="l1")
     build.invocation(1.04, 30.0, request_id="l1")
-    parts = means(explain(build.write()), "Invoke place-vote")
+    parts = means(build, "Invoke place-vote")
     assert (parts["client_network_ms"], parts["gateway_ms"], parts["handler_ms"]) == (20.0, None, 30.0)
 
 
@@ -33,11 +33,11 @@ def test_a_warm_start_spent_nothing_in_init(build):
     for number, init_ms in enumerate((100.0, None)):
         build.request(1.0 + number, lambda_request_id=f"l{number}")
         build.invocation(1.0 + number, request_id=f"l{number}", init_ms=init_ms)
-    assert means(explain(build.write()), "POST /vote")["init_ms"] == 50.0
+    assert means(build, "POST /vote")["init_ms"] == 50.0
 
 
 @pytest.mark.parametrize("columns", [{"phase": "warmup"}, {}])
 def test_what_was_not_measured_has_no_parts(build, columns):
     build.request(**columns)
-    parts = explain(build.write())["breakdown"].get("POST /vote", {})
+    parts = breakdown(build.joined()).get("POST /vote", {})
     assert {part["mean"] for part in parts.values()} <= {None}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from analysis.causes import masked
+from analysis.causes import masked, root_causes
 from analysis.evidence import connect
 from analysis.pipeline import explain
 
@@ -14,7 +14,7 @@ KINESIS = (
 
 @pytest.fixture
 def causes(build):
-    return lambda: explain(build.write())["root_causes"]
+    return lambda: root_causes(build.joined())
 
 
 def throttled_vote(build, number, at=1.0):

@@ -2,20 +2,18 @@
 
 import pytest
 
-from analysis.chains import CHAINS, change_between, reconciled
-from analysis.pipeline import explain
+from analysis.chains import CHAINS, Settling, chains, change_between, reconciled
 
 (SHOP,) = CHAINS
+T0 = 1795255200.0
 
 
 @pytest.fixture
 def shop(build):
-    """Explain what was built; -> the shop chain's block."""
+    """-> the shop chain's block of what was built, its logs known for the first 10 s."""
 
-    def run(settled=True):
-        if settled:
-            build.manifest["settled_at"] = build.manifest["ended_at"] + 1
-        return explain(build.write())["chains"]["shop"]
+    def run(settled=True, limit_s=60.0, watched_until=T0 + 10, change=None):
+        return chains(build.joined(), Settling(limit_s, watched_until, settled), {"shops": change})["shop"]
 
     return run
 
@@ -62,31 +60,27 @@ def test_a_failed_last_hop_completes_nothing_until_its_retry(build, shop):
 
 
 def test_late_is_after_the_profiles_limit(build, shop):
-    build.manifest["profile"]["chain_limit_s"] = 2.0
     send(build, 1, 1.0)
     send(build, 2, 1.0)
     deliver(build, 1, 3.0)
     deliver(build, 2, 3.001)
-    assert shop()["late"] == 1
+    assert shop(limit_s=2.0)["late"] == 1
 
 
 def test_until_it_is_settled_a_missing_message_is_pending(build, shop):
-    """The logs are known up to 10 s after the start; the limit is 5 s."""
-    build.manifest["profile"]["chain_limit_s"] = 5.0
     send(build, 1, 1.0)
     send(build, 2, 6.0)
     deliver(build, 99, 2.0)
     deliver(build, 1, 2.0, function="shop-accept")
-    found = shop(settled=False)
+    found = shop(settled=False, limit_s=5.0)
     assert (found["lost"], found["pending"]) == (1, 1)
-    assert shop(settled=True)["lost"] == 2
+    assert shop(settled=True, limit_s=5.0)["lost"] == 2
 
 
 def test_with_half_of_the_logs_nothing_is_called_lost(build, shop):
-    build.pull = {"complete": False}
     send(build, 1)
     deliver(build, 1, 2.0, function="shop-accept")
-    found = shop()
+    found = shop(watched_until=None)
     assert (found["lost"], found["pending"]) == (0, 1)
 
 
@@ -138,23 +132,21 @@ def test_warm_up_is_counted_and_kept_out_of_times(build, shop):
 
 def test_a_run_without_the_flow_has_no_chain(build):
     build.request()
-    assert explain(build.write())["chains"] == {}
+    assert chains(build.joined(), Settling(60.0, T0, True), {}) == {}
 
 
 def test_the_table_agrees_when_it_took_up_every_completion(build, shop):
     send(build, 1)
     deliver(build, 1, 2.0)
     deliver(build, 1, 3.0, attempt=1)
-    run = build.write()
     before = [{"shop_id": "1", "record_type": "s-90001", "gross_number": 5, "gross_turnover": 5, "stock": -5}]
     after = [
         {"shop_id": "1", "record_type": "s-90001", "gross_number": 10, "gross_turnover": 10, "stock": -10},
         {"shop_id": "2", "record_type": "s-90001", "gross_number": 5, "gross_turnover": 5, "stock": -5},
         {"shop_id": "2", "record_type": "s-90002", "gross_number": 2, "gross_turnover": 4, "stock": -2},
     ]
-    for name, items in (("tables_before.json", before), ("tables_after.json", after)):
-        run.write_json(name, {"tables": {"shops": items}})
-    assert shop()["table_reconciled"] is True
+    assert shop(change=change_between(before, after))["table_reconciled"] is True
+    assert shop(change=change_between(after, before))["table_reconciled"] is False
 
 
 @pytest.mark.parametrize(

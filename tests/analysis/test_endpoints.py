@@ -1,11 +1,11 @@
 import pytest
 
-from analysis.pipeline import explain
+from analysis.endpoints import client as client_of
 
 
 @pytest.fixture
 def client(build):
-    return lambda: explain(build.write())["client"]
+    return lambda: client_of(build.joined())
 
 
 def test_counts_cover_the_run_and_rates_the_measured_rows(build, client):

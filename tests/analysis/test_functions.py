@@ -1,12 +1,21 @@
 import numpy as np
 import pytest
 
+from analysis.functions import Limits, create_measured_invocations
+from analysis.functions import functions as functions_of
 from analysis.pipeline import explain
 
 
 @pytest.fixture
 def functions(build):
-    return lambda: explain(build.write())["functions"]
+    """-> the blocks of what was built; `place-vote` is known by name."""
+
+    def run(metrics=None):
+        db = build.joined()
+        create_measured_invocations(db)
+        return functions_of(db, ["place-vote"], metrics or {}, Limits())
+
+    return run
 
 
 def test_durations_interpolate_linearly_between_the_raw_rows(build, functions):
@@ -135,11 +144,10 @@ def test_limits_are_those_of_the_statistics(build, functions):
     assert (found["under_limit_memory"], found["over_limit_memory"]) == (1, 2)
 
 
-def test_throttles_come_from_metrics_only(build):
+def test_throttles_come_from_metrics_only(build, functions):
     build.invocation()
-    assert explain(build.write())["functions"]["place-vote"]["throttles"] is None
-    build.metrics = {"functions": {"place-vote": {"Throttles": 3.0}}}
-    found = explain(build.write())["functions"]["place-vote"]
+    assert functions()["place-vote"]["throttles"] is None
+    found = functions({"place-vote": {"Throttles": 3.0}})["place-vote"]
     assert (found["throttles"], found["throttle_rate"]) == (3, 0.75)
 
 

@@ -34,13 +34,17 @@ def test_an_error_may_hold_commas_and_quotes(tmp_path):
     assert not read_as.unreadable
 
 
-@pytest.mark.parametrize("cut", range(1, len(line(3))))
-def test_a_cut_off_last_line_is_left_out_and_counted(tmp_path, cut):
-    """A killed writer may stop anywhere. Only a line that lacks nothing but its line end is whole."""
-    db, read_as = read(tmp_path, a=HEADER + line(1) + line(2) + line(3)[:cut])
-    whole = cut == len(line(3)) - 1
-    assert db.execute("SELECT seq FROM requests ORDER BY row").fetchall() == [(1,), (2,)] + [(3,)] * whole
-    assert read_as.unreadable == ({} if whole else {"requests-a.csv": 1})
+def test_a_cut_off_last_line_is_left_out_and_counted(tmp_path):
+    """A killed writer may stop anywhere: one file for each place. A line that lacks but its line end is whole."""
+    last = line(3)
+    db, read_as = read(
+        tmp_path, **{f"{cut:03d}": HEADER + line(1) + line(2) + last[:cut] for cut in range(1, len(last))}
+    )
+    assert read_as.unreadable == {f"requests-{cut:03d}.csv": 1 for cut in range(1, len(last) - 1)}
+    rows = dict(db.execute("SELECT file, list(seq ORDER BY row) FROM requests GROUP BY file").fetchall())
+    assert rows.pop(f"requests-{len(last) - 1:03d}.csv") == [1, 2, 3]
+    assert len(rows) == len(last) - 2
+    assert all(seqs == [1, 2] for seqs in rows.values())
 
 
 def test_an_open_quote_does_not_swallow_the_file(tmp_path):

@@ -121,6 +121,18 @@ def test_a_truncated_last_line_makes_the_run_incomplete(tiny_run):
     assert summary["client"]["requests"] == 13
 
 
+@pytest.mark.parametrize(
+    ("settled_at", "watched_until", "lost", "pending"),
+    [(None, 1795255213.0, 0, 1), (None, 1795255269.0, 1, 0), (None, 1795255268.9, 0, 1), (1795255214.0, None, 1, 0)],
+)
+def test_a_message_is_lost_once_nothing_more_can_come(tiny_run, settled_at, watched_until, lost, pending):
+    """Sent at 10:00:09 with a limit of 60 s: lost when deliveries have settled or when 10:01:09 was watched."""
+    tiny_run.update_manifest(settled_at=settled_at)
+    tiny_run.write_json("pull.json", {"complete": True, "watched_until": watched_until})
+    shop = explain(tiny_run)["chains"]["shop"]
+    assert (shop["lost"], shop["pending"]) == (lost, pending)
+
+
 def test_missing_rows_make_the_run_incomplete(tiny_run):
     file = tiny_run.requests_file(0)
     lines = file.read_text().splitlines(keepends=True)
