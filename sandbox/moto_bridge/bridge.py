@@ -142,6 +142,8 @@ class MotoBridge:
         except Exception as error:  # whatever goes wrong inside moto is one failed call, not the end of the sandbox
             log.exception("moto failed on %s %s", method, path)
             return _failure(headers, 500, "InternalFailure", f"The sandbox failed: {type(error).__name__}: {error}")
+        if answer[0] == 404 and content.startswith(b"<!doctype html>"):  # no such path in any of moto's services
+            return _failure(headers, 501, "NotImplemented", f"The sandbox does not implement {method} {path}")
         if answer[0] >= 400 and _is_query_protocol(headers) and content.startswith(b"{"):
             # the error of a service that speaks JSON, raised while CloudFormation created one of its resources
             refusal = orjson.loads(content)

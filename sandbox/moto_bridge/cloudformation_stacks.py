@@ -1,9 +1,10 @@
-"""Five things moto's CloudFormation does wrong with any stack.
+"""Six things moto's CloudFormation does wrong with any stack.
 
 - A resource that cannot be created fails the call and leaves a torso; on AWS, and here, the stack is rolled back.
 - A resource whose condition is false is listed as an empty one.
 - Updating a resource of a type that moto cannot update makes the stack lose it; here it stays as it was.
 - A parameter that an update leaves out does not go back to its default.
+- An update that changes nothing succeeds; on AWS, and here, it is refused.
 - A log group's retention is never updated.
 """
 
@@ -12,11 +13,13 @@ from __future__ import annotations
 from typing import Any
 
 from moto.cloudformation import parsing
+from moto.cloudformation.exceptions import ValidationError
 from moto.cloudformation.models import Event, Stack
 from moto.logs.models import LogGroup, logs_backends
 
 _create_stack = Stack.create_resources
 _create_resource = parsing.parse_and_create_resource
+_update_stack = Stack.update
 _update_resources = parsing.ResourceMap.update
 _update_resource = parsing.parse_and_update_resource
 
@@ -25,6 +28,7 @@ def install() -> None:
     """Mend moto. Calling it again changes nothing."""
     stack: Any = Stack
     stack.create_resources = _create_or_roll_back
+    stack.update = _update_if_different
     stack.stack_resources = property(_existing_resources)
     resource_map: Any = parsing.ResourceMap
     resource_map.update = _update_with_defaults
@@ -80,6 +84,20 @@ def _create_or_roll_back(self: Any) -> None:
         self.output_map = self._create_output_map()
         self.status = "ROLLBACK_COMPLETE"
         self._add_stack_event("ROLLBACK_COMPLETE")
+
+
+def _update_if_different(
+    self: Any,
+    template: str,
+    role_arn: str | None = None,
+    parameters: dict[str, Any] | None = None,
+    tags: dict[str, str] | None = None,
+) -> None:
+    defaults = _defaults(self.template_dict)
+    same_parameters = {**defaults, **(parameters or {})} == {**defaults, **self.resource_map.input_parameters}
+    if template == self.template and same_parameters and tags in (None, self.tags):
+        raise ValidationError(message="No updates are to be performed.")
+    _update_stack(self, template, role_arn, parameters, tags)
 
 
 def _existing_resources(self: Stack) -> list[Any]:

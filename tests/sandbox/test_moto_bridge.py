@@ -183,6 +183,15 @@ def test_an_update_keeps_resources_that_moto_cannot_update(stack: Any, client: C
     assert groups[0]["retentionInDays"] == 30
 
 
+def test_an_update_that_changes_nothing_is_refused(stack: Any) -> None:
+    for _ in range(2):
+        with pytest.raises(ClientError, match=r"ValidationError.*No updates are to be performed\."):
+            update(stack)
+    update(stack, ShardCount="2")
+    with pytest.raises(ClientError, match="No updates"):
+        update(stack, ShardCount="2")
+
+
 def test_a_change_set_updates(stack: Any, bridge: MotoBridge) -> None:
     stack.create_change_set(
         StackName="swarmscope",
@@ -431,6 +440,11 @@ def test_an_update_that_fails_names_the_reason(client: Client) -> None:
         client("cloudformation").update_stack(
             StackName="s", TemplateBody=json.dumps({"Resources": {"T": topic, "S": stream}})
         )
+
+
+def test_a_call_that_moto_does_not_know_is_not_implemented(client: Client) -> None:
+    with pytest.raises(ClientError, match=r"NotImplemented.*account-settings"):
+        client("lambda").get_account_settings()
 
 
 def test_a_call_that_breaks_moto_is_a_failed_call_in_the_callers_protocol(bridge: MotoBridge, client: Client) -> None:
