@@ -91,10 +91,10 @@ class MotoBridge:
     def changed(self) -> None:
         """Forget every cached answer: something may have changed."""
         self._generation += 1
-        self._functions: dict[tuple[str, str | None], FunctionDefinition | None] = {}
-        self._stages: dict[tuple[str | None, str], ApiStage | None] = {}
+        self._functions: dict[tuple[str, str | None], FunctionDefinition] = {}
+        self._stages: dict[tuple[str | None, str], ApiStage] = {}
         self._subscriptions: dict[str, Sequence[tuple[str, str]]] = {}
-        self._shards: dict[tuple[str, str | None], Sequence[resources.ShardRange] | None] = {}
+        self._shards: dict[tuple[str, str | None], Sequence[resources.ShardRange]] = {}
         self._sources: Sequence[StreamSource] | None = None
         self._logical_names: dict[str, str] | None = None
         for listener in self._listeners:
@@ -159,23 +159,32 @@ class MotoBridge:
 
     def function(self, name: str, qualifier: str | None = None) -> FunctionDefinition | None:
         key = (name, qualifier)
-        if key not in self._functions:
-            self._functions[key] = resources.function(name, qualifier)
-        return self._functions[key]
+        found = self._functions.get(key)
+        if found is None:  # what does not exist is not remembered: there is no end of names
+            found = resources.function(name, qualifier)
+            if found is not None:
+                self._functions[key] = found
+        return found
 
     def _function_in_region(self, name: str, qualifier: str | None, region: str) -> FunctionDefinition | None:
         return resources.function(name, qualifier, region)
 
     def api_stage(self, api_id: str | None, stage: str) -> ApiStage | None:
         key = (api_id, stage)
-        if key not in self._stages:
-            self._stages[key] = resources.api_stage(api_id, stage)
-        return self._stages[key]
+        found = self._stages.get(key)
+        if found is None:
+            found = resources.api_stage(api_id, stage)
+            if found is not None:
+                self._stages[key] = found
+        return found
 
     def subscribed_functions(self, topic_arn: str) -> Sequence[tuple[str, str]]:
-        if topic_arn not in self._subscriptions:
-            self._subscriptions[topic_arn] = resources.subscribed_functions(topic_arn)
-        return self._subscriptions[topic_arn]
+        found = self._subscriptions.get(topic_arn)
+        if found is None:
+            found = resources.subscribed_functions(topic_arn)
+            if found:
+                self._subscriptions[topic_arn] = found
+        return found
 
     def topic_exists(self, topic_arn: str) -> bool:
         return resources.topic_exists(topic_arn)
@@ -183,9 +192,12 @@ class MotoBridge:
     def open_shards(self, stream_name: str, region: str | None = None) -> Sequence[resources.ShardRange] | None:
         """The open shards of a stream in the order of their hash ranges; None where there is no such stream."""
         key = (stream_name, region)
-        if key not in self._shards:
-            self._shards[key] = resources.open_shards(stream_name, region)
-        return self._shards[key]
+        found = self._shards.get(key)
+        if found is None:
+            found = resources.open_shards(stream_name, region)
+            if found is not None:
+                self._shards[key] = found
+        return found
 
     def shard_count(self, stream_name: str) -> int | None:
         shards = self.open_shards(stream_name)

@@ -171,7 +171,6 @@ class KinesisService:
         self._limits = limits
         self._generation = -1
         self._streams: dict[tuple[str, str], Stream] = {}
-        self._known: set[tuple[str, str]] = set()
         self.on_put: Callable[[Stream, Shard, int], None] = _nobody_consumes
         """(stream, shard, number of records); the stream consumer sets it."""
         self.needed_from: Callable[[Stream, Shard], int] = _nothing_needed
@@ -287,29 +286,30 @@ class KinesisService:
 
     # ---------------------------------------------------------------- inside
 
+    def refresh(self) -> None:
+        """Take the streams as they are now: records of a deleted stream are gone, one that comes later under the same
+        name begins empty. To be called whenever the definitions have changed."""
+        if self._definitions.generation == self._generation:
+            return
+        self._generation = self._definitions.generation
+        for key, stream in list(self._streams.items()):
+            ranges = self._definitions.open_shards(stream.name, stream.region)
+            if ranges is None:
+                del self._streams[key]
+            else:
+                stream.update(ranges)
+
     def stream_named(self, region: str, name: str) -> Stream | None:
         """A stream with its present shards; None where it does not exist."""
-        if self._definitions.generation != self._generation:
-            self._generation = self._definitions.generation
-            self._known.clear()
-        key = (region, name)
-        if key in self._known:
-            return self._streams[key]
-        ranges = self._definitions.open_shards(name, region)
-        if ranges is None:
-            self._streams.pop(key, None)
-            return None
-        stream = self._streams.get(key)
+        self.refresh()
+        stream = self._streams.get((region, name))
         if stream is None:
-            stream = self._streams[key] = Stream(region, name, self._definitions.logical_name(name))
-        stream.update(ranges)
-        self._known.add(key)
+            ranges = self._definitions.open_shards(name, region)
+            if ranges is None:
+                return None
+            stream = self._streams[(region, name)] = Stream(region, name, self._definitions.logical_name(name))
+            stream.update(ranges)
         return stream
-
-    def reset(self) -> None:
-        """Forget every record."""
-        self._streams.clear()
-        self._known.clear()
 
     def _stream(self, region: str, parameters: Mapping[str, Any]) -> Stream:
         arn = parameters.get("StreamARN")

@@ -100,11 +100,14 @@ class StreamConsumer:
         kinesis.needed_from = self._needed_from
 
     def refresh(self) -> None:
-        """Take mappings and shards as they are now. To be called whenever the definitions have changed, so that a
-        mapping that starts at LATEST knows what came before it."""
+        """Take streams, shards and mappings as they are now.
+
+        To be called whenever the definitions have changed, so that a mapping from LATEST knows what came before it.
+        """
         if self._sources.generation == self._generation:
             return
         self._generation = self._sources.generation
+        self._kinesis.refresh()
         self._by_stream = {}
         for source in self._sources.stream_sources():
             region = source.stream_arn.split(":")[3]

@@ -222,6 +222,24 @@ def test_query_scan_delete_and_batches(clients: InProcessClients) -> None:
     assert dynamodb.scan(TableName="shops")["Count"] == 2
 
 
+def test_transactions_are_all_or_nothing(clients: InProcessClients) -> None:
+    dynamodb = make(clients, "dynamodb")
+    put = {"Put": {"TableName": "shops", "Item": SHOP}}
+    impossible = {
+        "ConditionCheck": {
+            "TableName": "shops",
+            "Key": {**SHOP, "record_type": {"S": "absent"}},
+            "ConditionExpression": "attribute_exists(shop_id)",
+        }
+    }
+    with pytest.raises(dynamodb.exceptions.TransactionCanceledException):
+        dynamodb.transact_write_items(TransactItems=[put, impossible])
+    assert "Item" not in dynamodb.get_item(TableName="shops", Key=SHOP)
+    dynamodb.transact_write_items(TransactItems=[put])
+    assert dynamodb.get_item(TableName="shops", Key=SHOP)["Item"] == SHOP
+    assert dynamodb.describe_table(TableName="shops")["Table"]["ItemCount"] == 1
+
+
 def test_the_table_resource_speaks_python_values(clients: InProcessClients) -> None:
     table = clients.make_resource("dynamodb", FUNCTION).Table("shops")
     key = {"shop_id": "s", "record_type": "s-1"}

@@ -48,9 +48,10 @@ class Resources:
         self.shards = 1
         self.sources: Sequence[StreamSource] = (source(),)
         self.exists = True
+        self.stream_exists = True
 
     def open_shards(self, stream_name: str, region: str | None = None) -> Sequence[ShardRange] | None:
-        if stream_name != "app-votes":
+        if stream_name != "app-votes" or not self.stream_exists:
             return None
         width = 2**128 // self.shards
         return [ShardRange(f"shardId-{n:012d}", n * width, (n + 1) * width - 1) for n in range(self.shards)]
@@ -295,6 +296,16 @@ def test_a_mapping_that_is_enabled_again_goes_on_where_it_left_off(world: World)
     assert world.truth.pending == 1
     world.clock.run_all()
     assert [data for _, data in world.functions.calls] == [["a"], ["b"]]
+    assert world.truth.pending == 0
+
+
+def test_a_stream_deleted_and_made_again_begins_empty(world: World) -> None:
+    world.put("old", at=0.5)
+    change(world, sources=(), stream_exists=False)
+    change(world, sources=(source("new"),), stream_exists=True)
+    world.put("new")
+    world.clock.run_all()
+    assert [data for _, data in world.functions.calls] == [["new"]]
     assert world.truth.pending == 0
 
 
