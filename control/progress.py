@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
@@ -17,14 +18,23 @@ from runstore.rundir import RunDir
 TAIL_BYTES = 4096
 
 
+@dataclass(frozen=True)
+class State:
+    """Where a run stands."""
+
+    users: int
+    requests: int
+    failures: int
+
+
 class RunProgress:
-    """A progress bar on stderr while Locust runs; on no terminal, one line at the start."""
+    """A progress bar on stderr while Locust runs; where stderr is no terminal, one line at the start."""
 
     def __init__(
         self, console: Console, run: RunDir, profile: Profile, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._history = run.file("locust_stats_history.csv")
-        self._profile = profile
+        self._messages = profile.messages
         self._clock = clock
         self._started_at = clock()
         self._looked_at = 0.0
@@ -35,13 +45,13 @@ class RunProgress:
             TextColumn("{task.fields[state]}"),
         )
         self._progress = Progress(*columns, console=console, transient=True)
-        self._task = self._progress.add_task(f"load {profile.name}", total=profile.duration_s, state="starting")
-        console.print(
-            f"run {run.run_id}: up to {profile.peak_users} users for {profile.duration_s:g} s",
-            style="dim",
-            markup=False,
-            highlight=False,
+        self._task = self._progress.add_task(profile.name, total=profile.messages or profile.duration_s, state="")
+        amount = (
+            f"up to {profile.peak_users} users for {profile.duration_s:g} s"
+            if profile.messages is None
+            else f"messages: {profile.messages}"
         )
+        console.print(f"run {run.run_id}: {amount}", style="dim", markup=False, highlight=False)
 
     def __enter__(self) -> RunProgress:
         self._progress.start()
@@ -58,11 +68,18 @@ class RunProgress:
         if now - self._looked_at < 1:
             return
         self._looked_at = now
-        self._progress.update(self._task, completed=now - self._started_at, state=latest_state(self._history))
+        state = latest_state(self._history)
+        if state is None:
+            return
+        self._progress.update(
+            self._task,
+            completed=now - self._started_at if self._messages is None else state.requests,
+            state=f"{state.users} users, {state.requests} requests, {state.failures} failed",
+        )
 
 
-def latest_state(history: Path) -> str:
-    """`600 users, 31204 requests, 1201 failed`: the last whole line of Locust's history; empty before there is one."""
+def latest_state(history: Path) -> State | None:
+    """The last whole line of Locust's history that counts everything; None before there is one."""
     try:
         with history.open("rb") as file:
             header = file.readline().decode()
@@ -71,10 +88,9 @@ def latest_state(history: Path) -> str:
             file.seek(max(start, file.tell() - TAIL_BYTES))
             lines = [line.decode(errors="replace") for line in file.readlines() if line.endswith(b"\n")]
     except OSError:
-        return ""
+        return None
     for line in reversed(lines):
-        fields = dict(zip(next(csv.reader([header])), next(csv.reader([line])), strict=False))
-        if fields.get("Name") == "Aggregated":
-            users, requests = fields.get("User Count"), fields.get("Total Request Count")
-            return f"{users} users, {requests} requests, {fields.get('Total Failure Count')} failed"
-    return ""
+        row = dict(zip(next(csv.reader([header])), next(csv.reader([line])), strict=False))
+        if row.get("Name") == "Aggregated":
+            return State(int(row["User Count"]), int(row["Total Request Count"]), int(row["Total Failure Count"]))
+    return None

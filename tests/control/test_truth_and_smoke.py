@@ -1,7 +1,7 @@
 import pytest
 
 from control.processes import free_port
-from control.progress import latest_state
+from control.progress import State, latest_state
 from control.sandbox_process import is_sandbox, settled_truth, since
 from control.smoke import await_change, expected_change, explain
 
@@ -100,7 +100,7 @@ HEADER = b"Timestamp,User Count,Type,Name,Requests/s,Total Request Count,Total F
 def test_the_state_of_a_run_is_the_last_whole_aggregated_line(tmp_path):
     file = tmp_path / "history.csv"
     file.write_bytes(HEADER + b"1,10,,Aggregated,1,100,2\n2,20,POST,/vote,1,7,7\n3,30,,Aggregated,1,300,4\n4,40,,Aggr")
-    assert latest_state(file) == "30 users, 300 requests, 4 failed"
+    assert latest_state(file) == State(users=30, requests=300, failures=4)
 
 
 @pytest.mark.parametrize("content", [None, b"", HEADER])
@@ -108,4 +108,4 @@ def test_a_run_without_history_has_no_state(tmp_path, content):
     file = tmp_path / "history.csv"
     if content is not None:
         file.write_bytes(content)
-    assert latest_state(file) == ""
+    assert latest_state(file) is None
