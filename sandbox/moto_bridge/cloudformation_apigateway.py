@@ -20,7 +20,7 @@ _METHOD_SETTINGS = {
     "DataTraceEnabled": ("dataTraceEnabled", bool),
 }
 _ACCOUNT_THROTTLE = {"throttlingRateLimit": 10_000.0, "throttlingBurstLimit": 5_000}
-"""What a stage without a throttle of its own shows: the account's (aws-docs, API Gateway quotas)."""
+"""What a stage without a throttle of its own shows: the account's (AWS documentation, API Gateway quotas)."""
 
 _default_method_settings = Stage._get_default_method_settings
 
