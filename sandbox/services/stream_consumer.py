@@ -194,7 +194,7 @@ class StreamConsumer:
 
     def _hand_over(self, reader: Reader, batch: list[Record]) -> None:
         reader.busy = True
-        function = self._sources.function(_region_arn(reader.source), reader.source.qualifier)
+        function = self._sources.function(_function_arn(reader.source), reader.source.qualifier)
         if function is None:
             self._try_again(reader, batch)
             return
@@ -233,7 +233,8 @@ def stream_event(source: StreamSource, shard: Shard, batch: Sequence[Record], fu
 
     https://docs.aws.amazon.com/lambda/latest/dg/with-kinesis.html#services-kinesis-event-example
     """
-    region = source.stream_arn.split(":")[3]
+    _, _, _, region, account, _ = source.stream_arn.split(":", 5)
+    role = f"arn:aws:iam::{account}:role/{function.name}"
     return orjson.dumps(
         {
             "Records": [
@@ -249,7 +250,7 @@ def stream_event(source: StreamSource, shard: Shard, batch: Sequence[Record], fu
                     "eventVersion": "1.0",
                     "eventID": f"{shard.shard_id}:{record.sequence_number}",
                     "eventName": "aws:kinesis:record",
-                    "invokeIdentityArn": f"arn:aws:iam::{source.stream_arn.split(':')[4]}:role/{function.name}",
+                    "invokeIdentityArn": role,
                     "awsRegion": region,
                     "eventSourceARN": source.stream_arn,
                 }
@@ -269,7 +270,7 @@ def _within(limit_bytes: int, batch: list[Record]) -> list[Record]:
     return batch
 
 
-def _region_arn(source: StreamSource) -> str:
+def _function_arn(source: StreamSource) -> str:
     """The function's ARN: a mapping, its stream and its function are in one region."""
     _, _, _, region, account, _ = source.stream_arn.split(":", 5)
     return f"arn:aws:lambda:{region}:{account}:function:{source.function_name}"
