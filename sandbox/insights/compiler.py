@@ -27,6 +27,7 @@ from sandbox.insights.values import (
     as_text,
     as_time,
     compared,
+    member_of,
     number_literal,
     sort_terms,
     text_literal,
@@ -34,6 +35,8 @@ from sandbox.insights.values import (
 
 MAX_RESULTS = 100_000
 DEFAULT_RESULTS = 10_000
+MAX_COMMANDS = 100
+"""In one query: ours, so that none can keep the database busy with its mere length."""
 MAX_STATS = 10
 """`stats` commands in one query (AWS, newest limit)."""
 
@@ -93,6 +96,10 @@ class _Compiler:
         self._limited: int | None = None
 
     def compile(self, commands: Sequence[syntax.Command], limit: int) -> CompiledQuery:
+        if len(commands) > MAX_COMMANDS:
+            raise MalformedQuery(
+                f"a query has at most {MAX_COMMANDS} commands", commands[MAX_COMMANDS].start, commands[-1].end
+            )
         relation = _Relation()
         stats_left = sum(isinstance(command, syntax.Stats) for command in commands)
         if stats_left > MAX_STATS:
@@ -322,9 +329,9 @@ class _Compiler:
             case syntax.Like():
                 return _like(compiled(node.operand), node.pattern)
             case syntax.Membership():
-                operand = compiled(node.operand)
-                matches = [compared("=", operand, compiled(choice)).sql for choice in node.choices]
-                return Value(f"({' OR '.join(matches)})", Kind.BOOLEAN)
+                texts = [choice.value for choice in node.choices if isinstance(choice, syntax.Text)]
+                numbers = [choice.value for choice in node.choices if isinstance(choice, syntax.Number)]
+                return member_of(compiled(node.operand), texts, numbers)
             case syntax.Call():
                 if node.name in _AGGREGATES:
                     if aggregate is None:
@@ -338,7 +345,7 @@ class _Compiler:
         match node.name:
             case "now":
                 _check_arguments(node, 0, 0)
-                return Value(str(int(self._now)), Kind.INTEGER)
+                return Value(f"CAST({int(self._now)} AS BIGINT)", Kind.INTEGER)
             case "bin":
                 _check_arguments(node, 1, 1)
                 if relation.aggregated:

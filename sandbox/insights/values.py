@@ -38,6 +38,7 @@ class Value:
 ABSENT = Value("CAST(NULL AS VARCHAR)", Kind.TEXT)
 
 _NUMBER_FORM = r"-?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
+_EXACT_DIGITS = 17  # a double cannot tell longer numerals apart
 
 MACROS = (
     # Text that looks like a number, as that number. Absent where it does not. (A macro's argument is copied wherever
@@ -61,8 +62,8 @@ MACROS = (
              THEN strftime(epoch_ms(CAST(ms AS BIGINT)), '%Y-%m-%d %H:%M:%S.%g') END""",
     "CREATE OR REPLACE MACRO boolean_text(b) AS CASE WHEN b THEN '1' WHEN NOT b THEN '0' END",
     # Two texts: as numbers where both look like numbers (only as text beyond the digits a double can tell apart).
-    """CREATE OR REPLACE MACRO text_equal(a, b) AS
-        a = b OR coalesce(length(a) < 17 AND length(b) < 17 AND text_number(a) = text_number(b), false)""",
+    f"""CREATE OR REPLACE MACRO text_equal(a, b) AS a = b OR coalesce(length(a) < {_EXACT_DIGITS}
+        AND length(b) < {_EXACT_DIGITS} AND text_number(a) = text_number(b), false)""",
     "CREATE OR REPLACE MACRO text_less(a, b) AS coalesce(text_number(a) < text_number(b), a < b)",
     "CREATE OR REPLACE MACRO text_at_most(a, b) AS coalesce(text_number(a) <= text_number(b), a <= b)",
     # AWS's natural order of what is no number: digits in a row count by their length, then by their value.
@@ -160,6 +161,17 @@ def compared(operator: str, left: Value, right: Value) -> Value:
         return _false_if_absent(f"{as_number(left)} {operator} {as_number(right)}")
     macro = {"=": "text_equal", "<": "text_less", "<=": "text_at_most"}[operator]
     return _false_if_absent(f"{macro}({left.sql}, {right.sql})")
+
+
+def member_of(operand: Value, texts: list[str], numbers: list[float]) -> Value:
+    """Whether a value equals one of some literals; true or false, never absent."""
+    numbers = numbers + [float(text) for text in texts if looks_like_number(text) and len(text) < _EXACT_DIGITS]
+    tests = []
+    if texts:
+        tests.append(f"{as_text(operand)} IN ({', '.join(map(text_literal, texts))})")
+    if numbers:
+        tests.append(f"{as_number(operand)} IN ({', '.join(map(number_literal, numbers))})")
+    return Value(f"({' OR '.join(f'coalesce({test}, false)' for test in tests)})", Kind.BOOLEAN)
 
 
 def _false_if_absent(condition: str) -> Value:
