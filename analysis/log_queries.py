@@ -1,7 +1,10 @@
-"""The row-level queries of a pull, in the least of the query language that does it: fields and filter.
+"""What a pull asks for: whole events, picked by the least of the query language that does it, fields and filter.
 
-Whole events are fetched and read by our own parser: third-party emulators understand little of the language, and the
-fields that Logs Insights discovers lack half of what a REPORT says.
+One query per log group brings its REPORT lines, its error lines and its correlation lines, so that a log is scanned
+(and on AWS paid for) once. Events come whole and are read by our own parser: third-party emulators understand little of
+the language, and the fields that Logs Insights discovers lack half of what a REPORT says.
+
+The patterns are regular expressions that mean the same to Logs Insights and to DuckDB's RE2.
 """
 
 from __future__ import annotations
@@ -11,55 +14,44 @@ from dataclasses import dataclass
 
 from analysis.slices import OTHER
 
-_FIELDS = "fields @timestamp, @logStream, @message"
-_ANY_DIGIT = "[0-9a-fA-F]"
+REPORT = r'^REPORT RequestId: |"platform\.report"'
+"""REPORT lines, as text or JSON."""
+
+ERROR = r'^\[ERROR\] |Task timed out after |^RequestId: |"errorType"|\sERROR\s'
+"""What may say that an invocation failed: tracebacks, old-style timeouts and crashes, JSON payloads, Node.js. Whether
+it does, the parser decides."""
+
+CORRELATION = r'swarmscope\\?": ?1'
+"""Correlation lines; within a JSON log record their quotes are escaped."""
 
 
 @dataclass(frozen=True)
 class LogQuery:
-    """A query for the events of one kind in a function's log group, or in the API's access log."""
+    """A query for events of one log group."""
 
     name: str
-    filters: Sequence[str]
-    id_field: str
-    """The field in which the id stands by which a crowded second is cut."""
-    id_lead: str
-    """Regular expression of what stands right before that id."""
+    patterns: Sequence[str]
+    """Events that match one of them are asked for; all, where there is none."""
+    before_id: str
+    """Regular expression of what stands before the id in the name of a log stream."""
 
     def text(self, prefix: str = "") -> str:
-        """The query, limited to ids that begin with `prefix` (see `analysis.slices`)."""
-        lines = [_FIELDS, *(f"filter {condition}" for condition in self.filters)]
+        """The query; with `prefix`, for log streams whose id begins with those hex digits (see `analysis.slices`)."""
+        lines = ["fields @timestamp, @logStream, @message"]
+        if self.patterns:
+            lines.append(f"filter @message like /{'|'.join(self.patterns)}/")
         if prefix == OTHER:
-            lines.append(f"filter {self.id_field} not like /{self.id_lead}{_ANY_DIGIT}/")
+            lines.append(f"filter @logStream not like /{self.before_id}[0-9a-f]/")
         elif prefix:
-            digits = "".join(digit if digit.isdigit() else f"[{digit}{digit.upper()}]" for digit in prefix)
-            lines.append(f"filter {self.id_field} like /{self.id_lead}{digits}/")
+            lines.append(f"filter @logStream like /{self.before_id}{prefix}/")
         return " | ".join(lines)
 
 
-_STREAM_LEAD = r"(^|\])"
-"""A function's streams are `2026/11/21/[$LATEST]<32 hex>`, one per execution environment; the access log's are hex."""
+EVENTS = LogQuery("events", (REPORT, ERROR, CORRELATION), before_id=r"\]")
+"""Of a function, whose streams are `2026/11/21/[$LATEST]<32 hex>`, one per execution environment."""
 
-REPORTS = LogQuery(
-    "reports",
-    [r'@message like /^REPORT RequestId: |"platform\.report"/'],
-    "@message",
-    r'(RequestId: |"requestId": ?")',
-)
-ERRORS = LogQuery(
-    "errors",
-    # Python and JSON tracebacks, old-style timeouts, old-style crashes, Node.js; the parser decides what they are
-    [r'@message like /^\[ERROR\] |Task timed out after |^RequestId: |"errorType"|\sERROR\s/'],
-    "@logStream",
-    _STREAM_LEAD,
-)
-CORRELATIONS = LogQuery(
-    "correlations",
-    # also as a string within a JSON log record, where its quotes are escaped
-    [r'@message like /swarmscope\\?": ?1/'],
-    "@logStream",
-    _STREAM_LEAD,
-)
-ACCESS = LogQuery("access", [], "@logStream", _STREAM_LEAD)
+ACCESS = LogQuery("access", (), before_id="^")
+"""Of an API's access log, whose streams are 32 hex digits."""
 
-FUNCTION_QUERIES = (REPORTS, ERRORS, CORRELATIONS)
+EVENTS_PER_INVOCATION = 2
+"""To be expected: a REPORT and a correlation line."""

@@ -18,6 +18,7 @@ import duckdb
 import pyarrow as pa
 
 from analysis.lambda_lines import Event, is_failure, parse_event
+from analysis.log_queries import CORRELATION, ERROR, REPORT
 from analysis.requests_table import literal
 
 _UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
@@ -110,7 +111,7 @@ def write_invocations(files: Files, target: Path) -> int:
     event have one request_id and a row each.
     """
     db = duckdb.connect()
-    _create_events(db, files)
+    _create_events(db, files, REPORT)
     names = ", ".join(f"'{key}'" for key in _ORDINARY_KEYS)
     db.execute(
         f"CREATE TABLE matched AS SELECT *, regexp_extract(message, $1, [{names}]) AS f FROM events", [_ORDINARY_REPORT]
@@ -149,7 +150,7 @@ def write_errors(files: Files, target: Path, stack_name: str | None = None) -> i
     of the user's code), message, ptr.
     """
     db = duckdb.connect()
-    _create_events(db, files)
+    _create_events(db, files, ERROR)
     rows = db.execute("SELECT row, message FROM events").fetchall()
     _create_parsed(db, rows, _ERROR_TYPES, lambda message: describe_error(message, stack_name))
     return _write(
@@ -171,7 +172,7 @@ def write_correlations(files: Files, target: Path) -> int:
     of a JSON log record, whose requestId then counts.
     """
     db = duckdb.connect()
-    _create_events(db, files)
+    _create_events(db, files, CORRELATION)
     return _write(
         db,
         target,
@@ -231,11 +232,18 @@ def write_access_log(files: Files, target: Path) -> tuple[int, int]:
 
 def request_ids(files: Files) -> str:
     """SQL for the distinct request ids (column request_id) of raw REPORT events, without reading more of them."""
-    listed = ", ".join(literal(str(file)) for file in files)
     if not files:
         return "SELECT NULL::VARCHAR AS request_id WHERE false"
-    pattern = f'(?:RequestId: |"requestId": ?")({_UUID})'
-    return f"SELECT DISTINCT regexp_extract(message, '{pattern}', 1) AS request_id FROM read_parquet([{listed}])"
+    return f"""SELECT DISTINCT regexp_extract(message, '(?:RequestId: |"requestId": ?")({_UUID})', 1) AS request_id
+               FROM {_raw(files)} WHERE regexp_matches(message, {literal(REPORT)})"""
+
+
+def newest_errors(files: Files) -> str:
+    """SQL for the @timestamp (column newest) of each function's last event that may say that an invocation failed."""
+    if not files:
+        return "SELECT NULL::VARCHAR AS function, NULL::VARCHAR AS newest WHERE false"
+    return f"""SELECT function::VARCHAR AS function, max(timestamp) AS newest
+               FROM {_raw(files)} WHERE regexp_matches(message, {literal(ERROR)}) GROUP BY function"""
 
 
 def describe_error(message: str, stack_name: str | None = None) -> Event | None:
@@ -281,22 +289,26 @@ def _only(event: Event, kind: str) -> Event | None:
     return event if event["kind"] == kind else None
 
 
-def _create_events(db: duckdb.DuckDBPyConnection, files: Files) -> None:
-    """Table `events`: the raw events of the files once each, numbered by `row`, with their time as `logged_at`."""
+def _raw(files: Files) -> str:
+    return f"read_parquet([{', '.join(literal(str(file)) for file in files)}])"
+
+
+def _create_events(db: duckdb.DuckDBPyConnection, files: Files, pattern: str | None = None) -> None:
+    """Table `events`: the raw events that match, once each, numbered by `row`, with their time as `logged_at`."""
     if not files:
         db.execute(
             "CREATE TABLE events (row BIGINT, function VARCHAR, log_group VARCHAR, log_stream VARCHAR, "
             "logged_at DOUBLE, message VARCHAR, ptr VARCHAR)"
         )
         return
+    matching = "true" if pattern is None else f"regexp_matches(message, {literal(pattern)})"
     db.execute(
         f"""
         CREATE TABLE events AS
         SELECT row_number() OVER () AS row, function::VARCHAR AS function, log_group::VARCHAR AS log_group, log_stream,
                {_TIMESTAMP} AS logged_at, message, ptr
-        FROM (SELECT DISTINCT ON (log_group, ptr) * FROM read_parquet($1))
-        """,
-        [[str(file) for file in files]],
+        FROM (SELECT DISTINCT ON (log_group, ptr) * FROM {_raw(files)} WHERE {matching})
+        """
     )
 
 

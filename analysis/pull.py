@@ -14,7 +14,7 @@ import pandas as pd
 
 from analysis import cloudwatch_metrics, errors, locust_csv, log_tables
 from analysis.errors import NoRowsError, UsageError
-from analysis.log_queries import ACCESS, CORRELATIONS, ERRORS, FUNCTION_QUERIES, REPORTS
+from analysis.log_queries import ACCESS, EVENTS
 from analysis.puller import REAL, SIMULATED, Patience, Puller, Reading, Scope
 from analysis.requests_table import create_requests
 from config import aws
@@ -25,6 +25,9 @@ from runstore.rundir import RunDir
 
 MAX_BACKGROUND_S = 900.0
 """How long after the end of a run events still count as its own when it is pulled later than that."""
+
+REAL_CALLS_PER_S, SIMULATED_CALLS_PER_S = 8.0, 100.0
+"""An account may call StartQuery and GetQueryResults 10 times a second each, and dashboards do so too."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,7 @@ def pull_run(
         requests_per_second(requests) or locust_requests_per_second(run),
         patience,
         limit=limit,
+        calls_per_s=SIMULATED_CALLS_PER_S if settings.simulated else REAL_CALLS_PER_S,
         clock=clock,
         tell=tell,
     ).read()
@@ -176,15 +180,14 @@ def locust_requests_per_second(run: RunDir) -> dict[int, int]:
 
 def write_tables(directory: Path, reading: Reading, stack_name: str | None) -> tuple[dict[str, int], list[str]]:
     """Turn what was read into the tables of the run; -> (table -> rows, warnings)."""
-    warnings = []
+    events, access = reading.files(EVENTS), reading.files(ACCESS)
     tables = {
-        "invocations": log_tables.write_invocations(reading.files(REPORTS), directory / "invocations.parquet"),
-        "log_errors": log_tables.write_errors(reading.files(ERRORS), directory / "log_errors.parquet", stack_name),
-        "correlations": log_tables.write_correlations(reading.files(CORRELATIONS), directory / "correlations.parquet"),
+        "invocations": log_tables.write_invocations(events, directory / "invocations.parquet"),
+        "log_errors": log_tables.write_errors(events, directory / "log_errors.parquet", stack_name),
+        "correlations": log_tables.write_correlations(events, directory / "correlations.parquet"),
     }
-    tables["access_log"], unreadable = log_tables.write_access_log(
-        reading.files(ACCESS), directory / "access_log.parquet"
-    )
+    tables["access_log"], unreadable = log_tables.write_access_log(access, directory / "access_log.parquet")
+    warnings = []
     if unreadable:
         warnings.append(f"{unreadable:,} lines of the access log are no JSON objects and were left out")
     return tables, warnings
@@ -262,7 +265,7 @@ def _described(pulled: Pulled, reading: Reading, scope: Scope, region: str | Non
         "log_groups": dict(scope.groups),
         "access_log_group": scope.access_log_group,
         "missing_log_groups": list(reading.missing_groups),
-        "queries": [query.text() for query in (*FUNCTION_QUERIES, ACCESS)],
+        "queries": [query.text() for query in (EVENTS, ACCESS)],
         "slices": [
             {
                 "group": one.piece.log_group,

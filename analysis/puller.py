@@ -2,7 +2,8 @@
 
 The window of the run is cut by the client's own counts (`analysis.slices`), each slice is fetched by row-level queries
 (`analysis.log_queries`) and saved as it arrives (`analysis.slice_files`); what an interrupted pull has saved is taken
-over.
+over. Where an answer is full, its slice is cut again, by time and then by the ids of log streams; where that does not
+help, more rows are asked for.
 
 Logs trail what they tell, and background functions go on after the client's last request. So an answer counts only when
 it was asked for later than the end of its slice plus the time logs take to appear; the stretch after the run is read
@@ -27,14 +28,14 @@ import duckdb
 
 from analysis import log_tables
 from analysis.insights import MAX_ROWS, LogGroupNotFoundError, Pace, QueryFailedError, Window, run_query
-from analysis.log_queries import ACCESS, ERRORS, FUNCTION_QUERIES, REPORTS, LogQuery
+from analysis.log_queries import ACCESS, EVENTS, EVENTS_PER_INVOCATION, LogQuery
 from analysis.slice_files import Fetched, Piece, save, saved
 from analysis.slices import Slice, cut, plan
 
 ACCESS_LOG = "access"
 """Stands for a function's name where the API's access log is meant."""
 
-_QUERIES = {query.name: query for query in (*FUNCTION_QUERIES, ACCESS)}
+_QUERIES = {query.name: query for query in (EVENTS, ACCESS)}
 
 
 @dataclass(frozen=True)
@@ -92,9 +93,6 @@ class Reading:
     def files(self, query: LogQuery) -> list[Path]:
         return [one.path for one in self.answers if one.piece.query == query.name and one.rows]
 
-    def rows(self, query: LogQuery) -> int:
-        return sum(one.rows for one in self.answers if one.piece.query == query.name)
-
 
 class _StoppedError(Exception):
     """Raised in a worker thread that is to end."""
@@ -103,8 +101,8 @@ class _StoppedError(Exception):
 class Puller:
     """One pull of one run, into Parquet files in `folder`.
 
-    `requests` is a database with the table `requests` of `analysis.requests_table`; `counts` are the rows to expect of
-    a query in each epoch second.
+    `requests` is a database with the table `requests` of `analysis.requests_table`; `counts` are the
+    invocations to expect of a function in each epoch second.
     """
 
     def __init__(
@@ -136,6 +134,7 @@ class Puller:
         self._saved = {one.piece: one for one in saved(folder)}
         self._missing_groups: set[str] = set()
         self._truncated: set[Piece] = set()
+        self._know_access_log([])
 
     def read(self) -> Reading:
         """Read until nothing is in doubt or the deadline has passed.
@@ -155,7 +154,7 @@ class Puller:
                 tail = self._fetch(self._tail(now))
                 ready_at = self._ready_at(body, tail)
                 absent = self._absent(body, tail)
-                doubts = [*(_described(absent, now) or self._unsettled(ready_at, now)), *self._cut_off()]
+                doubts = _described(absent, now) or self._unsettled(ready_at, now)
                 if last_time or not doubts:
                     break
                 self._mistrust(body, absent, now)
@@ -167,6 +166,7 @@ class Puller:
             self._sleep(pause_s)
         answers = _all(body, tail)
         self._drop_others(answers)
+        doubts += self._cut_off()
         return Reading(answers, doubts, sorted(self._missing_groups), now - self._lag_s, self._lag_s)
 
     # --- what to ask ----------------------------------------------------------------------------------------------
@@ -174,7 +174,8 @@ class Puller:
     def _body(self) -> list[Piece]:
         """The window of the run itself."""
         end = max(math.ceil(self._scope.ended_at), math.floor(self._scope.started_at) + 1)
-        slices = plan(self._counts, math.floor(self._scope.started_at), end, self._limit)
+        counts = {second: count * EVENTS_PER_INVOCATION for second, count in self._counts.items()}
+        slices = plan(counts, math.floor(self._scope.started_at), end, self._limit)
         return [piece for one in slices for piece in self._pieces(one)]
 
     def _tail(self, now: float) -> list[Piece]:
@@ -184,9 +185,7 @@ class Puller:
         return self._pieces(Slice(start, end)) if end > start else []
 
     def _pieces(self, one: Slice) -> list[Piece]:
-        asked = [
-            (query, function, group) for function, group in self._scope.groups.items() for query in FUNCTION_QUERIES
-        ]
+        asked = [(EVENTS, function, group) for function, group in self._scope.groups.items()]
         if self._scope.access_log_group:
             asked.append((ACCESS, ACCESS_LOG, self._scope.access_log_group))
         return [Piece(query.name, function, group, one, query.text(), self._limit) for query, function, group in asked]
@@ -202,12 +201,9 @@ class Puller:
         scope, patience = self._scope, self._patience
         over_at = scope.ended_at
         if not scope.settled:
-            written = [one for one in _all(tail) if one.piece.function != ACCESS_LOG]
+            written = [one for one in _all(tail) if _is_function(one)]
             over_at = max([over_at, *_newest(written)]) + patience.quiet_s
-            failed = [one for one in _all(body, tail) if one.piece.query == ERRORS.name and one.rows]
-            background = self._background(body, tail) if failed else set()
-            failed = [one for one in failed if one.piece.function in background]
-            over_at = max([over_at, *(at + patience.retry_s for at in _newest(failed))])
+            over_at = max([over_at, *(at + patience.retry_s for at in self._background_failures(body, tail))])
         return min(over_at, max(scope.ends_before, scope.ended_at)) + self._lag_s
 
     def _unsettled(self, ready_at: float, now: float) -> list[str]:
@@ -217,8 +213,8 @@ class Puller:
 
     def _cut_off(self) -> list[str]:
         return [
-            f"the {piece.query} of {piece.log_group} between {piece.slice.start} and {piece.slice.end} are cut off at "
-            f"{piece.limit} rows"
+            f"the {piece.query} of {piece.log_group} between {piece.slice.start} and {piece.slice.end} are cut off: "
+            "no query gives them all"
             for piece in sorted(self._truncated, key=lambda piece: (piece.query, piece.log_group, piece.slice))
         ]
 
@@ -226,11 +222,12 @@ class Puller:
         self, body: Mapping[Piece, Sequence[Fetched]], tail: Mapping[Piece, Sequence[Fetched]]
     ) -> tuple[int, float]:
         """Invocations that are known of and have no REPORT: their number, and when the first of them was over."""
-        files = [one.path for one in _all(body, tail) if one.piece.query == REPORTS.name and one.rows]
-        self._know_access_log([one.path for one in _all(body, tail) if one.piece.query == ACCESS.name and one.rows])
+        answers = [one for one in _all(body, tail) if one.rows]
+        self._know_access_log([one.path for one in answers if not _is_function(one)])
+        reported = log_tables.request_ids([one.path for one in answers if _is_function(one)])
         found = self._requests.execute(
             f"""SELECT count(*), coalesce(min(known_at), 0) FROM ({_KNOWN} UNION ALL FROM known_to_access_log) AS known
-                ANTI JOIN ({log_tables.request_ids(files)}) AS reported USING (request_id)"""
+                ANTI JOIN ({reported}) AS reported USING (request_id)"""
         ).fetchone()
         absent, earliest = found or (0, 0.0)
         self._check_groups(bool(absent))
@@ -261,18 +258,22 @@ class Puller:
         )
         parsed.unlink()
 
-    def _background(self, body: Mapping[Piece, Sequence[Fetched]], tail: Mapping[Piece, Sequence[Fetched]]) -> set[str]:
-        """Functions of which the client knows no invocation: somebody else invokes them, and may do so again."""
-        reports = [one for one in _all(body, tail) if one.piece.query == REPORTS.name and one.rows]
-        background = {one.piece.function for one in reports}
-        for function in sorted(background):
-            files = [one.path for one in reports if one.piece.function == function]
-            known = self._requests.execute(
-                f"SELECT 1 FROM ({_KNOWN}) AS known JOIN ({log_tables.request_ids(files)}) USING (request_id) LIMIT 1"
-            ).fetchone()
-            if known:
-                background.discard(function)
-        return background
+    def _background_failures(
+        self, body: Mapping[Piece, Sequence[Fetched]], tail: Mapping[Piece, Sequence[Fetched]]
+    ) -> list[float]:
+        """When functions last failed of which the client knows no invocation: what invokes them may do so again."""
+        since = self._scope.ended_at - self._patience.retry_s
+        recent = [one for one in _all(body, tail) if _is_function(one) and one.newest and epoch_s(one.newest) > since]
+        failures = self._requests.execute(log_tables.newest_errors([one.path for one in recent])).fetchall()
+        return [epoch_s(newest) for function, newest in failures if not self._is_called(function, recent)]
+
+    def _is_called(self, function: str, answers: Sequence[Fetched]) -> bool:
+        """Whether the client knows an invocation of the function."""
+        reported = log_tables.request_ids([one.path for one in answers if one.piece.function == function])
+        known = (
+            f"SELECT 1 FROM ({_KNOWN} UNION ALL FROM known_to_access_log) AS known JOIN ({reported}) USING (request_id)"
+        )
+        return self._requests.execute(f"{known} LIMIT 1").fetchone() is not None
 
     def _check_groups(self, absent: bool) -> None:
         """Raise LogGroupNotFoundError where a missing group is more than a function that was never invoked."""
@@ -341,11 +342,13 @@ class Puller:
         self._missing_groups.discard(piece.log_group)
         self._truncated.discard(piece)
         if len(result.rows) >= piece.limit or (result.matched or 0) > len(result.rows):
-            parts = self._parts(piece)
-            if parts:
+            if parts := self._parts(piece):
                 return parts
+            if piece.limit < MAX_ROWS:
+                return [replace(piece, limit=MAX_ROWS)]
             self._truncated.add(piece)
-        self._tell(f"{piece.log_group}: {len(result.rows):,} {piece.query}")
+        if result.rows:
+            self._tell(f"{piece.log_group}: {len(result.rows):,} {piece.query}")
         return save(self._folder, piece, result.rows, asked_at, result.matched, result.bytes_scanned)
 
     def _parts(self, piece: Piece) -> list[Piece]:
@@ -380,6 +383,10 @@ def _described(absent: tuple[int, float], now: float) -> list[str]:
 
 def _all(*readings: Mapping[Piece, Sequence[Fetched]]) -> list[Fetched]:
     return [one for reading in readings for answers in reading.values() for one in answers]
+
+
+def _is_function(answer: Fetched) -> bool:
+    return answer.piece.query == EVENTS.name
 
 
 def _newest(answers: Iterable[Fetched]) -> list[float]:

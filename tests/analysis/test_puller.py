@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from analysis.errors import TargetError
 from analysis.insights import LogGroupNotFoundError
-from analysis.log_queries import CORRELATIONS, ERRORS, REPORTS, LogQuery
+from analysis.log_queries import CORRELATION, ERROR, EVENTS, REPORT
 from analysis.puller import Patience, Puller, Reading, Scope
 from analysis.requests_table import create_requests
 from runstore.columns import REQUEST_COLUMNS
@@ -28,6 +28,10 @@ RNG = random.Random(7)
 
 def request_id() -> str:
     return str(uuid.UUID(int=RNG.getrandbits(128), version=4))
+
+
+def log_stream() -> str:
+    return f"2026/10/03/[$LATEST]{RNG.getrandbits(128):032x}"
 
 
 def report(identity: str) -> str:
@@ -56,7 +60,7 @@ class Run:
         if known:
             row = {"started_at": at - 0.01, "response_ms": 10.0, "lambda_request_id": identity, "status": 200} | columns
             self.requests.append(row)
-        self.logs.add(group, at, report(identity), STREAM, lag_s)
+        self.logs.add(group, at, report(identity), log_stream(), lag_s)
         return identity
 
     def puller(self, **options: Any) -> Puller:
@@ -92,13 +96,14 @@ def run(tmp_path: Path) -> Run:
     return Run(tmp_path)
 
 
-def messages(reading: Reading, query: LogQuery = REPORTS) -> list[str]:
+def messages(reading: Reading, pattern: str = REPORT) -> list[str]:
     """What was read, each event once."""
-    files = reading.files(query)
+    files = reading.files(EVENTS)
     if not files:
         return []
     found = duckdb.execute(
-        "SELECT DISTINCT ON (log_group, ptr) message FROM read_parquet($1)", [[str(file) for file in files]]
+        "SELECT DISTINCT ON (log_group, ptr) message FROM read_parquet($1) WHERE regexp_matches(message, $2)",
+        [[str(file) for file in files], pattern],
     )
     return sorted(message for (message,) in found.fetchall())
 
@@ -111,7 +116,7 @@ def test_everything_a_run_wrote_is_read_and_nothing_else(run: Run) -> None:
     run.logs.add(GROUP, START + 3, "INFO hello\n", STREAM)
     reading = run.pull()
     assert messages(reading) == sorted(inside)
-    assert [len(messages(reading, query)) for query in (ERRORS, CORRELATIONS)] == [1, 1]
+    assert [len(messages(reading, pattern)) for pattern in (ERROR, CORRELATION)] == [1, 1]
     assert reading.doubts == []
 
 
@@ -209,7 +214,7 @@ def test_a_failure_of_the_function_the_client_calls_is_not_waited_for(run: Run) 
     assert run.time.now < START + 10 + 4 + 5 + 2
 
 
-def test_a_full_slice_is_cut_by_time_and_then_by_request_id(run: Run) -> None:
+def test_a_full_slice_is_cut_by_time_and_then_by_log_stream(run: Run) -> None:
     """60 rows within one second, 10 rows to an answer."""
     everything = [report(run.invoke(START + 2 + number / 100)) for number in range(60)]
     everything += [report(run.invoke(START + 7.5)) for _ in range(3)]
@@ -219,13 +224,12 @@ def test_a_full_slice_is_cut_by_time_and_then_by_request_id(run: Run) -> None:
     assert any(one.piece.slice.prefix for one in reading.answers)
 
 
-def test_crowded_lines_without_an_id_are_cut_by_log_stream(run: Run) -> None:
+def test_crowded_streams_of_another_name_are_read_as_well(run: Run) -> None:
     run.invoke(START + 1)
     for number in range(60):
-        stream = f"2026/10/03/[$LATEST]{RNG.getrandbits(128):032x}"
-        run.logs.add(GROUP, START + 2.5, f"[ERROR] KeyError: '{number}'\nTraceback", stream)
+        run.logs.add(GROUP, START + 2.5, f"[ERROR] KeyError: '{number}'\nTraceback", log_stream())
     run.logs.add(GROUP, START + 2.5, "[ERROR] KeyError: 'no hex'\nTraceback", "a stream of another name")
-    assert len(messages(run.pull(limit=10), ERRORS)) == 61
+    assert len(messages(run.pull(limit=10), ERROR)) == 61
 
 
 def test_an_answer_shorter_than_what_matched_is_cut_although_it_is_under_the_limit(run: Run) -> None:
@@ -234,12 +238,23 @@ def test_an_answer_shorter_than_what_matched_is_cut_although_it_is_under_the_lim
     assert messages(run.pull()) == sorted(everything)
 
 
-def test_what_cannot_be_cut_any_further_is_in_doubt(run: Run) -> None:
+def crowd_one_stream(run: Run) -> None:
     run.invoke(START + 1)
-    for number in range(12):  # all in one stream, in one second
+    for number in range(12):
         run.logs.add(GROUP, START + 2.5, f"[ERROR] KeyError: '{number}'\nTraceback", STREAM)
+
+
+def test_where_cutting_does_not_help_more_rows_are_asked_for(run: Run) -> None:
+    crowd_one_stream(run)
     reading = run.pull(limit=10)
-    assert any("cut off at 10 rows" in doubt for doubt in reading.doubts)
+    assert len(messages(reading, ERROR)) == 12 and reading.doubts == []
+
+
+def test_what_no_query_gives_whole_is_in_doubt(run: Run) -> None:
+    run.settled = True
+    run.logs.row_limit = 10
+    crowd_one_stream(run)
+    assert any("cut off" in doubt for doubt in run.pull(limit=10).doubts)
 
 
 @pytest.mark.parametrize("whole_second", [True, False])
@@ -283,7 +298,7 @@ def test_an_interrupted_pull_resumes_with_what_it_has(run: Run) -> None:
 def test_a_broken_file_of_an_earlier_pull_is_fetched_again(run: Run) -> None:
     run.invoke(START + 1)
     run.pull()
-    for path in (run.directory / "pull").glob("reports-*"):
+    for path in (run.directory / "pull").glob("events-*"):
         path.write_bytes(b"PAR1 half a file")
     assert len(messages(run.pull())) == 1
 
