@@ -1,9 +1,10 @@
-"""Six things moto's CloudFormation does wrong with any stack.
+"""Seven things moto's CloudFormation does wrong with any stack.
 
 - A resource that cannot be created fails the call and leaves a torso; on AWS, and here, the stack is rolled back.
 - A resource whose condition is false is listed as an empty one.
 - Updating a resource of a type that moto cannot update makes the stack lose it; here it stays as it was.
 - A parameter that an update leaves out does not go back to its default.
+- A stack that came by a change set has no outputs. (One that fails half-way is not rolled back: the call fails.)
 - An update that changes nothing succeeds; on AWS, and here, it is refused.
 - A log group's retention is never updated.
 """
@@ -14,10 +15,11 @@ from typing import Any
 
 from moto.cloudformation import parsing
 from moto.cloudformation.exceptions import ValidationError
-from moto.cloudformation.models import Event, Stack
+from moto.cloudformation.models import ChangeSet, Event, Stack
 from moto.logs.models import LogGroup, logs_backends
 
 _create_stack = Stack.create_resources
+_apply_change_set = ChangeSet.apply
 _create_resource = parsing.parse_and_create_resource
 _update_stack = Stack.update
 _update_resources = parsing.ResourceMap.update
@@ -30,6 +32,8 @@ def install() -> None:
     stack.create_resources = _create_or_roll_back
     stack.update = _update_if_different
     stack.stack_resources = property(_existing_resources)
+    change_set: Any = ChangeSet
+    change_set.apply = _apply_with_outputs
     resource_map: Any = parsing.ResourceMap
     resource_map.update = _update_with_defaults
     parsing.parse_and_create_resource = _create_named
@@ -62,21 +66,7 @@ def _create_or_roll_back(self: Any) -> None:
     try:
         _create_stack(self)
     except _ResourceFailed as failed:
-        self.events.append(
-            Event(
-                self.stack_id,
-                self.name,
-                failed.logical_id,
-                "",
-                failed.resource_type,
-                "CREATE_FAILED",
-                failed.reason,
-                None,
-            )
-        )
-        self._add_stack_event(
-            "ROLLBACK_IN_PROGRESS", f"The following resource(s) failed to create: [{failed.logical_id}]."
-        )
+        _report(self, failed, "ROLLBACK_IN_PROGRESS")
         self.resource_map.delete()
         # moto creates a resource when it is looked at: there must be none to look at
         self.resource_map._resource_json_map = {}
@@ -84,6 +74,23 @@ def _create_or_roll_back(self: Any) -> None:
         self.output_map = self._create_output_map()
         self.status = "ROLLBACK_COMPLETE"
         self._add_stack_event("ROLLBACK_COMPLETE")
+
+
+def _report(stack: Any, failed: _ResourceFailed, stack_status: str) -> None:
+    """The events of a failed resource and of the rollback that it causes."""
+    stack.events.append(
+        Event(
+            stack.stack_id,
+            stack.name,
+            failed.logical_id,
+            "",
+            failed.resource_type,
+            "CREATE_FAILED",
+            failed.reason,
+            None,
+        )
+    )
+    stack._add_stack_event(stack_status, f"The following resource(s) failed to create: [{failed.logical_id}].")
 
 
 def _update_if_different(
@@ -97,7 +104,24 @@ def _update_if_different(
     same_parameters = {**defaults, **(parameters or {})} == {**defaults, **self.resource_map.input_parameters}
     if template == self.template and same_parameters and tags in (None, self.tags):
         raise ValidationError(message="No updates are to be performed.")
-    _update_stack(self, template, role_arn, parameters, tags)
+    before = self.template, self.role_arn, dict(self.resource_map.input_parameters), self.tags
+    try:
+        _update_stack(self, template, role_arn, parameters, tags)
+    except _ResourceFailed as failed:
+        _report(self, failed, "UPDATE_ROLLBACK_IN_PROGRESS")
+        _update_stack(self, *before)
+        self.status = "UPDATE_ROLLBACK_COMPLETE"
+        self._add_stack_event("UPDATE_ROLLBACK_COMPLETE")
+
+
+def _apply_with_outputs(self: Any) -> None:
+    try:
+        _apply_change_set(self)
+    except _ResourceFailed as failed:
+        raise ValidationError(message=f"Resource {failed}") from failed
+    self.stack.template = self.template
+    self.stack._parse_template()
+    self.stack.output_map = self.stack._create_output_map()
 
 
 def _existing_resources(self: Stack) -> list[Any]:

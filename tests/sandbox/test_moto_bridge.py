@@ -207,6 +207,27 @@ def test_a_change_set_updates(stack: Any, bridge: MotoBridge) -> None:
     assert function.memory_mb == 1024
 
 
+def test_a_change_set_creates_a_stack_with_its_outputs(client: Client) -> None:
+    template = {
+        "Parameters": {"Name": {"Type": "String", "Default": "a"}},
+        "Resources": {"T": {"Type": "AWS::SNS::Topic", "Properties": {"TopicName": {"Ref": "Name"}}}},
+        "Outputs": {"Topic": {"Value": {"Ref": "T"}}},
+    }
+    cloudformation = client("cloudformation")
+    for kind, name in (("CREATE", "one"), ("UPDATE", "two")):
+        cloudformation.create_change_set(
+            StackName="s",
+            ChangeSetName=kind,
+            ChangeSetType=kind,
+            TemplateBody=json.dumps(template),
+            Parameters=parameters(Name=name),
+        )
+        cloudformation.execute_change_set(StackName="s", ChangeSetName=kind)
+        described = cloudformation.describe_stacks(StackName="s")["Stacks"][0]
+        assert described["StackStatus"] == f"{kind}_COMPLETE"
+        assert described["Outputs"][0]["OutputValue"] == f"arn:aws:sns:eu-west-1:123456789012:{name}"
+
+
 def test_deleting_the_stack_leaves_nothing_and_it_can_come_again(
     stack: Any, bridge: MotoBridge, client: Client
 ) -> None:
@@ -431,15 +452,21 @@ def test_a_stack_with_a_resource_that_cannot_be_created_is_rolled_back(bridge: M
     assert bridge.topic_exists("arn:aws:sns:eu-west-1:123456789012:t")
 
 
-def test_an_update_that_fails_names_the_reason(client: Client) -> None:
+@pytest.mark.filterwarnings("ignore:Unable to delete S")
+def test_an_update_with_a_resource_that_cannot_be_created_is_rolled_back(bridge: MotoBridge, client: Client) -> None:
     client("kinesis").create_stream(StreamName="taken", ShardCount=1)
     topic = {"Type": "AWS::SNS::Topic", "Properties": {"TopicName": "t"}}
+    queue = {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": "q"}}
     stream = {"Type": "AWS::Kinesis::Stream", "Properties": {"Name": "taken", "ShardCount": 1}}
     deploy(client, T=topic)
-    with pytest.raises(ClientError, match="taken"):
-        client("cloudformation").update_stack(
-            StackName="s", TemplateBody=json.dumps({"Resources": {"T": topic, "S": stream}})
-        )
+    cloudformation = client("cloudformation")
+    resources = {"T": topic, "Q": queue, "S": stream}
+    cloudformation.update_stack(StackName="s", TemplateBody=json.dumps({"Resources": resources}))
+    assert cloudformation.describe_stacks(StackName="s")["Stacks"][0]["StackStatus"] == "UPDATE_ROLLBACK_COMPLETE"
+    listed = cloudformation.describe_stack_resources(StackName="s")["StackResources"]
+    assert [resource["LogicalResourceId"] for resource in listed] == ["T"]
+    assert "QueueUrls" not in client("sqs").list_queues()
+    assert bridge.shard_count("taken") == 1
 
 
 def test_a_call_that_moto_does_not_know_is_not_implemented(client: Client) -> None:
