@@ -59,6 +59,7 @@ class Sandbox:
             scheduler,
             parameters,
             make_client=self._make_client,
+            make_resource=self._make_resource,
             logs=self.logs,
             metrics=self.metrics,
             truth=self.truth,
@@ -126,6 +127,7 @@ class Sandbox:
         self.metrics.clear()
         if resources:
             self.bridge.reset()
+            self.kinesis.reset()
         self.functions.reset()
         self.gateway.reset()
 
@@ -136,6 +138,9 @@ class Sandbox:
 
     def _make_client(self, service: str, function: FunctionDefinition) -> Any:
         return self.clients.make_client(service, function)
+
+    def _make_resource(self, service: str, function: FunctionDefinition) -> Any:
+        return self.clients.make_resource(service, function)
 
     @property
     def log_lag_s(self) -> float:

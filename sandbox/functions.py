@@ -190,6 +190,7 @@ class LambdaService:
         parameters: Parameters,
         *,
         make_client: MakeClient,
+        make_resource: MakeClient,
         logs: LogSink,
         metrics: MetricSink,
         truth: Truth,
@@ -204,6 +205,7 @@ class LambdaService:
         self._parameters = parameters
         self._lambda = parameters.lambda_
         self._make_client = make_client
+        self._make_resource = make_resource
         self._logs = logs
         self._metrics = metrics
         self._truth = truth
@@ -542,7 +544,13 @@ class LambdaService:
         stream = log_lines.log_stream(now, function.version, self._identifiers.hex32())
         environment = Environment(now, stream, state.rng.randint(least_mb, greatest_mb), greatest_mb)
         environment.runtime = PythonRuntime(
-            version.package, function, stream, self._make_client, self._region, self._scheduler.now
+            version.package,
+            function,
+            stream,
+            self._make_client,
+            self._make_resource,
+            self._region,
+            self._scheduler.now,
         )
         return environment
 

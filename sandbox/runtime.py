@@ -36,7 +36,7 @@ RUNTIME_LIBRARIES = "/var/lang/lib/python3.12"
 _SANDBOX = str(Path(__file__).parent) + os.sep
 
 MakeClient = Callable[[str, FunctionDefinition], Any]
-"""(service name, function) -> what `boto3.client(service)` gives inside that function."""
+"""(service name, function) -> what `boto3.client(service)`, or `.resource`, gives inside that function."""
 
 
 @dataclass(frozen=True)
@@ -124,14 +124,16 @@ class _Source:
 
 
 class CodePackage:
-    """The Python modules of a deployment package, by dotted name."""
+    """The Python modules of a deployment package, by dotted name. What is no zip archive holds none."""
 
     def __init__(self, code_zip: bytes) -> None:
         self.sources: dict[str, _Source] = {}
+        if not zipfile.is_zipfile(io.BytesIO(code_zip)):
+            return
         with zipfile.ZipFile(io.BytesIO(code_zip)) as archive:
             for name in archive.namelist():
                 if name.endswith(".py"):
-                    self._add(name, archive.read(name).decode("utf-8"))
+                    self._add(name, archive.read(name).decode("utf-8", "replace"))
 
     def _add(self, name: str, text: str) -> None:
         dotted = name[: -len(".py")].replace("/", ".")
@@ -207,6 +209,7 @@ class PythonRuntime:
         function: FunctionDefinition,
         log_stream: str,
         make_client: MakeClient,
+        make_resource: MakeClient,
         region: str,
         now: Callable[[], float],
     ) -> None:
@@ -215,7 +218,7 @@ class PythonRuntime:
         self._log_stream = log_stream
         self._now = now
         self._environ = _environ(function, log_stream, region)
-        self._boto3 = _boto3_stand_in(function, make_client, region)
+        self._boto3 = _boto3_stand_in(function, make_client, make_resource, region)
         self._stdout = _LineCapture()
         self._log_handler = _LambdaLogHandler(self._stdout)
         self._root_level = logging.WARNING
@@ -441,14 +444,13 @@ def _environ(function: FunctionDefinition, log_stream: str, region: str) -> dict
     }
 
 
-def _boto3_stand_in(function: FunctionDefinition, make_client: MakeClient, region: str) -> ModuleType:
+def _boto3_stand_in(
+    function: FunctionDefinition, make_client: MakeClient, make_resource: MakeClient, region: str
+) -> ModuleType:
     """A module `boto3` whose clients are the sandbox's own; its sub-modules (conditions, types) are the real ones."""
 
-    def client(service_name: str, *_: Any, **__: Any) -> Any:
-        return make_client(service_name, function)
-
     class Session:
-        """`boto3.session.Session`, as far as a handler uses it: clients of the function's own Region."""
+        """`boto3.session.Session`, as far as a handler uses it. Whatever else is given, clients are the function's."""
 
         region_name = region
 
@@ -458,11 +460,18 @@ def _boto3_stand_in(function: FunctionDefinition, make_client: MakeClient, regio
         def client(self, service_name: str, *_: Any, **__: Any) -> Any:
             return make_client(service_name, function)
 
+        def resource(self, service_name: str, *_: Any, **__: Any) -> Any:
+            return make_resource(service_name, function)
+
+    session = Session()
     stand_in = ModuleType("boto3")
     stand_in.__dict__.update({name: value for name, value in vars(boto3).items() if isinstance(value, ModuleType)})
-    stand_in.__version__ = boto3.__version__  # type: ignore[attr-defined]
-    stand_in.__path__ = []
-    stand_in.client = client  # type: ignore[attr-defined]
-    stand_in.Session = Session  # type: ignore[attr-defined]
-    stand_in.session = SimpleNamespace(Session=Session)  # type: ignore[attr-defined]
+    stand_in.__dict__.update(
+        __version__=boto3.__version__,
+        __path__=[],
+        client=session.client,
+        resource=session.resource,
+        Session=Session,
+        session=SimpleNamespace(Session=Session),
+    )
     return stand_in

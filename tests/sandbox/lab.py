@@ -129,6 +129,7 @@ class Lab:
             self.clock,
             self.parameters,
             make_client=make_client or (lambda service, function: None),
+            make_resource=make_client or (lambda service, function: None),
             logs=self.logs,
             metrics=self.metrics,
             truth=self.truth,
