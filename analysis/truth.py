@@ -66,12 +66,14 @@ def _requests(name: str, truth: Mapping[str, Any], counted: Counter[str]) -> Ite
 def _functions(summary: Mapping[str, Any], truth: Mapping[str, Any]) -> Iterator[Comparison]:
     for function in sorted(summary.keys() | truth.keys()):
         figures, real = summary.get(function), truth.get(function, {})
+        if figures and not figures["invocations"] and not real:
+            # Never called: CloudWatch has no metric of it, so its throttles are unknown, and there is nothing to hold.
+            continue
         for count in _FUNCTION_COUNTS:
             yield Comparison(f"functions.{function}.{count}", figures[count] if figures else 0, real.get(count, 0))
         billed_ms = (figures["billed_ms"] or {}).get("sum") if figures else 0
-        # A function that was never invoked has no billed time to add up: nothing measured, nothing billed.
         if figures and not figures["invocations"] and billed_ms is None:
-            billed_ms = 0
+            billed_ms = 0  # throttled every time: nothing ran, nothing was billed
         yield Comparison(f"functions.{function}.billed_ms", billed_ms, real.get("billed_ms", 0))
 
 

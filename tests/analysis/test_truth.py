@@ -87,3 +87,10 @@ def test_a_status_the_server_never_gave_is_a_difference():
     summary = copy.deepcopy(SUMMARY)
     summary["client"]["endpoints"]["POST /vote"]["status"] = {"200": 9, "504": 1}
     assert unequal(summary) == {"api.by_status.502": (0, 1), "api.by_status.504": (1, 0)}
+
+
+def test_a_function_that_was_never_called_is_not_compared():
+    summary = copy.deepcopy(SUMMARY)
+    never = {"invocations": 0, "cold_starts": 0, "errors": 0, "timeouts": 0, "throttles": None}
+    summary["functions"]["get-results"] = {**never, "billed_ms": {"sum": None}}
+    assert unequal(summary) == {}
