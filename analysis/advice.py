@@ -42,6 +42,7 @@ class Cause:
     operation: str | None = None
     resource: str | None = None
     error_type: str | None = None
+    frame: str | None = None
     invoked: Peak | None = None
     """Invocations of the function."""
     asked: Peak | None = None
@@ -144,7 +145,8 @@ def _out_of_memory(cause: Cause) -> str:
 
 def _exception(cause: Cause) -> str:
     call = f" by {cause.operation}" if cause.operation else ""
-    return f"{cause.function} failed with {cause.error_type}{call}: the frame names the line to mend."
+    where = f"look at {cause.frame}" if cause.frame else "its traceback names no line of its own code"
+    return f"{cause.function} let {cause.error_type}{call} through: {where}."
 
 
 _RULES = {

@@ -185,6 +185,7 @@ def _group(db: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> dict[str, Any]
         operation=row["operation"],
         resource=row["resource"],
         error_type=row["error_type"],
+        frame=row["frame"],
         max_duration_ms=row.pop("max_duration_ms"),
         memory_mb=row.pop("memory_mb"),
         max_memory_mb=row.pop("max_memory_mb"),

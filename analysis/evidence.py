@@ -8,8 +8,9 @@
 | correlations | correlations.parquet | correlation line; `line` numbers them |
 | access_log | access_log.parquet | line of the API's access log |
 
-A file that is not there is an empty table: a run without an access log, or one of Locust's CSVs only, is analysed as
-far as it goes. Times are epoch seconds, everything absent is NULL.
+What the pull wrote stays in its files, of which DuckDB reads the columns it needs. A file that is not there is an empty
+table: a run without an access log, or one of Locust's CSVs only, is analysed as far as it goes. Times are epoch
+seconds, everything absent is NULL.
 """
 
 from __future__ import annotations
@@ -130,19 +131,26 @@ def connect() -> duckdb.DuckDBPyConnection:
 def _create_pulled(
     db: duckdb.DuckDBPyConnection, run: RunDir, table: str, columns: Mapping[str, str], number: str | None
 ) -> None:
-    """One table from its Parquet file. A column that the file lacks is NULL, one that is not ours is passed over."""
-    defined = [f'"{name}" {kind}' for name, kind in (({number: "BIGINT"} if number else {}) | dict(columns)).items()]
-    db.execute(f"CREATE TABLE {table} ({', '.join(defined)})")
+    """A view of one Parquet file. A column that the file lacks is NULL, one that is not ours is passed over."""
     file = run.file(f"{table}.parquet")
     if not file.exists():
+        defined = ({number: "BIGINT"} if number else {}) | dict(columns)
+        db.execute(f"CREATE TABLE {table} ({', '.join(f'{quoted(name)} {kind}' for name, kind in defined.items())})")
         return
     source = f"read_parquet({literal(str(file))}, file_row_number = true)"
     try:
         there = {row[0] for row in db.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()}
-        selected = ", ".join(
-            f'CAST("{name}" AS {kind})' if name in there else f"CAST(NULL AS {kind})" for name, kind in columns.items()
-        )
-        db.execute(f"INSERT INTO {table} SELECT {'file_row_number, ' if number else ''}{selected} FROM {source}")
     except duckdb.Error as unreadable:
         reason = str(unreadable).splitlines()[0]
-        raise DataFormatError(f"{file}: {reason}", f"`python -m analysis pull {run.run_id}` writes it again") from None
+        raise DataFormatError(f"{file}: {reason}", "let the logs be fetched again: delete it and pull.json") from None
+    selected = [f"file_row_number AS {number}"] if number else []
+    selected += [
+        f"CAST({quoted(name) if name in there else 'NULL'} AS {kind}) AS {quoted(name)}"
+        for name, kind in columns.items()
+    ]
+    db.execute(f"CREATE VIEW {table} AS SELECT {', '.join(selected)} FROM {source}")
+
+
+def quoted(name: str) -> str:
+    """An SQL identifier that may be a reserved word, such as `at`."""
+    return f'"{name}"'

@@ -12,6 +12,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
+from rich.markup import escape
 
 from analysis import table_snapshot
 from analysis.errors import AnalysisError
@@ -74,7 +75,8 @@ def _fetch(run: RunDir, settings: Settings, console: Console, clock: Callable[[]
         from analysis.pull import pull_run
 
         try:
-            pull_run(run, settings, tell=lambda message: _say(console, message))
+            with console.status("fetching logs") as status:
+                pull_run(run, settings, tell=lambda message: status.update(escape(message)))
         except AnalysisError as error:
             return error
     _look_at_tables(run, settings, manifest.get("tables") or {}, console, clock)

@@ -63,21 +63,17 @@ def create_requests(db: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> Req
     Raises DataFormatError where the header of a file lacks a column.
     """
     columns = ", ".join(f"{name} {kind}" for name, kind in COLUMN_TYPES.items())
-    db.execute(f"CREATE TABLE request_lines (file VARCHAR, {columns})")
+    db.execute(
+        f"""CREATE TABLE requests (row BIGINT, file VARCHAR, {columns},
+                                   endpoint VARCHAR, sent BOOLEAN, measured BOOLEAN, ended_at DOUBLE)"""
+    )
     db.execute("CREATE TABLE unreadable_lines (file VARCHAR, lines BIGINT)")
     for header, same in _by_header(files).items():
         _read(db, header, same)
     # Cut inside its last column, a line still has all of them: only the value shows it.
-    whole = "coalesce(phase IN ('warmup', 'measure'), false)"
-    db.execute(f"INSERT INTO unreadable_lines SELECT file, count(*) FROM request_lines WHERE NOT {whole} GROUP BY file")
-    db.execute(
-        f"""CREATE TABLE requests AS
-            SELECT row_number() OVER () - 1 AS row, *, {ENDPOINT} AS endpoint,
-                   error IS DISTINCT FROM '{DROPPED}' AS sent, phase = 'measure' AS measured,
-                   started_at + response_ms / 1000 AS ended_at
-            FROM request_lines WHERE {whole}"""
-    )
-    db.execute("DROP TABLE request_lines")
+    cut = "phase IS NULL OR phase NOT IN ('warmup', 'measure')"
+    db.execute(f"INSERT INTO unreadable_lines SELECT file, count(*) FROM requests WHERE {cut} GROUP BY file")
+    db.execute(f"DELETE FROM requests WHERE {cut}")
     unreadable = db.execute("SELECT file, sum(lines)::BIGINT FROM unreadable_lines GROUP BY file ORDER BY file")
     lines = dict(unreadable.fetchall())
     counted = db.execute(
@@ -107,14 +103,16 @@ def _by_header(files: Sequence[Path]) -> dict[tuple[str, ...], list[str]]:
 
 
 def _read(db: duckdb.DuckDBPyConnection, header: Sequence[str], files: Sequence[str]) -> None:
-    """Append files of one header to `request_lines`, and what could not be read of them to `unreadable_lines`.
+    """Append files of one header to `requests`, and the number of lines that could not be read to `unreadable_lines`.
 
     Columns that are none of ours (of a later version, or the user's own) are passed over.
     """
     types = "{" + ", ".join(f"{literal(name)}: '{COLUMN_TYPES.get(name, 'VARCHAR')}'" for name in header) + "}"
     db.execute(
-        f"""INSERT INTO request_lines
-            SELECT parse_filename(filename), {", ".join(REQUEST_COLUMNS)}
+        f"""INSERT INTO requests
+            SELECT row_number() OVER () - 1 + (SELECT count(*) FROM requests), parse_filename(filename),
+                   {", ".join(REQUEST_COLUMNS)}, {ENDPOINT}, error IS DISTINCT FROM '{DROPPED}', phase = 'measure',
+                   started_at + response_ms / 1000
             FROM read_csv([{", ".join(map(literal, files))}], columns = {types}, header = true, auto_detect = false,
                           delim = ',', quote = '"', escape = '"', nullstr = '', filename = true,
                           ignore_errors = true, store_rejects = true)"""
