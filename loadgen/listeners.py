@@ -22,7 +22,7 @@ from locust.event import Events
 from locust.runners import LocalRunner, MasterRunner, Runner, WorkerRunner
 
 from config.errors import ConfigError
-from loadgen.options import add_options, check_reachable, choose_user_classes, read_settings, resolve
+from loadgen.options import add_options, check_reachable, check_recordable, choose_user_classes, read_settings, resolve
 from loadgen.sessions import LoneSession, MasterSession, RecordingSession, Session, WorkerSession
 from loadgen.shapes import ProfileShape
 
@@ -76,6 +76,7 @@ def _open_session(environment: Environment, runner: Runner) -> Session:
         host_given=host_given,
         host_needed=options.headless or options.autostart,
     )
+    check_recordable(chosen)
     if chosen.profile is not None:
         if options.num_users or options.spawn_rate or options.run_time:
             logger.warning("-u, -r and -t are not used: the profile says how many users, and how long")

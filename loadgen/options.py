@@ -7,6 +7,7 @@ Each option has a variable; `.env` is read for both these and the settings. `--p
 from __future__ import annotations
 
 import os
+import tempfile
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -21,8 +22,9 @@ from config.errors import ConfigError
 from config.profiles import Profile, Stage, load_profile
 from config.settings import Settings, is_loopback, load_settings
 from loadgen.payloads import Seal
-from loadgen.signing import CredentialsNotFoundError, default_lambda_endpoint, find_credentials
+from loadgen.signing import CredentialsNotFoundError, default_endpoint, find_credentials
 from loadgen.transport import parse_endpoint
+from runstore import rundir
 
 if TYPE_CHECKING:
     # Importing Locust patches the whole process; nothing here needs it.
@@ -92,8 +94,8 @@ def resolve(options: Namespace) -> Chosen:
     results_share = _number(options.results_share, "RESULTS_SHARE", 0.0, problems)
     if not 0 <= results_share <= 1:
         problems.append(f"RESULTS_SHARE: {options.results_share!r} is not between 0 and 1")
-    messages = _whole_number(options.messages, "MESSAGES", problems)
-    seed = _whole_number(options.seed, "SEED", problems)
+    messages = _whole_number(options.messages, "MESSAGES", 1, problems)
+    seed = _whole_number(options.seed, "SEED", 0, problems)
     profile = None
     flows: Mapping[str, float] | None = None
     if options.load_profile:
@@ -202,12 +204,25 @@ def check_reachable(
         raise ConfigError(problems)
 
 
+def check_recordable(chosen: Chosen) -> None:
+    """Check that the run's directory can be made, by making one, while nothing is sent yet. Raises ConfigError."""
+    try:
+        chosen.runs_dir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".check-", dir=chosen.runs_dir) as scratch:
+            rundir.create(Path(scratch), chosen.run_id or "run")
+    except ValueError as malformed:
+        raise ConfigError(f"RUN_ID: {malformed}") from None
+    except OSError as failure:
+        raise ConfigError(f"RUNS_DIR: cannot write to {chosen.runs_dir}: {failure.strerror}") from None
+
+
 def lambda_endpoint(settings: Settings, environ: Mapping[str, str]) -> str:
     """Where Lambda is: AWS_ENDPOINT_URL_LAMBDA, AWS_ENDPOINT_URL, else the region's own; empty without a region."""
-    own = environ.get("AWS_ENDPOINT_URL_LAMBDA") if settings.target != "sandbox" else None
-    if own or settings.endpoint_url:
-        return own or settings.endpoint_url or ""
-    return default_lambda_endpoint(settings.region) if settings.region else ""
+    if settings.target != "sandbox" and (own := environ.get("AWS_ENDPOINT_URL_LAMBDA")):
+        return own
+    if settings.endpoint_url is not None:
+        return settings.endpoint_url
+    return default_endpoint("lambda", settings.region, settings.profile) if settings.region else ""
 
 
 def adhoc_profile(options: Namespace, flows: Mapping[str, float]) -> Profile:
@@ -257,10 +272,10 @@ def _number(text: str | None, variable: str, default: float, problems: list[str]
         return default
 
 
-def _whole_number(text: str | None, variable: str, problems: list[str]) -> int | None:
+def _whole_number(text: str | None, variable: str, least: int, problems: list[str]) -> int | None:
     if not text:
         return None
-    if text.isascii() and text.isdigit() and int(text) > 0:
+    if text.isascii() and text.isdigit() and int(text) >= least:
         return int(text)
-    problems.append(f"{variable}: {text!r} is not a whole number above 0")
+    problems.append(f"{variable}: {text!r} is not a whole number from {least} up")
     return None

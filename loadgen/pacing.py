@@ -6,9 +6,9 @@ from __future__ import annotations
 class Pacer:
     """One request every `interval_s`, start to start. Pure: the clock is an argument, in seconds, monotonic.
 
-    Starts lie on a grid, so that small delays do not add up. A user that missed its slot, because the answer took
-    longer than the interval, starts at once and its grid begins anew there. It does not catch up: a burst after
-    every slow answer would be load that nobody asked for.
+    Starts lie on a grid, so that small delays do not add up. Where an answer takes longer than the interval, the next
+    request starts at once; once that is a whole interval late, the grid begins anew there. Slots that were missed are
+    not caught up: a burst after every slow answer would be load that nobody asked for.
     """
 
     def __init__(self, interval_s: float) -> None:

@@ -6,6 +6,7 @@ at most its last second. Every row is one line, whatever servers and payloads pu
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from collections.abc import Callable
@@ -24,31 +25,25 @@ MAX_UNWRITTEN_BYTES = 64 * 1024 * 1024
 class RowFile:
     """A file of rows that is only ever appended to, whole rows or nothing.
 
-    What the disk does not take is kept and tried again with the next rows; nothing is raised. `problem` says what went
-    wrong last, None where all is written; `lost_rows` counts what had to be dropped.
+    What the disk does not take is kept and tried again with the next rows; nothing is raised. `problem` says what is
+    wrong, None where all is written; `lost_rows` counts what had to be dropped.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.lost_rows = 0
-        self.failures = 0
         self.problem: str | None = None
         self._descriptor: int | None = None
+        self._written = 0
         self._unwritten = bytearray(HEADER)
 
     def append(self, rows: bytes) -> None:
         """Append whole lines."""
         self._unwritten += rows
         try:
-            if self._descriptor is None:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-            while self._unwritten:
-                written = os.write(self._descriptor, self._unwritten)
-                del self._unwritten[:written]
+            self._write()
             self.problem = None
         except OSError as failure:
-            self.failures += 1
             if self.problem is None:
                 logger.error(f"Cannot write request rows to {self.path}: {failure.strerror}. They are kept for later.")
             self.problem = f"{self.path.name}: {failure.strerror}"
@@ -58,17 +53,30 @@ class RowFile:
     def close(self) -> None:
         """Write what is left, or count it as lost."""
         self.append(b"")
-        if self._unwritten:
-            self._drop()
+        self._drop()
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
 
+    def _write(self) -> None:
+        if self._descriptor is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        if not self._unwritten:
+            return
+        taken = os.write(self._descriptor, self._unwritten)
+        whole = taken if taken == len(self._unwritten) else self._unwritten.rfind(b"\n", 0, taken) + 1
+        if whole < taken:
+            os.ftruncate(self._descriptor, self._written + whole)
+        self._written += whole
+        del self._unwritten[:whole]
+        if self._unwritten:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
     def _drop(self) -> None:
-        # The row that the disk took half of is finished one day; the rows behind it go.
-        end_of_first = self._unwritten.find(b"\n") + 1
-        self.lost_rows += self._unwritten.count(b"\n", end_of_first)
-        del self._unwritten[end_of_first:]
+        header_bytes = 0 if self._written else len(HEADER)
+        self.lost_rows += self._unwritten.count(b"\n", header_bytes)
+        del self._unwritten[header_bytes:]
 
 
 class RequestLog:

@@ -49,7 +49,7 @@ class RunRecord:
             shop_id=chosen.shop_id,
             shop_public_key=settings.shop_public_key,
             functions=settings.functions,
-            lambda_endpoint=lambda_endpoint(settings, environ),
+            lambda_endpoint=lambda_endpoint(settings, environ) if "direct" in profile.flows else "",
             region=settings.region or "",
         )
         self.directory.update_manifest(

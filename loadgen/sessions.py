@@ -25,6 +25,7 @@ from locust.rpc import Message
 from locust.runners import (
     STATE_CLEANUP,
     STATE_MISSING,
+    STATE_SPAWNING,
     STATE_STOPPED,
     STATE_STOPPING,
     LocalRunner,
@@ -214,6 +215,8 @@ class WorkerSession(Session):
         set_sending(self.environment, sending)
         self.running = True
         self.ended.clear()
+        # Locust's worker says so only once it spawns users, and ignores a stop that comes before that.
+        self.runner.update_state(STATE_SPAWNING)
         gevent.spawn(self._keep_shipping, log, outbox)
 
     def test_stop(self) -> None:

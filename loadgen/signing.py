@@ -45,7 +45,11 @@ def find_credentials(target: str, profile: str | None) -> Credentials:
     return credentials
 
 
-def default_lambda_endpoint(region: str) -> str:
-    """`https://lambda.eu-west-1.amazonaws.com`, in the region's own partition."""
-    resolver = botocore.session.Session().get_component("endpoint_resolver")
-    return "https://" + str(resolver.construct_endpoint("lambda", region)["hostname"])
+def default_endpoint(service: str, region: str, profile: str | None) -> str:
+    """Where botocore would send requests: the region's endpoint, in its own partition, or what its configuration says.
+
+    `https://lambda.eu-west-1.amazonaws.com`. Nothing is contacted and no credentials are looked for.
+    """
+    session = botocore.session.Session(profile=profile)
+    client = session.create_client(service, region, aws_access_key_id="none", aws_secret_access_key="none")
+    return str(client.meta.endpoint_url)

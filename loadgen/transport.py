@@ -26,6 +26,7 @@ READ_TIMEOUT_S = 32.0
 """Longest silence while waiting for an answer: above the 29 s after which API Gateway answers 504."""
 
 _IDLE_S = 1.0
+_CUT_OFF = "connection closed in the middle of the answer"
 _READ_BYTES = 65536
 
 
@@ -196,9 +197,23 @@ class Connection:
         self._socket.settimeout(self._read_timeout_s)
 
     def _exchange(self, request: bytes) -> Response:
+        try:
+            response = self._converse(request)
+        except BaseException:
+            # Also where the user was stopped: what comes on this connection later would answer the wrong request.
+            self.close()
+            raise
+        if response.should_keep_alive():
+            self._used_at = perf_counter()
+        else:
+            self.close()
+        return response
+
+    def _converse(self, request: bytes) -> Response:
         connection = self._socket
         assert connection is not None
         response = Response()
+        data = b""
         started = False
         try:
             connection.sendall(request)
@@ -207,31 +222,18 @@ class Connection:
                 if not data and not started:
                     raise _HungUpError("connection closed before the answer")
                 started = True
+                # An empty read is fed too: it ends an answer that has no length.
                 response.feed(data)
                 if not data and not response.complete:
-                    raise TransportError("connection closed in the middle of the answer")
-        except TransportError:
-            self.close()
-            raise
+                    raise TransportError(_CUT_OFF)
         except HTTPParseError as malformed:
-            self.close()
-            raise TransportError(f"malformed answer: {malformed.args[0]}") from None
+            raise TransportError(f"malformed answer: {malformed.args[0]}" if data else _CUT_OFF) from None
         except TimeoutError:
-            self.close()
             raise TransportError(f"no answer within {self._read_timeout_s:g} s") from None
         except OSError as failure:
-            self.close()
             if isinstance(failure, ConnectionError) and not started:
                 raise _HungUpError(f"{_reason(failure)} before the answer") from None
             raise TransportError(_reason(failure)) from None
-        except BaseException:
-            # The user was stopped: whatever comes on this connection would answer the wrong request.
-            self.close()
-            raise
-        if response.should_keep_alive():
-            self._used_at = perf_counter()
-        else:
-            self.close()
         return response
 
 

@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,6 +54,9 @@ class CountingServer:
         return f"http://127.0.0.1:{self.port}"
 
     def stop(self) -> None:
+        if self._loop.is_closed():
+            return
+
         async def close() -> None:
             self._server.close()
             for task in asyncio.all_tasks() - {asyncio.current_task()}:
@@ -81,6 +84,14 @@ class CountingServer:
             writer.close()
 
 
+@pytest.fixture(scope="module")
+def lasting_server() -> Iterator[CountingServer]:
+    """For tests that all look at one run."""
+    running = CountingServer()
+    yield running
+    running.stop()
+
+
 @pytest.fixture
 def server() -> Iterator[CountingServer]:
     running = CountingServer()
@@ -97,11 +108,11 @@ class LocustRun:
     outputs: list[Path]
 
     def wait_for_rows(self, count: int) -> None:
-        """Until so many rows are on disk: the run is under way."""
+        """Until the latest run has so many rows on disk."""
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
-            files = [*self.runs.glob("*/requests-*.csv")]
-            if sum(len(file.read_bytes().splitlines()) - 1 for file in files if file.stat().st_size) >= count:
+            files = self.directory.glob("requests-*.csv")
+            if sum(file.read_bytes().count(b"\n") - 1 for file in files) >= count:
                 return
             assert self.processes[0].poll() is None, self.output
             time.sleep(0.02)
@@ -110,6 +121,13 @@ class LocustRun:
     def wait_for_output(self, text: str) -> None:
         deadline = time.monotonic() + 20
         while text not in self.output:
+            assert time.monotonic() < deadline, self.output
+            time.sleep(0.02)
+
+    def wait_for_state(self, state: str) -> None:
+        """Until the manifest of the latest run says so."""
+        deadline = time.monotonic() + 20
+        while not (self.directory / "manifest.json").exists() or self.manifest["state"] != state:
             assert time.monotonic() < deadline, self.output
             time.sleep(0.02)
 
@@ -170,6 +188,10 @@ class LocustRun:
         with (self.directory / "locust_stats.csv").open() as file:
             return next(int(row["Request Count"]) for row in csv.DictReader(file) if row["Name"] == "Aggregated")
 
+    def counts_of_run(self) -> dict[str, int]:
+        """What the files of the latest run hold."""
+        return {"rows": len(self.rows), "csv": self.csv_count}
+
     def counts(self, server: CountingServer) -> dict[str, int]:
         """The four figures that must be one."""
         return {
@@ -178,6 +200,12 @@ class LocustRun:
             "console": self.console_count,
             "csv": self.csv_count,
         }
+
+
+def free_port() -> int:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        return int(unused.getsockname()[1])
 
 
 class Locust:
@@ -190,23 +218,34 @@ class Locust:
 
     def run(self, *options: str, locustfiles: str = "vote.py", **variables: str) -> LocustRun:
         """One process, headless, against the server."""
-        return self._start([self._command(locustfiles, *options)], variables)
+        return self.start([self.command(locustfiles, *options)], variables)
 
     def distributed(self, workers: int, *options: str, **variables: str) -> LocustRun:
         """A master and workers, each in a process group of its own, as if on machines of their own."""
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        where = ("--master-bind-host", "127.0.0.1", "--master-bind-port", str(port))
-        master = self._command("vote.py", "--master", "--expect-workers", str(workers), *where, *options)
-        worker = self._command("vote.py", "--worker", "--master-host", "127.0.0.1", "--master-port", str(port))
-        return self._start([master, *[worker] * workers], variables)
+        return self.start(self._roles(workers, *options), variables)
 
-    def _command(self, locustfiles: str, *options: str) -> list[str]:
+    def web_ui(self, workers: int, **variables: str) -> tuple[LocustRun, str]:
+        """One process with the web UI, or a master with it and workers; and the URL of the UI."""
+        port = free_port()
+        where = ("--web-host", "127.0.0.1", "--web-port", str(port))
+        commands = self._roles(workers, *where) if workers else [self.command("vote.py", *where)]
+        commands[0].remove("--headless")
+        return self.start(commands, variables), f"http://127.0.0.1:{port}"
+
+    def _roles(self, workers: int, *options: str) -> list[list[str]]:
+        port = str(free_port())
+        where = ("--master-bind-host", "127.0.0.1", "--master-bind-port", port)
+        master = self.command("vote.py", "--master", "--expect-workers", str(workers), *where, *options)
+        worker = self.command("vote.py", "--worker", "--master-host", "127.0.0.1", "--master-port", port)
+        return [master, *[worker] * workers]
+
+    def command(self, locustfiles: str, *options: str) -> list[str]:
+        """The command line of one process; what is not a worker runs headless, against the server."""
         role = [] if "--worker" in options else ["-H", self.server.url, "--headless"]
         return [sys.executable, "-m", "locust", "-f", str(REPOSITORY / "locustfiles" / locustfiles), *role, *options]
 
-    def _start(self, commands: list[list[str]], variables: dict[str, str]) -> LocustRun:
+    def start(self, commands: list[list[str]], variables: Mapping[str, str]) -> LocustRun:
+        """Start processes, each in a process group of its own."""
         environment = {
             "PATH": os.environ["PATH"],
             "HOME": str(self.directory),
@@ -234,6 +273,14 @@ class Locust:
 @pytest.fixture
 def locust(tmp_path: Path, server: CountingServer) -> Iterator[Locust]:
     starter = Locust(tmp_path, server)
+    yield starter
+    for run in starter.started:
+        run.kill()
+
+
+@pytest.fixture(scope="module")
+def lasting_locust(tmp_path_factory: pytest.TempPathFactory, lasting_server: CountingServer) -> Iterator[Locust]:
+    starter = Locust(tmp_path_factory.mktemp("locust"), lasting_server)
     yield starter
     for run in starter.started:
         run.kill()

@@ -1,0 +1,71 @@
+"""What counts as a failure, and in which words."""
+
+from __future__ import annotations
+
+import pytest
+
+from loadgen.checks import invoke_failure, proxy_status_200, success_status
+from loadgen.transport import Response
+
+
+def response(status: int, body: bytes = b"", **headers: str) -> Response:
+    lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
+    parsed = Response()
+    parsed.feed(f"HTTP/1.1 {status} X\r\n{lines}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+    return parsed
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (response(200), ""),
+        (response(299), ""),
+        (response(304), "HTTP 304 Not Modified"),
+        (response(502, b'{"message": "Internal server error"}'), "HTTP 502 Bad Gateway"),
+        (response(599), "HTTP 599"),
+        (
+            response(403, x_amzn_ErrorType="MissingAuthenticationTokenException"),
+            "HTTP 403 Forbidden: MissingAuthenticationTokenException",
+        ),
+    ],
+)
+def test_status(answer, error):
+    assert success_status(answer) == error
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (response(200, b'{"statusCode": 200}'), ""),
+        (
+            response(200, b'{"errorType": "KeyError", "errorMessage": "x"}', X_Amz_Function_Error="Unhandled"),
+            "FunctionError Unhandled: KeyError",
+        ),
+        (response(200, b"not JSON", X_Amz_Function_Error="Unhandled"), "FunctionError Unhandled"),
+        (
+            response(
+                429,
+                b'{"Reason": "ReservedFunctionConcurrentInvocationLimitExceeded", "Type": "User"}',
+                x_amzn_ErrorType="TooManyRequestsException:http://internal.amazon.com/",
+            ),
+            "HTTP 429 Too Many Requests: TooManyRequestsException (ReservedFunctionConcurrentInvocationLimitExceeded)",
+        ),
+        (response(202), "HTTP 202"),
+        (response(500, b'["not an object"]'), "HTTP 500 Internal Server Error"),
+    ],
+)
+def test_synchronous_invoke(answer, error):
+    assert invoke_failure(answer) == error
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        (b'{"statusCode": 200, "body": ""}', ""),
+        (b'{"statusCode": 400}', "payload statusCode 400"),
+        (b"null", "payload statusCode None"),
+        (b"", "payload statusCode None"),
+    ],
+)
+def test_payload_of_a_proxy_function(body, error):
+    assert proxy_status_200(response(200, body)) == error

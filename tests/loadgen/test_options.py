@@ -1,0 +1,181 @@
+"""Options and settings: checked together, every problem at once."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from config.errors import ConfigError
+from config.settings import settings_from
+from loadgen.options import (
+    Chosen,
+    check_reachable,
+    check_recordable,
+    choose_user_classes,
+    lambda_endpoint,
+    read_settings,
+    resolve,
+)
+
+
+@pytest.fixture(autouse=True)
+def nothing_configured(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for name in ("TARGET", "ALLOWED_HOSTS", "MAX_USERS", "API_BASE_URL", "RUNS_DIR", "API_AUTH", "AWS_ENDPOINT_URL"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def options(**given) -> Namespace:
+    names = "load_profile flows target scale time_scale rate messages results_share shop_id seed run_id runs_dir"
+    unset = dict.fromkeys((*names.split(), "host", "num_users"))
+    return Namespace(**unset | given)
+
+
+def chosen(**variables: str) -> Chosen:
+    return Chosen(settings_from(variables), None, None, Path("runs"), None, None, 0.0, None)
+
+
+def test_nothing_given_is_an_adhoc_run():
+    found = resolve(options())
+    assert (found.profile, found.flows, found.run_id, found.seed) == (None, None, None, None)
+    assert found.runs_dir.name == "runs"
+
+
+def test_profile_with_scales():
+    found = resolve(options(load_profile="vote-stress", scale="0.1", time_scale="0.5", flows="direct"))
+    assert found.profile is not None
+    assert found.profile.peak_users == 100
+    assert found.profile.duration_s == 300
+    assert found.flows == {"direct": 1.0}
+
+
+def test_every_problem_at_once(monkeypatch):
+    monkeypatch.setenv("API_AUTH", "iam")
+    with pytest.raises(ConfigError) as raised:
+        resolve(options(load_profile="vote-stres", scale="big", results_share="2", seed="x", messages="0", rate="5"))
+    text = str(raised.value)
+    for part in (
+        "'vote-stres'; did you mean 'vote-stress'?",
+        "SCALE: 'big'",
+        "RESULTS_SHARE: '2'",
+        "SEED: 'x'",
+        "MESSAGES: '0'",
+        "RATE: ",
+        "API_AUTH: 'iam'",
+    ):
+        assert part in text
+
+
+@pytest.mark.parametrize("given", [{"load_profile": "demo"}, {"num_users": 101}])
+def test_more_users_than_allowed(monkeypatch, given):
+    monkeypatch.setenv("MAX_USERS", "100")
+    with pytest.raises(ConfigError, match=r"MAX_USERS: \d+ users asked for, 100 allowed"):
+        resolve(options(**given))
+
+
+@pytest.mark.parametrize(
+    ("host", "target", "expected"),
+    [
+        (None, None, "sandbox"),
+        ("http://127.0.0.1:80", None, "sandbox"),
+        ("https://api.example.com/prod", None, "aws"),
+        ("https://api.example.com/prod", "sandbox", "sandbox"),
+        (None, "aws", "aws"),
+    ],
+)
+def test_target_that_nobody_named_follows_the_host(host, target, expected):
+    assert read_settings(options(host=host, target=target)).target == expected
+
+
+@pytest.mark.parametrize(
+    ("variables", "host", "host_given"),
+    [
+        ({}, "http://127.0.0.1:4566/prod", False),
+        ({"TARGET": "aws"}, "https://api.example.com", True),
+        ({"TARGET": "aws", "API_BASE_URL": "https://api.example.com"}, "https://api.example.com", False),
+        ({"TARGET": "aws", "ALLOWED_HOSTS": "api.example.com"}, "https://api.example.com", True),
+    ],
+)
+def test_allowed_hosts(variables, host, host_given):
+    check_reachable(chosen(**variables), ["vote"], host=host, host_given=host_given, host_needed=True)
+
+
+@pytest.mark.parametrize(
+    ("variables", "host_given"),
+    [
+        ({"TARGET": "sandbox"}, True),
+        ({"TARGET": "aws"}, False),
+        ({"TARGET": "aws", "ALLOWED_HOSTS": "other.example.com"}, True),
+    ],
+)
+def test_hosts_that_load_may_not_go_to(variables, host_given):
+    with pytest.raises(ConfigError, match=r"ALLOWED_HOSTS: load to api\.example\.com is not allowed"):
+        check_reachable(
+            chosen(**variables), ["vote"], host="https://api.example.com", host_given=host_given, host_needed=True
+        )
+
+
+def test_what_the_flows_lack_is_named():
+    with pytest.raises(ConfigError) as raised:
+        check_reachable(chosen(), ["vote", "shop", "direct"], host=None, host_given=False, host_needed=True)
+    assert [problem.partition(":")[0] for problem in raised.value.problems] == [
+        "API_BASE_URL",
+        "VOTE_FUNCTION",
+        "SHOP_PUBLIC_KEY",
+    ]
+
+
+def test_run_directory_is_tried_before_anything_is_sent(tmp_path):
+    check_recordable(replace(chosen(), runs_dir=tmp_path / "new" / "runs", run_id="mine"))
+    assert not list((tmp_path / "new" / "runs").iterdir())
+    with pytest.raises(ConfigError, match=r"RUN_ID: run id '../up' must be letters"):
+        check_recordable(replace(chosen(), runs_dir=tmp_path, run_id="../up"))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=r"RUNS_DIR: cannot write to .*/file: "):
+        check_recordable(replace(chosen(), runs_dir=tmp_path / "file"))
+
+
+def test_direct_flow_needs_no_api():
+    check_reachable(chosen(VOTE_FUNCTION="f"), ["direct"], host=None, host_given=False, host_needed=True)
+
+
+def user_class(flow: str, weight: float = 1.0):
+    return SimpleNamespace(flow=flow, weight=weight)
+
+
+def test_shares_of_the_flows_are_shares_of_the_users():
+    votes, shop, other = user_class("vote"), user_class("shop"), user_class("custom")
+    assert choose_user_classes([votes, shop, other], {"shop": 0.1, "vote": 0.9}) == [shop, votes]
+    assert (votes.weight, shop.weight) == (0.9, 0.1)
+
+
+def test_classes_of_one_flow_split_its_share_by_their_weights():
+    voters, readers = user_class("vote", 3), user_class("vote", 1)
+    choose_user_classes([voters, readers], {"vote": 0.8})
+    assert (voters.weight, readers.weight) == pytest.approx((0.6, 0.2))
+
+
+def test_flow_that_no_locustfile_has_is_named():
+    with pytest.raises(ConfigError, match=r"no user class for shop, direct .*flows there: vote"):
+        choose_user_classes([user_class("vote")], {"vote": 0.8, "shop": 0.1, "direct": 0.1})
+
+
+@pytest.mark.parametrize(
+    ("variables", "environ", "endpoint"),
+    [
+        ({}, {"AWS_ENDPOINT_URL_LAMBDA": "https://elsewhere"}, "http://127.0.0.1:4566"),
+        ({"TARGET": "aws", "AWS_REGION": "eu-west-1"}, {}, "https://lambda.eu-west-1.amazonaws.com"),
+        ({"TARGET": "emulator", "AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, {}, "http://127.0.0.1:1"),
+        (
+            {"TARGET": "emulator", "AWS_ENDPOINT_URL": "http://127.0.0.1:1"},
+            {"AWS_ENDPOINT_URL_LAMBDA": "http://127.0.0.1:2"},
+            "http://127.0.0.1:2",
+        ),
+    ],
+)
+def test_where_lambda_is(variables, environ, endpoint):
+    assert lambda_endpoint(settings_from(variables), environ) == endpoint
