@@ -36,7 +36,9 @@ from sandbox.insights.values import (
 MAX_RESULTS = 100_000
 DEFAULT_RESULTS = 10_000
 MAX_COMMANDS = 100
-"""In one query: ours, so that none can keep the database busy with its mere length."""
+MAX_OPERANDS = 300
+"""Commands in one query, and operands joined by operators of one level: ours, so that no query can keep the database
+busy with its mere length."""
 MAX_STATS = 10
 """`stats` commands in one query (AWS, newest limit)."""
 
@@ -323,6 +325,10 @@ class _Compiler:
                 base, exponent = as_number(compiled(node.base)), as_number(compiled(node.exponent))
                 return Value(f"pow({base}, {exponent})", Kind.NUMBER)
             case syntax.Chain():
+                if len(node.operands) > MAX_OPERANDS:
+                    raise MalformedQuery(
+                        f"at most {MAX_OPERANDS} operands may follow one another", node.start, node.end
+                    )
                 return _chain(node.operators, [compiled(operand) for operand in node.operands])
             case syntax.Comparison():
                 return compared(node.operator, compiled(node.left), compiled(node.right))

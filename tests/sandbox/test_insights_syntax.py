@@ -1,13 +1,16 @@
+# ruff: noqa: SIM905 (word lists)
 """What is refused, with its place; and that any text is either a query or refused."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sandbox.insights import functions
 from sandbox.insights.compiler import compile_query
 from sandbox.insights.engine import Engine, Window
 from sandbox.insights.errors import MalformedQuery, QueryFailed
@@ -207,7 +210,7 @@ def run(engine: Engine, store: LogStore, query: str) -> None:
     engine.run(engine.cursor(), compiled, store.snapshot(["/g"], 0, 1 << 60), window)
 
 
-_SETTINGS = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+_SETTINGS = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @_SETTINGS
@@ -219,7 +222,7 @@ def test_any_text_is_a_query_or_malformed(engine: Engine, store: LogStore, text:
         assert 0 <= error.start <= error.end <= max(len(text), error.start)
 
 
-@_SETTINGS
+@settings(_SETTINGS, max_examples=20)
 @given(_EXPRESSIONS)
 def test_any_expression_runs(engine: Engine, store: LogStore, expression: str) -> None:
     run(engine, store, f"fields {expression} as x | filter x = x or ({expression}) | sort x desc, {expression}")
@@ -235,3 +238,19 @@ def test_any_text_can_be_said_in_quotes(text: str) -> None:
     quoted = text.replace("\\", "\\\\").replace("'", "\\'")
     (command,) = parse(f"filter a = '{quoted}'")
     assert command.condition.right.value == text  # type: ignore[union-attr]
+
+
+def test_the_documentation_names_every_function() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "sandbox-insights.md").read_text().lower()
+    for name in {
+        *functions.SCALAR,
+        *functions.AGGREGATE,
+        "pct",
+        "earliest",
+        "latest",
+        "bin",
+        "datefloor",
+        "dateceil",
+        "now",
+    }:
+        assert f"`{name}`" in text or f"`{name}(" in text, name
