@@ -127,7 +127,6 @@ class Sandbox:
         self.metrics.clear()
         if resources:
             self.bridge.reset()
-            self.kinesis.reset()
         self.functions.reset()
         self.gateway.reset()
 
