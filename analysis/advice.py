@@ -92,7 +92,8 @@ def _shards(cause: Cause, stream: str) -> str:
     offered = cause.invoked.per_s
     needed = shards_needed(offered)
     arithmetic = (
-        f"At the peak {cause.function} put {cause.invoked.of('records')} to {stream}; a shard takes 1,000: "
+        f"The shard limit of {stream}: a shard takes 1,000 records a second, and at the peak {cause.function} put "
+        f"{cause.invoked.of('records')}: "
         f"ceil({count(offered)} / 1,000) = {needed}"
     )
     if needed == 1:

@@ -68,7 +68,7 @@ def explain(run: RunDir, limits: Limits | None = None, also: tuple[str, ...] = (
 
 def _fetch(run: RunDir, settings: Settings, console: Console, clock: Callable[[], float]) -> AnalysisError | None:
     """Everything that needs the target; the error that stopped it."""
-    manifest = run.read_manifest()
+    manifest = read_json(run, "manifest.json")
     if not manifest.get("functions") and not manifest.get("log_groups"):
         return None
     if not read_json(run, "pull.json").get("complete"):

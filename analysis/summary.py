@@ -47,7 +47,7 @@ def build_summary(
 
     `also`: what makes the run's data incomplete and stands in none of its files, one line each.
     """
-    db, manifest = evidence.db, run.read_manifest()
+    db, manifest = evidence.db, read_json(run, "manifest.json")
     pulled = read_json(run, "pull.json")
     create_measured_invocations(db)
     shortcomings = [*also, *_shortcomings(manifest, pulled, evidence, coverage)]

@@ -32,8 +32,8 @@ def test_shards_with_their_arithmetic():
         invoked=Peak(1176, 1795255237.0),
     )
     assert advise(cause) == (
-        "At the peak place-vote put 1,176 records a second (at 10:00:37 UTC) to stream votes; "
-        "a shard takes 1,000: ceil(1,176 / 1,000) = 2 shards needed."
+        "The shard limit of stream votes: a shard takes 1,000 records a second, and at the peak place-vote put "
+        "1,176 records a second (at 10:00:37 UTC): ceil(1,176 / 1,000) = 2 shards needed."
     )
 
 

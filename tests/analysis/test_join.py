@@ -1,6 +1,8 @@
 """Which request is paired with which invocation, and by what."""
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from analysis.evidence import open_evidence
 from analysis.join import join
@@ -194,6 +196,35 @@ def test_both_sides_empty(joined):
     assert pairs == {}
     assert set(coverage.as_dict().pop("by").values()) == {0}
     assert (coverage.requests, coverage.matched, coverage.invocations, coverage.ambiguous) == (0, 0, 0, 0)
+
+
+FEW_IDS = st.sampled_from([None, "a", "b", "c"])
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    requests=st.lists(st.tuples(FEW_IDS, FEW_IDS, FEW_IDS), max_size=5),
+    access=st.lists(st.tuples(FEW_IDS, FEW_IDS), max_size=4),
+    invocations=st.lists(st.tuples(FEW_IDS, FEW_IDS), max_size=5),
+)
+def test_whatever_collides_nothing_is_paired_twice_and_everything_is_counted(build, requests, access, invocations):
+    build.requests.clear()
+    build.tables.clear()
+    for lambda_id, request_id, trace_id in requests:
+        build.request(lambda_request_id=lambda_id, request_id=request_id, trace_id=trace_id)
+    for request_id, lambda_id in access:
+        build.access(request_id=request_id, lambda_request_id=lambda_id)
+    for number, (lambda_id, trace_id) in enumerate(invocations):
+        build.invocation(1.0 + number, request_id=lambda_id, xray_trace_id=trace_id, function=f"f{number % 2}")
+    evidence = open_evidence(build.write())
+    coverage = join(evidence.db)
+    pairs = evidence.db.execute("SELECT row, inv FROM pairs").fetchall()
+    assert len({row for row, _ in pairs}) == len({inv for _, inv in pairs}) == len(pairs) == coverage.matched
+    assert coverage.matched + coverage.unmatched_requests + coverage.ambiguous == coverage.requests == len(requests)
+    assert coverage.matched == sum(coverage.by.values())
+    unpaired = coverage.chain_invocations + coverage.background_invocations + coverage.unmatched_invocations
+    assert 0 <= unpaired <= coverage.invocations == len(invocations)
+    assert evidence.db.execute("SELECT count(*) FROM joined").fetchone() == (len(requests),)
 
 
 def test_the_tiny_run_is_joined_as_its_readme_says(tiny_run):
