@@ -43,6 +43,8 @@ class Cause:
     resource: str | None = None
     error_type: str | None = None
     frame: str | None = None
+    shards_refusing: int = 0
+    """Shards of a stream that the error messages name."""
     invoked: Peak | None = None
     """Invocations of the function."""
     asked: Peak | None = None
@@ -77,7 +79,7 @@ def memory_needed_mb(used_mb: float) -> int:
 
 def _downstream(cause: Cause) -> str:
     what = cause.resource or "the resource"
-    if cause.operation in ("PutRecord", "PutRecords"):
+    if cause.operation == "PutRecord":
         return _shards(cause, what)
     rate = f" At the peak {cause.function} ran {cause.invoked.of('times')}." if cause.invoked else ""
     return (
@@ -96,9 +98,11 @@ def _shards(cause: Cause, stream: str) -> str:
         f"{cause.invoked.of('records')}: "
         f"ceil({count(offered)} / 1,000) = {needed}"
     )
-    if needed == 1:
-        # Counted by the log's clock and not the stream's, a full second may look just short of full.
-        return f"{arithmetic}. It was refused all the same: give it one shard more than it has, and look for hot keys."
+    if needed <= max(1, cause.shards_refusing):
+        # Uneven keys fill one shard before the others; and what was counted by the log's clock was, by the stream's,
+        # perhaps a little more in that second.
+        refusing = f"{count(cause.shards_refusing)} of its shards" if cause.shards_refusing > 1 else "it"
+        return f"{arithmetic}, yet {refusing} refused: give it more shards than it has, and spread the partition keys."
     return f"{arithmetic} shards needed."
 
 

@@ -153,6 +153,7 @@ _FAILED = f"""
                CASE WHEN kind IN ('dropped', 'no_response', 'api_throttled', 'refused') AND inv IS NULL THEN NULL
                     ELSE function END AS function,
                coalesce(request_id, lambda_request_id, correlation_id, worker || ':' || seq) AS example,
+               nullif(regexp_extract(log_message, 'shardId-[0-9]+'), '') AS shard,
                inv_duration_ms, inv_memory_mb, inv_max_memory_mb
         FROM kinds"""
 
@@ -168,7 +169,7 @@ def root_causes(db: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
                    count(*) AS requests, count(*) / sum(count(*)) OVER () AS share,
                    min(happened_at) AS first_at, max(happened_at) AS last_at,
                    arg_min(example, happened_at, {EXAMPLES}) AS examples,
-                   list(DISTINCT endpoint) AS endpoints,
+                   list(DISTINCT endpoint) AS endpoints, count(DISTINCT shard) AS shards_refusing,
                    max(inv_duration_ms) AS max_duration_ms, max(inv_memory_mb) AS memory_mb,
                    max(inv_max_memory_mb) AS max_memory_mb
             FROM failed_requests GROUP BY ALL ORDER BY requests DESC, first_at, kind, function, message"""
@@ -186,6 +187,7 @@ def _group(db: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> dict[str, Any]
         resource=row["resource"],
         error_type=row["error_type"],
         frame=row["frame"],
+        shards_refusing=row.pop("shards_refusing"),
         max_duration_ms=row.pop("max_duration_ms"),
         memory_mb=row.pop("memory_mb"),
         max_memory_mb=row.pop("max_memory_mb"),

@@ -42,7 +42,16 @@ def test_a_stream_that_refused_below_its_limit_needs_one_shard_more():
     cause = Cause(
         "downstream_throttle", 3, function="f", operation="PutRecord", resource="stream s", invoked=Peak(998, 0.0)
     )
-    assert "one shard more" in advise(cause)
+    assert advise(cause).endswith(
+        "ceil(998 / 1,000) = 1, yet it refused: give it more shards than it has, and spread the partition keys."
+    )
+
+
+def test_a_stream_whose_shards_should_have_been_enough_has_uneven_keys():
+    cause = Cause(
+        "downstream_throttle", 3, function="f", operation="PutRecord", invoked=Peak(1900, 0.0), shards_refusing=2
+    )
+    assert "= 2, yet 2 of its shards refused" in advise(cause)
 
 
 def test_concurrency_with_its_arithmetic():

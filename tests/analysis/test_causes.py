@@ -17,7 +17,7 @@ def causes(build):
     return lambda: root_causes(build.joined())
 
 
-def throttled_vote(build, number, at=1.0):
+def throttled_vote(build, number, at=1.0, shard=0):
     """A vote that Kinesis refused; the error line names no request, as Python's do."""
     build.request(at, status=502, ok=0, error="HTTP 502", request_id=f"g{number}")
     build.correlation(at + 0.01, gateway_request_id=f"g{number}", request_id=f"l{number}", log_stream=f"s{number % 3}")
@@ -25,7 +25,7 @@ def throttled_vote(build, number, at=1.0):
         at + 0.03,
         log_stream=f"s{number % 3}",
         error_type="ProvisionedThroughputExceededException",
-        error_message=KINESIS.format(shard=number),
+        error_message=KINESIS.format(shard=shard),
         operation="PutRecord",
         resource="stream votes",
         frame="handler.py:57 place_vote",
@@ -35,7 +35,7 @@ def throttled_vote(build, number, at=1.0):
 
 def test_a_thousand_throttled_requests_are_one_cause_that_names_everything(build, causes):
     for number in range(1000):
-        throttled_vote(build, number, at=1.0 + number / 500)
+        throttled_vote(build, number, at=1.0 + number / 500, shard=number % 4)
     (cause,) = causes()
     expected = {
         "kind": "downstream_throttle",
