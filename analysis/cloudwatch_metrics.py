@@ -17,6 +17,8 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from analysis.log_groups import unqualified
+
 PERIOD_S = 60
 _QUERIES_A_CALL = 500
 
@@ -66,7 +68,7 @@ def fetch(client: Any, functions: Mapping[str, str], started_at: float, ended_at
                 "Metric": {
                     "Namespace": "AWS/Lambda",
                     "MetricName": metric,
-                    "Dimensions": [{"Name": "FunctionName", "Value": _name(functions[function])}],
+                    "Dimensions": [{"Name": "FunctionName", "Value": unqualified(functions[function])}],
                 },
                 "Period": PERIOD_S,
                 "Stat": METRICS[metric],
@@ -131,12 +133,6 @@ def pull(
         if not behind or clock() >= until:
             return FunctionMetrics(metrics.functions, metrics.series, behind)
         sleep(poll_s)
-
-
-def _name(function: str) -> str:
-    """The name a metric has for a function given by name or ARN."""
-    parts = function.split(":")
-    return parts[6] if function.startswith("arn:") and len(parts) > 6 else parts[0]
 
 
 def _over_the_run(statistic: str, points: Sequence[tuple[float, float]]) -> float | None:

@@ -12,8 +12,8 @@ import click
 import duckdb
 import pandas as pd
 
-from analysis import cloudwatch_metrics, errors, locust_csv, log_tables
-from analysis.errors import NoRowsError, UsageError
+from analysis import cloudwatch_metrics, errors, locust_csv, log_groups, log_tables
+from analysis.errors import NoRowsError
 from analysis.log_queries import ACCESS, EVENTS
 from analysis.puller import REAL, SIMULATED, Patience, Puller, Reading, Scope
 from analysis.requests_table import create_requests
@@ -118,7 +118,7 @@ def scope_of(run: RunDir, settings: Settings, requests: duckdb.DuckDBPyConnectio
     UsageError where no log group is known, NoRowsError where nothing says when the run was.
     """
     manifest = run.read_manifest()
-    groups, required = log_groups(manifest, settings)
+    groups, required = log_groups.of_run(manifest, settings)
     started_at, ended_at = _window(run, manifest, requests)
     ends_before = min([now + MAX_BACKGROUND_S, *_later_starts(run, groups, ended_at)])
     if now - ended_at > MAX_BACKGROUND_S:
@@ -132,31 +132,6 @@ def scope_of(run: RunDir, settings: Settings, requests: duckdb.DuckDBPyConnectio
         ends_before=ends_before,
         settled=manifest.get("settled_at") is not None,
     )
-
-
-def log_groups(manifest: Mapping[str, Any], settings: Settings) -> tuple[dict[str, str], frozenset[str]]:
-    """-> (logical function -> its log group, groups that somebody named and that must exist).
-
-    LOG_GROUPS names groups; those of known functions are taken for them, any other stands for a function called like
-    the last part of the group's name. Otherwise the groups are the manifest's, or Lambda's own for the functions that
-    the manifest or the settings know. Raises UsageError where that makes none.
-    """
-    functions = manifest.get("functions") or dict(settings.functions)
-    usual = {name: f"/aws/lambda/{_unqualified(physical)}" for name, physical in functions.items()}
-    groups = usual | (manifest.get("log_groups") or {})
-    if settings.log_groups:
-        logical = {group: name for name, group in groups.items()}
-        prefix = f"{manifest.get('stack_name') or settings.stack_name}-"
-        named = {
-            logical.get(group) or group.rsplit("/", 1)[-1].removeprefix(prefix): group for group in settings.log_groups
-        }
-        return named, frozenset(named.values())
-    if not groups:
-        raise UsageError(
-            "no log group is known for this run",
-            "set LOG_GROUPS=/aws/lambda/<function> (more than one separated by commas), or VOTE_FUNCTION and the like",
-        )
-    return groups, frozenset()
 
 
 def requests_per_second(requests: duckdb.DuckDBPyConnection) -> dict[int, int]:
@@ -238,12 +213,6 @@ def _history(run: RunDir) -> pd.DataFrame | None:
     return history[history["Aggregated"]]
 
 
-def _unqualified(function: str) -> str:
-    """The name of a function given by name or ARN, with a version or without."""
-    parts = function.split(":")
-    return parts[6] if function.startswith("arn:") and len(parts) > 6 else parts[0]
-
-
 def _invocations_of(table: Path) -> dict[str, int]:
     counted = duckdb.execute("SELECT function, count(*) FROM read_parquet($1) GROUP BY function", [str(table)])
     return dict(counted.fetchall())
@@ -290,10 +259,7 @@ def _described(pulled: Pulled, reading: Reading, scope: Scope, region: str | Non
 @click.option("--lag", metavar="TIME", help="How long logs take to appear; default 1m on AWS, 3s elsewhere.")
 @click.option("--quiet", metavar="TIME", help="Silence after which background work is over; default 1m on AWS, 3s.")
 @click.option("--deadline", metavar="TIME", help="When to end with what there is; default 15m on AWS, 2m elsewhere.")
-@click.pass_context
-def pull_command(
-    ctx: click.Context, run: str, force: bool, limit: int, lag: str | None, quiet: str | None, deadline: str | None
-) -> None:
+def pull_command(run: str, force: bool, limit: int, lag: str | None, quiet: str | None, deadline: str | None) -> int:
     """Fetch logs and metrics of RUN into its directory."""
     settings = load_settings()
     usual = SIMULATED if settings.simulated else REAL
@@ -317,7 +283,7 @@ def pull_command(
         click.echo(f"warning: {warning}", err=True)
     for table, rows in pulled.tables.items():
         click.echo(f"{table} {rows}")
-    ctx.exit(errors.OK if pulled.complete else errors.INCOMPLETE)
+    return errors.OK if pulled.complete else errors.INCOMPLETE
 
 
 def _seconds(option: str, text: str | None, default: float) -> float:
