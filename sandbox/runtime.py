@@ -22,6 +22,7 @@ import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from types import CodeType, ModuleType, SimpleNamespace, TracebackType
 from typing import Any
@@ -34,6 +35,7 @@ from sandbox.definitions import ACCOUNT_ID, FunctionDefinition
 TASK_ROOT = "/var/task"
 RUNTIME_LIBRARIES = "/var/lang/lib/python3.12"
 _SANDBOX = str(Path(__file__).parent) + os.sep
+_STANDARD_LIBRARY = str(Path(os.__file__).parent)
 
 MakeClient = Callable[[str, FunctionDefinition], Any]
 """(service name, function) -> what `boto3.client(service)`, or `.resource`, gives inside that function."""
@@ -410,12 +412,11 @@ def _user_frames(walk: Iterable[tuple[Any, int]]) -> list[tuple[str, int, str, s
 
 
 def _library_path(path: str) -> str:
-    for root in sorted(sys.path + [os.path.dirname(os.__file__)], key=len, reverse=True):  # noqa: PTH120
-        if root and path.startswith(root + os.sep):
-            below = path[len(root) + 1 :]
-            site = "/site-packages" if root.endswith("site-packages") else ""
-            return f"{RUNTIME_LIBRARIES}{site}/{below}"
-    return path
+    """Where Lambda has a library that is here at `path`; a path of the package stays as it is."""
+    before, site_packages, below = path.rpartition("/site-packages/")
+    if before:
+        return f"{RUNTIME_LIBRARIES}{site_packages}{below}"
+    return RUNTIME_LIBRARIES + path.removeprefix(_STANDARD_LIBRARY) if path.startswith(_STANDARD_LIBRARY) else path
 
 
 def _environ(function: FunctionDefinition, log_stream: str, region: str) -> dict[str, str]:
@@ -465,10 +466,8 @@ def _boto3_stand_in(
 
     session = Session()
     stand_in = ModuleType("boto3")
-    stand_in.__dict__.update({name: value for name, value in vars(boto3).items() if isinstance(value, ModuleType)})
     stand_in.__dict__.update(
-        __version__=boto3.__version__,
-        __path__=[],
+        __getattr__=partial(getattr, boto3),
         client=session.client,
         resource=session.resource,
         Session=Session,

@@ -1,0 +1,122 @@
+from collections import Counter
+
+import pytest
+
+from sandbox.faults import Faults, FaultsError, parse_faults
+
+
+def faults(text: bytes, seed: int = 1) -> Faults:
+    active = Faults(seed)
+    active.add(parse_faults(text))
+    return active
+
+
+def test_nothing_goes_wrong_without_faults():
+    active = Faults()
+    assert active.admission("f") is None
+    assert active.run("f") is None
+    assert active.api_request() is None
+    assert active.delivery("t").copies == 1
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_drops_and_duplicates_by_count_hit_different_deliveries(seed):
+    active = faults(
+        b'[{"kind":"drop","topic":"sales","count":7,"of":500},{"kind":"duplicate","topic":"sales","count":5,"of":500}]',
+        seed,
+    )
+    assert Counter(active.delivery("sales").copies for _ in range(500)) == {1: 488, 0: 7, 2: 5}
+    assert Counter(active.delivery("sales").copies for _ in range(500)) == {1: 500}
+
+
+def test_a_count_without_of_hits_the_very_next_events():
+    active = faults(b'{"kind":"fail","function":"f","count":2}')
+    assert [active.run("f") is not None for _ in range(4)] == [True, True, False, False]
+
+
+def test_two_counts_without_of_follow_one_another():
+    active = faults(b'[{"kind":"drop","topic":"t","count":2},{"kind":"duplicate","topic":"t","count":1}]')
+    assert [active.delivery("t").copies for _ in range(4)] == [0, 0, 2, 1]
+
+
+def test_a_rate_holds_until_the_faults_are_cleared():
+    active = faults(b'{"kind":"fail","function":"f","rate":0.1}')
+    hit = sum(active.run("f") is not None for _ in range(10_000))
+    assert hit == pytest.approx(1000, rel=0.1)
+    assert active.as_list() == [
+        {
+            "kind": "fail",
+            "function": "f",
+            "rate": 0.1,
+            "error_type": "InjectedFault",
+            "error_message": "a fault asked for at /_sandbox/faults",
+            "hits": hit,
+        }
+    ]
+    active.clear()
+    assert active.as_list() == []
+    assert all(active.run("f") is None for _ in range(100))
+
+
+def test_a_fault_stays_with_its_target():
+    active = faults(b'{"kind":"crash","function":"f","count":1}')
+    assert active.run("g") is None
+    assert active.admission("f") is None
+    assert active.run("f") is not None
+
+
+def test_a_delay_delivers_once_and_late():
+    delivery = faults(b'{"kind":"delay","topic":"t","count":1,"delay_s":90}').delivery("t")
+    assert (delivery.copies, delivery.delay_s) == (1, 90)
+
+
+def test_lagging_logs_hold_for_all_of_them():
+    active = faults(b'{"kind":"lag_logs","lag_s":30}')
+    assert active.log_lag_s == 30
+    active.clear()
+    assert active.log_lag_s == 0
+
+
+def test_one_object_a_list_and_a_document_mean_the_same():
+    one = b'{"kind":"fail","function":"f","count":1}'
+    assert parse_faults(one) == parse_faults(b"[" + one + b"]") == parse_faults(b'{"faults":[' + one + b"]}")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (b"{", "not JSON"),
+        (b"7", "valid list"),
+        (b"[7]", "valid dictionary"),
+        (b"{}", "kind"),
+        (b'{"kind":"explode","function":"f","count":1}', "explode"),
+        (b'{"kind":"fail","count":1}', "function"),
+        (b'{"kind":"fail","function":"f"}', "rate or count"),
+        (b'{"kind":"fail","function":"f","rate":0.5,"count":1}', "rate or count"),
+        (b'{"kind":"fail","function":"f","rate":1.5}', "less than or equal to 1"),
+        (b'{"kind":"fail","function":"f","rate":0}', "greater than 0"),
+        (b'{"kind":"fail","function":"f","count":0}', "greater than 0"),
+        (b'{"kind":"fail","function":"f","count":5,"of":4}', "of goes with a count"),
+        (b'{"kind":"fail","function":"f","rate":0.5,"of":4}', "of goes with a count"),
+        (b'{"kind":"slow","function":"f","count":1}', "delay_ms"),
+        (b'{"kind":"slow","function":"f","count":1,"delay_ms":-3}', "greater than 0"),
+        (b'{"kind":"throttle","function":"f","count":1,"reason":"because"}', "reason"),
+        (b'{"kind":"drop","topic":"t","count":1,"delay_s":3}', "Extra inputs"),
+        (b'{"kind":"lag_logs"}', "lag_s"),
+    ],
+)
+def test_nonsense_is_refused_with_the_reason(text, problem):
+    with pytest.raises(FaultsError, match=problem):
+        parse_faults(text)
+
+
+def test_every_problem_is_told():
+    with pytest.raises(FaultsError) as refused:
+        parse_faults(b'[{"kind":"fail","count":1},{"kind":"zap"}]')
+    assert len(refused.value.problems) == 2
+
+
+def test_counts_that_do_not_fit_into_their_window_are_refused():
+    active = faults(b'{"kind":"drop","topic":"t","count":4,"of":5}')
+    with pytest.raises(FaultsError, match="leave only 1 of the next 5"):
+        active.add(parse_faults(b'{"kind":"duplicate","topic":"t","count":2,"of":5}'))

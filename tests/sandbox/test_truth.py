@@ -1,0 +1,55 @@
+import json
+
+import pytest
+
+from sandbox.model.parameters import ChainParameters
+from sandbox.truth import Truth, correlation_id
+
+
+def truth() -> Truth:
+    return Truth({"shop": ChainParameters(first="shop-accept", last="shop-update-db")})
+
+
+@pytest.mark.parametrize("depth", [0, 1, 2, 3])
+def test_a_correlation_id_is_found_at_any_depth_of_json_within_json(depth):
+    text = json.dumps({"shop_id": "s", "correlation_id": "c-1", "content_base64": "x"})
+    for _ in range(depth):
+        text = json.dumps({"Records": [{"Sns": {"Message": text}}]})
+    assert correlation_id(text.encode()) == b"c-1"
+
+
+@pytest.mark.parametrize("payload", [b"", b"{}", b'{"correlation_id":null}', b'{"correlation_id":7}', b"\xff"])
+def test_without_a_correlation_id_there_is_none(payload):
+    assert correlation_id(payload) is None
+
+
+def test_an_empty_sandbox_has_the_contracts_keys():
+    assert truth().as_dict() == {
+        "api": {"requests": 0, "by_status": {}},
+        "invoke": {"requests": 0, "by_status": {}},
+        "functions": {},
+        "streams": {},
+        "chains": {"shop": {"sent": 0, "accepted": 0, "completed": 0, "lost": 0, "duplicated": 0}},
+        "pending": 0,
+    }
+
+
+def test_a_chain_counts_lost_and_duplicated_messages():
+    counts = truth()
+    first, last = counts.chain_by_first["shop-accept"], counts.chain_by_last["shop-update-db"]
+    for name, status in [("a", 200), ("b", 200), ("c", 200), ("d", 502)]:
+        first.answered(b'{"correlation_id":"%s"}' % name.encode(), status)
+    for name in ("a", "b", "b"):
+        last.completed(b'{"Message":"{\\"correlation_id\\":\\"%s\\"}"}' % name.encode())
+    assert first.as_dict() == {"sent": 4, "accepted": 3, "completed": 2, "lost": 1, "duplicated": 1}
+
+
+def test_a_reset_forgets_the_counts_and_keeps_what_is_pending():
+    counts = truth()
+    counts.api_answered(200)
+    counts.function("f").invocations += 1
+    counts.pending = 3
+    counts.reset()
+    assert counts.as_dict()["api"]["requests"] == 0
+    assert counts.as_dict()["functions"] == {}
+    assert counts.pending == 3
