@@ -107,12 +107,12 @@ class LocustRun:
     processes: list[subprocess.Popen[bytes]]
     outputs: list[Path]
 
-    def wait_for_rows(self, count: int) -> None:
-        """Until the latest run has so many rows on disk."""
+    def wait_for_rows(self, count: int, files: int = 1) -> None:
+        """Until each of so many files of the latest run has so many rows."""
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
-            files = self.directory.glob("requests-*.csv")
-            if sum(file.read_bytes().count(b"\n") - 1 for file in files) >= count:
+            found = [file.read_bytes().count(b"\n") - 1 for file in self.directory.glob("requests-*.csv")]
+            if sum(rows >= count for rows in found) >= files:
                 return
             assert self.processes[0].poll() is None, self.output
             time.sleep(0.02)

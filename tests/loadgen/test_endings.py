@@ -31,7 +31,7 @@ def assert_one_count(run, server) -> None:
 
 def test_time_limit(locust, server):
     server.delay_s = 0.2
-    run = locust.run("-u", "20", "-r", "20", "-t", "2s")
+    run = locust.run("-u", "20", "-r", "20", "-t", "1s")
     assert run.finish() == 0
     assert_one_count(run, server)
     assert run.manifest["state"] == "complete"
@@ -40,7 +40,7 @@ def test_time_limit(locust, server):
 
 def test_end_of_shape(locust, server):
     server.delay_s = 0.2
-    run = locust.run(PROFILE=profile(locust.directory, 'duration = "2s"\nusers = 20\nspawn_rate = 20'))
+    run = locust.run(PROFILE=profile(locust.directory, 'duration = "1s"\nusers = 20\nspawn_rate = 20'))
     assert run.finish() == 0
     assert_one_count(run, server)
     assert run.manifest["state"] == "complete"
@@ -49,7 +49,7 @@ def test_end_of_shape(locust, server):
 
 def test_ramp_down(locust, server):
     server.delay_s = 0.2
-    stages = ('duration = "1s"\nusers = 30\nspawn_rate = 30', 'duration = "2s"\nusers = 1')
+    stages = ('duration = "1s"\nusers = 30\nspawn_rate = 30', 'duration = "1s"\nusers = 1\nspawn_rate = 30')
     run = locust.run(PROFILE=profile(locust.directory, *stages))
     assert run.finish() == 0
     assert_one_count(run, server)
@@ -58,7 +58,7 @@ def test_ramp_down(locust, server):
 
 def test_two_processes(locust, server):
     server.delay_s = 0.2
-    run = locust.run("-u", "20", "-r", "20", "-t", "2s", "--processes", "2")
+    run = locust.run("-u", "20", "-r", "20", "-t", "1s", "--processes", "2")
     assert run.finish() == 0
     assert_one_count(run, server)
     assert [worker["rows"] > 0 for worker in run.manifest["workers"]] == [True, True]
@@ -104,17 +104,10 @@ def test_ctrl_c_of_the_master_alone_stops_its_workers(locust, server):
     assert [worker["rows"] > 0 for worker in run.manifest["workers"]] == [True, True]
 
 
-def test_time_limit_with_master_and_workers(locust, server):
-    run = locust.distributed(2, "-u", "20", "-r", "20", "-t", "3s")
-    assert run.finish() == 0
-    assert_one_count(run, server)
-    assert run.manifest["state"] == "complete"
-
-
 @pytest.mark.parametrize("options", [(), ("--processes", "2")], ids=["alone", "two processes"])
 def test_requests_still_open_at_the_deadline_are_unfinished_rows(locust, server, options):
     server.delay_s = 60
-    run = locust.run("-u", "6", "-r", "6", "-t", "2s", "--stop-timeout", "1", *options)
+    run = locust.run("-u", "6", "-r", "6", "-t", "1s", "--stop-timeout", "1", *options)
     assert run.finish() == 1
     counts = run.counts(server)
     assert set(counts.values()) == {6}, counts
@@ -140,9 +133,9 @@ def test_second_ctrl_c_gives_up_open_requests(locust, server):
 
 def test_killed_worker_is_named_in_the_manifest_and_the_others_lose_nothing(locust, server):
     run = locust.distributed(2, "-u", "10", "-r", "10")
-    run.wait_for_rows(100)
+    run.wait_for_rows(20, files=2)
     run.processes[1].send_signal(signal.SIGKILL)
-    run.wait_for_rows(1000)
+    run.wait_for_output("failed to send heartbeat")
     os.kill(run.processes[0].pid, signal.SIGINT)
     run.finish()
     lost = [worker for worker in run.manifest["workers"] if "lost_at" in worker]

@@ -57,7 +57,7 @@ def all_flows(lasting_locust, lasting_server, shop_public_key):
         pacing = "{PACING_S}s"
         warmup = "1s"
         [[stages]]
-        duration = "3s"
+        duration = "2s"
         users = 8
         spawn_rate = 8
         """,
@@ -217,7 +217,7 @@ def test_api_that_is_not_there_makes_rows_that_say_so(locust, server):
 
 def test_share_of_requests_reads_the_tally(locust, server):
     server.answer = lambda head: b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
-    run = locust.run("-u", "5", "-r", "5", "-t", "2s", RESULTS_SHARE="0.5")
+    run = locust.run("-u", "5", "-r", "5", "-t", "1s", RESULTS_SHARE="0.5")
     assert run.finish() == 1
     by_name = defaultdict(set)
     for row in run.rows:
