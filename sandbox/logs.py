@@ -139,10 +139,10 @@ class LogStore:
         them (one thread of our own where None). Memory is bounded by `max_waiting_chunks` chunks of `chunk_rows`
         events or `chunk_characters` characters each; should the disk fall behind that far, `append` waits for it."""
         self.lag = lag
-        self._temporary = tempfile.TemporaryDirectory(prefix="sandbox-logs-") if folder is None else None
-        self._folder = Path(self._temporary.name) if self._temporary else folder or Path()
-        self._own_executor = ThreadPoolExecutor(1, thread_name_prefix="log-segments") if executor is None else None
-        self._executor: Executor = executor or self._own_executor or ThreadPoolExecutor(1)
+        self._temporary = tempfile.TemporaryDirectory(prefix="sandbox-logs-")
+        self._folder = folder or Path(self._temporary.name)
+        self._owns_executor = executor is None
+        self._executor = executor or ThreadPoolExecutor(1, thread_name_prefix="log-segments")
         self._chunk_rows = chunk_rows
         self._chunk_characters = chunk_characters
         self._max_waiting = max_waiting_chunks
@@ -201,10 +201,9 @@ class LogStore:
 
     def close(self) -> None:
         """Stop the writer and remove the temporary folder."""
-        if self._own_executor:
-            self._own_executor.shutdown(wait=True)
-        if self._temporary:
-            self._temporary.cleanup()
+        if self._owns_executor:
+            self._executor.shutdown(wait=True)
+        self._temporary.cleanup()
 
     def _futures(self) -> Sequence[Future[None]]:
         with self._lock:

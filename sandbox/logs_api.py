@@ -1,4 +1,4 @@
-"""The CloudWatch Logs actions that read the log store, on the wire format of boto3 (JSON 1.1).
+"""The CloudWatch Logs actions on the events of the log store, on the wire format of boto3 (JSON 1.1).
 
     api.handle("StartQuery", {"logGroupName": "/aws/lambda/x", "startTime": 0, "endTime": 9, "queryString": "…"}, now)
     -> (200, {"queryId": "…"})
@@ -20,8 +20,10 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+import orjson
+
 from sandbox.definitions import ACCOUNT_ID
-from sandbox.insights.engine import Engine, FilterPattern, LogEvent, QueryResult, Window, field_rows, interrupt
+from sandbox.insights.engine import Engine, FilterPattern, LogEvent, QueryResult, Window, interrupt
 from sandbox.insights.errors import MalformedQuery
 from sandbox.logs import LogStore
 
@@ -33,6 +35,7 @@ Answer = tuple[int, Body]
 
 MAX_PAGE = 10_000
 MAX_GROUPS = 50
+MAX_TIME_S = 10**13  # milliseconds given by mistake are no error, as on AWS: there is nothing there
 MAX_EVENTS = 10_000
 """Of GetLogEvents and FilterLogEvents, as is MAX_EVENT_BYTES."""
 MAX_EVENT_BYTES = 1_048_576
@@ -123,8 +126,8 @@ class LogsApi:
         self._group_exists = group_exists
         self._region = region
         self._model = model or InsightsModel()
-        self._own_executor = ThreadPoolExecutor(1, thread_name_prefix="insights") if executor is None else None
-        self._executor: Executor = executor or self._own_executor or ThreadPoolExecutor(1)
+        self._owns_executor = executor is None
+        self._executor = executor or ThreadPoolExecutor(1, thread_name_prefix="insights")
         self._engine = Engine()
         self._queries: dict[str, _Query] = {}
         self._numbers = count(1)
@@ -135,13 +138,14 @@ class LogsApi:
             "GetQueryResults": self._get_query_results,
             "StopQuery": self._stop_query,
             "DescribeQueries": self._describe_queries,
+            "PutLogEvents": self._put_log_events,
             "GetLogEvents": self._get_log_events,
             "FilterLogEvents": self._filter_log_events,
             "DescribeLogStreams": self._describe_log_streams,
         }
 
     def handle(self, action: str, body: Body, now: float) -> Answer | None:
-        """(HTTP status, body) of an action; None for one that is not ours. `now`: epoch seconds."""
+        """(HTTP status, body for orjson) of an action; None for one that is not ours. `now`: epoch seconds."""
         perform = self._actions.get(action)
         if perform is None:
             return None
@@ -159,8 +163,8 @@ class LogsApi:
 
     def close(self) -> None:
         self.reset()
-        if self._own_executor:
-            self._own_executor.shutdown(wait=True, cancel_futures=True)
+        if self._owns_executor:
+            self._executor.shutdown(wait=True, cancel_futures=True)
         self._engine.close()
 
     # queries
@@ -172,8 +176,10 @@ class LogsApi:
         if language != "CWLI":
             raise _malformed(f"The sandbox knows the query language CWLI, not {language}", MalformedQuery("", 0, 0))
         start_s, end_s = _integer(body, "startTime"), _integer(body, "endTime")
-        if start_s > end_s:
-            raise ApiError("InvalidParameterException", "End time should not be less than start time")
+        if not 0 <= start_s <= end_s <= MAX_TIME_S:
+            raise ApiError(
+                "InvalidParameterException", "The time range is invalid: it ends before it starts, or lies too far away"
+            )
         limit = body.get("limit")
         if limit is not None and not 1 <= _integer(body, "limit") <= 100_000:
             raise ApiError("InvalidParameterException", "limit must be between 1 and 100000")
@@ -265,7 +271,7 @@ class LogsApi:
             return answer
         # while a query runs, what it has found so far: half of what it will find
         rows = len(result.rows) if status == "Complete" else len(result.rows) // 2
-        answer["results"] = field_rows(result, start, min(page, max(rows - start, 0)))
+        answer["results"] = orjson.Fragment(result.page(start, min(page, max(rows - start, 0))))
         if status == "Complete":
             answer["statistics"] = _statistics(result, query)
             if start + page < rows:
@@ -303,6 +309,20 @@ class LogsApi:
         return answer
 
     # events
+
+    def _put_log_events(self, body: Body, now: float) -> Body:
+        """Events of somebody else's, into the same store. Any stream name will do."""
+        group, stream, events = _text(body, "logGroupName"), _text(body, "logStreamName"), body.get("logEvents") or []
+        self._check_group(group)
+        times = [_integer(event, "timestamp") for event in events]
+        if not 1 <= len(events) <= MAX_EVENTS or times != sorted(times):
+            raise ApiError(
+                "InvalidParameterException",
+                f"Log events in a single PutLogEvents request must be 1 to {MAX_EVENTS}, in chronological order.",
+            )
+        for event in events:
+            self._store.append(group, stream, event["timestamp"] / 1000, _text(event, "message"))
+        return {"nextSequenceToken": f"{len(self._store):056d}"}
 
     def _get_log_events(self, body: Body, now: float) -> Body:
         """Tokens are positions in the stream: `f/…` the first event not yet given, `b/…` the one after the last."""

@@ -1,7 +1,7 @@
 """A query as SQL.
 
     compile_query('filter @type = "REPORT" | stats max(@duration) as slowest by bin(5m)', now=…)
-    -> CompiledQuery(fields=("bin(5m)", "slowest"), sql="SELECT … FROM (SELECT … FROM events WHERE …) …", …)
+    -> CompiledQuery(sql="SELECT … FROM (SELECT … FROM events WHERE …) …", matched_sql="SELECT count(*) FROM …")
 
 Each command wraps the relation before it in one more SELECT, so commands mean what their order says. The relation at
 the bottom is `events` (sandbox.logs.EVENT_SCHEMA); what Logs Insights discovers in a message is written as an
@@ -12,6 +12,7 @@ What is outside the supported language raises MalformedQuery: nothing is ever ig
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -52,13 +53,11 @@ _POINTER = "@ptr"
 
 @dataclass(frozen=True)
 class CompiledQuery:
-    """`sql` gives one VARCHAR column for each of `fields`, in result order; `matched_sql` counts the events that passed
-    the filters; `limit` is the most rows that `sql` can give."""
+    """`sql` gives each result row, in order, as JSON text: [{"field": "level", "value": "INFO"}, …].
+    `matched_sql` counts the events that passed the filters."""
 
-    fields: tuple[str, ...]
     sql: str
     matched_sql: str
-    limit: int
 
 
 def compile_query(text: str, *, now: float, limit: int = DEFAULT_RESULTS) -> CompiledQuery:
@@ -268,11 +267,13 @@ class _Compiler:
         names = list(dict.fromkeys(names))
         # computed first and written as text in a layer of its own: the macros that do so name their argument often
         relation = self._with_columns(relation, {name: relation.value(name) for name in names})
-        shown = ", ".join(f"{as_text(relation.value(name))} AS v{index}" for index, name in enumerate(names))
+        texts = ", ".join(f"{as_text(relation.value(name))} AS v{index}" for index, name in enumerate(names))
         rows = self._limited if self._limited is not None else limit
-        sql = f"SELECT {shown} FROM {relation.sql} ORDER BY {', '.join(relation.order)} LIMIT {rows}"
+        found = f"SELECT {texts} FROM {relation.sql} ORDER BY {', '.join(relation.order)} LIMIT {rows}"
+        cells = ", ".join(_cell(name, f"v{index}") for index, name in enumerate(names))
+        sql = f"SELECT '[' || concat_ws(',', {cells}) || ']' AS cells FROM ({found})"
         matched = f"SELECT count(*) FROM {relation.sql if self._matched is None else self._matched}"
-        return CompiledQuery(tuple(names), sql, matched, rows)
+        return CompiledQuery(sql, matched)
 
     # columns
 
@@ -391,6 +392,12 @@ class _Compiler:
 
 
 _AGGREGATES = frozenset(functions.AGGREGATE) | {"pct", "earliest", "latest"}
+
+
+def _cell(name: str, column: str) -> str:
+    """One {field, value} of a result row as JSON text; NULL where there is no value."""
+    start = text_literal(f'{{"field":{json.dumps(name)},"value":')
+    return f"CASE WHEN {column} IS NOT NULL THEN {start} || to_json({column}) || '}}' END"
 
 
 def _field_names(node: syntax.Expression) -> Iterable[str]:

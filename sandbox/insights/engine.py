@@ -34,13 +34,16 @@ class Window:
 
 @dataclass(frozen=True)
 class QueryResult:
-    """`rows`: one VARCHAR column for each field, absent values null."""
+    """`rows`: each row as JSON text, [{"field": "level", "value": "INFO"}, …], absent values left out."""
 
-    fields: tuple[str, ...]
-    rows: pa.Table
+    rows: pa.ChunkedArray
     records_matched: int
     records_scanned: int
     bytes_scanned: int
+
+    def page(self, start: int, count: int) -> str:
+        """Rows as one JSON list."""
+        return "[" + ",".join(self.rows.slice(start, count).to_pylist()) + "]"
 
 
 class Engine:
@@ -84,13 +87,13 @@ class Engine:
         try:
             _show_events(cursor, snapshot, window)
             [(scanned, size)] = cursor.sql("SELECT count(*), coalesce(sum(size), 0) FROM events").fetchall()
-            rows = cursor.sql(compiled.sql).to_arrow_table()
+            rows = cursor.sql(compiled.sql).to_arrow_table().column(0)
             [(matched,)] = cursor.sql(compiled.matched_sql).fetchall()
         except duckdb.Error as error:
             raise QueryFailed(str(error)) from error
         finally:
             cursor.close()
-        return QueryResult(compiled.fields, rows, matched, scanned, int(size))
+        return QueryResult(rows, matched, scanned, int(size))
 
     def events(
         self,
@@ -217,13 +220,3 @@ def _first_json_object(message: str) -> str:
         except (ValueError, RecursionError):
             start = message.find("{", start + 1)
     return ""
-
-
-def field_rows(result: QueryResult, start: int, count: int) -> list[list[dict[str, str]]]:
-    """Rows as GetQueryResults gives them: {field, value} of each present value."""
-    columns = [column.to_pylist() for column in result.rows.slice(start, count).columns]
-    names = result.fields
-    return [
-        [{"field": name, "value": value} for name, value in zip(names, row, strict=True) if value is not None]
-        for row in zip(*columns, strict=True)
-    ]

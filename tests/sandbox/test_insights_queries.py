@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import orjson
 import pytest
 
-from sandbox.insights.engine import Engine, Window, field_rows
+from sandbox.insights.engine import Engine, Window
 from sandbox.logs import LogStore
 
 START = 1_800_000_000.0  # 2027-01-15 08:00:00 UTC, a multiple of five minutes
@@ -67,7 +68,7 @@ def rows_of(engine: Engine, store: LogStore, query: str, groups: tuple[str, ...]
     start_ms, end_ms = int(START * 1000), int((START + 1000) * 1000)
     snapshot = store.snapshot(groups, start_ms, end_ms)
     result = engine.run(engine.cursor(), compiled, snapshot, Window(groups, start_ms, end_ms, end_ms))
-    rows = [{cell["field"]: cell["value"] for cell in row} for row in field_rows(result, 0, 1000)]
+    rows = [{cell["field"]: cell["value"] for cell in row} for row in orjson.loads(result.page(0, 1000))]
     return [{name: value for name, value in row.items() if name != "@ptr"} for row in rows]
 
 

@@ -1,4 +1,4 @@
-"""CloudWatch Logs' reading actions through a real boto3 client, without a server and without waiting."""
+"""CloudWatch Logs' actions on events through a real boto3 client, without a server and without waiting."""
 
 from __future__ import annotations
 
@@ -410,6 +410,21 @@ def test_a_page_of_events_has_at_most_a_megabyte(world: World) -> None:
     assert [[event["message"][0] for event in page["events"]] for page in pages] == [["0"], ["1"], ["2"]]
     answer = world.client.get_log_events(logGroupName=GROUP, logStreamName="s1")
     assert [event["message"][0] for event in answer["events"]] == ["2"]
+
+
+def test_events_put_by_others_are_in_the_same_store(world: World) -> None:
+    events = [{"timestamp": (START + after) * 1000 + 7, "message": f"mine {after}"} for after in (1, 2)]
+    world.client.put_log_events(logGroupName=GROUP, logStreamName="own", logEvents=events)
+    assert world.messages() == ["mine 1", "mine 2"]
+    found = world.client.get_log_events(logGroupName=GROUP, logStreamName="own")["events"]
+    assert [(event["timestamp"], event["message"]) for event in found] == [
+        ((START + 1) * 1000 + 7, "mine 1"),
+        ((START + 2) * 1000 + 7, "mine 2"),
+    ]
+    response = refusal(
+        world.client.put_log_events, logGroupName=GROUP, logStreamName="own", logEvents=[events[1], events[0]]
+    )
+    assert response["Error"]["Code"] == "InvalidParameterException"
 
 
 def test_describe_log_streams(events: World) -> None:
