@@ -98,6 +98,7 @@ def load_options(command: Command) -> Command:
         click.option("--seed", envvar="SEED", help="Seed of payloads and waits; without it, a new one each run."),
         click.option("--time-scale", envvar="TIME_SCALE", help="Multiplies stages and warm-up."),
         click.option("--scale", envvar="SCALE", help="Multiplies users and spawn rates."),
+        click.option("--messages", envvar="MESSAGES", help="Messages of a profile that counts them (smoke, perf)."),
         click.option("--flows", envvar="FLOW", help="Flows to run, separated by commas; else those of the profile."),
     ):
         command = option(command)

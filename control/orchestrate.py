@@ -57,7 +57,7 @@ class Request:
     private_sandbox: bool = False
 
     def variables(self) -> dict[str, str]:
-        """The same as variables, for Locust."""
+        """The same as variables, for Locust; what was not said is empty, lest Locust finds something else in `.env`."""
         named = {
             "PROFILE": self.profile,
             "FLOW": self.flows,
@@ -65,9 +65,10 @@ class Request:
             "TIME_SCALE": self.time_scale,
             "MESSAGES": self.messages,
             "SEED": self.seed,
-            "SHOP_ID": self.shop_id,
         }
-        return {name: value for name, value in named.items() if value is not None}
+        return {name: value or "" for name, value in named.items()} | (
+            {"SHOP_ID": self.shop_id} if self.shop_id else {}
+        )
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,6 @@ class Stage:
     def locust_environment(self, run_id: str | None) -> dict[str, str]:
         """Everything Locust must know, as variables; without a run id each test start makes its own."""
         settings = self.target.settings
-        named = {"RUN_ID": run_id} if run_id is not None else {}
         return {
             **process_environment(settings, self.checked.environ),
             **self.target.resources.environment(),
@@ -133,7 +133,7 @@ class Stage:
             "TARGET": settings.target,
             "STACK_NAME": settings.stack_name,
             "RUNS_DIR": str(settings.runs_dir),
-            **named,
+            "RUN_ID": run_id or "",
         }
 
     def look_at_tables(self) -> None:
@@ -155,13 +155,16 @@ class Stage:
             )
         return end
 
-    def complete(self, run: RunDir) -> None:
-        """Put into the run directory what only we know: the target's resources, the truth, the processes' output."""
+    def complete(self, run: RunDir, *, only_run: bool = True) -> None:
+        """Put into the run directory what only we know: the target's resources, the truth, the processes' output.
+
+        What was looked at before and after is one run's doing only where it was the `only_run` in between.
+        """
         known = {name: value for name, value in self.target.resources.manifest().items() if value}
         run.update_manifest(**known)
-        if self.tables_before is not None:
+        if self.tables_before is not None and only_run:
             run.write_json(table_snapshot.BEFORE, self.tables_before)
-        if self.target.sandbox is not None:
+        if self.target.sandbox is not None and only_run:
             self._keep_truth(run)
         for log in self.logs.glob("*.log"):
             shutil.copyfile(log, run.file(log.name))
@@ -257,16 +260,15 @@ def attend(request: Request, options: Sequence[str], console: Console, out: Cons
     -> the worst exit code among them. Ctrl-C is how an interactive Locust is ended; any other is interrupted by it.
     """
     with stage(check(request, os.environ), console) as ready:
-        runs_dir = ready.target.settings.runs_dir
-        before = set(runs_dir.glob("*/manifest.json"))
+        before = set(_run_paths(ready.target.settings.runs_dir))
         ready.look_at_tables()
         end = run_in_foreground(ready.locust_environment(None), options)
-        made = [RunDir(path.parent) for path in sorted(set(runs_dir.glob("*/manifest.json")) - before)]
+        made = [RunDir(path) for path in _run_paths(ready.target.settings.runs_dir) if path not in before]
         if not made and end.exit_code not in (0, None):
             raise ProcessError(f"Locust ended with {end.exit_code} and left no run")
         exit_codes = []
         for run in made:
-            ready.complete(run)
+            ready.complete(run, only_run=len(made) == 1)
             exit_codes.append(ready.analyse(run, out))
         if end.interrupted and not interactive:
             return errors.INTERRUPTED
@@ -318,6 +320,11 @@ def _count(problems: list[str], variable: str, text: str | None, *, least: int) 
         problems.append(f"{variable}: {text!r} is not a whole number of {least} or more")
         return None
     return int(text)
+
+
+def _run_paths(runs_dir: Path) -> list[Path]:
+    """The run directories, oldest first; `latest` is but a name of one of them."""
+    return sorted(path.parent for path in runs_dir.glob("*/manifest.json") if not path.parent.is_symlink())
 
 
 def unused_run_id(runs_dir: Path, profile: str, now: float) -> str:

@@ -11,14 +11,24 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from config.aws import client
+from config.errors import ConfigError
 from config.settings import Settings
 from control.deploy import cloud_for, deploy
 from control.endpoints import check_reachable
 from control.sandbox_process import SandboxProcess, is_sandbox, read_truth, settled_truth, since
 from control.stack import Progress, describe, outputs
 from control.stack_outputs import RunTarget, from_settings, with_outputs, with_public_key
+
+_NO_RESOURCES: dict[str, Any] = {
+    "api_base_url": None,
+    "functions": {},
+    "log_groups": (),
+    "access_log_group": None,
+    "shop_public_key": None,
+}
 
 
 @dataclass(frozen=True)
@@ -68,6 +78,8 @@ def ready_target(
                 stack.callback(process.stop)
                 sandbox = process.endpoint
                 progress(f"sandbox started at {sandbox} ({time.monotonic() - started_at:.1f} s)")
+                # Whatever API, function or key the variables name, it is not in a sandbox as new as this.
+                settings = settings.model_copy(update=_NO_RESOURCES)
             settings = settings.model_copy(update={"endpoint_url": sandbox})
         resources = find_resources(settings, flows, progress)
         yield ReadyTarget(settings, resources, sandbox, before)
@@ -91,5 +103,8 @@ def find_resources(settings: Settings, flows: Iterable[str], progress: Progress)
         resources = with_public_key(resources, client(settings, "kms"))
     resources.require(flows, f"there is no stack {settings.stack_name} in {cloud.region}")
     if resources.api_base_url is not None and set(flows) & {"vote", "shop"}:
+        host = urlsplit(resources.api_base_url).hostname
+        if not settings.model_copy(update={"api_base_url": resources.api_base_url}).host_allowed(host):
+            raise ConfigError(f"ALLOWED_HOSTS: load to {host} is not allowed with TARGET={settings.target}")
         check_reachable(resources.api_base_url, "API_BASE_URL")
     return resources

@@ -73,24 +73,42 @@ def await_rows(runs: Path, limit_s: float = 60.0) -> RunDir:
     raise AssertionError("the run never got going")
 
 
-def test_a_smoke_message_arrives_and_the_run_is_kept(tmp_path, environment, sandbox):
-    environment["AWS_ENDPOINT_URL"] = sandbox
-    done = control("smoke", cwd=tmp_path, environment=environment)
+@pytest.fixture(scope="module")
+def smoked(tmp_path_factory: pytest.TempPathFactory, sandbox: str) -> tuple[subprocess.CompletedProcess[str], RunDir]:
+    """The second of two smoke tests on one sandbox."""
+    folder = tmp_path_factory.mktemp("smoke")
+    environment = own_environment(folder) | {"AWS_ENDPOINT_URL": sandbox}
+    control("smoke", cwd=folder, environment=environment)
+    return control("smoke", cwd=folder, environment=environment), the_run(environment)
+
+
+def test_a_smoke_message_arrives(smoked):
+    done, _ = smoked
     assert (done.returncode, done.stderr[-500:]) == (0, done.stderr[-500:])
     assert done.stdout.startswith("arrived: table swarmscope-shops")
-    run = the_run(environment)
-    manifest = run.read_manifest()
+
+
+def test_the_manifest_names_what_the_analysis_needs(smoked):
+    manifest = smoked[1].read_manifest()
     assert manifest["functions"]["shop-update-db"] == "swarmscope-shop-update-db"
+    assert manifest["log_groups"]["shop-accept"] == "/aws/lambda/swarmscope-shop-accept"
+    assert manifest["access_log_group"] == "/aws/apigateway/swarmscope-access"
     assert manifest["settled_at"] > manifest["ended_at"]
-    truth = json.loads(run.file("truth.json").read_text())
+
+
+def test_the_truth_of_a_run_leaves_out_what_a_shared_sandbox_did_before(smoked):
+    truth = json.loads(smoked[1].file("truth.json").read_text())
     assert truth["chains"]["shop"] == {"sent": 1, "accepted": 1, "completed": 1, "lost": 0, "duplicated": 0}
 
 
-def test_the_truth_of_a_run_leaves_out_what_a_shared_sandbox_did_before(tmp_path, environment, sandbox):
-    environment["AWS_ENDPOINT_URL"] = sandbox
-    control("smoke", cwd=tmp_path, environment=environment)
-    assert control("smoke", cwd=tmp_path, environment=environment).returncode == 0
-    assert json.loads(the_run(environment).file("truth.json").read_text())["chains"]["shop"]["sent"] == 1
+def test_settings_for_aws_in_env_file_do_not_reach_a_sandbox_of_its_own(tmp_path, environment):
+    (tmp_path / ".env").write_text(
+        "API_BASE_URL=https://api.example.com/prod\nSHOP_ACCEPT_FUNCTION=mine\nSHOP_PUBLIC_KEY=bm8=\nLOG_GROUPS=/mine\n"
+        "MESSAGES=3\nAWS_PROFILE=none\n"
+    )
+    done = control("smoke", cwd=tmp_path, environment=environment)
+    assert (done.returncode, done.stderr[-500:]) == (0, done.stderr[-500:])
+    assert the_run(environment).read_manifest()["functions"]["shop-accept"] == "swarmscope-shop-accept"
 
 
 def test_the_stack_is_deployed_described_and_destroyed(tmp_path, environment, sandbox):
@@ -157,6 +175,13 @@ def test_without_a_sandbox_there_is_nothing_to_deploy_to(tmp_path, environment, 
     done = control(command, cwd=tmp_path, environment=environment)
     assert done.returncode == 2
     assert "make sandbox" in done.stderr
+
+
+def test_load_never_leaves_this_machine_with_the_sandbox_as_target(tmp_path, environment, sandbox):
+    environment |= {"AWS_ENDPOINT_URL": sandbox, "API_BASE_URL": "https://api.example.com/prod"}
+    done = control("smoke", cwd=tmp_path, environment=environment)
+    assert done.returncode == 2
+    assert "ALLOWED_HOSTS: load to api.example.com is not allowed" in done.stderr
 
 
 def test_an_api_that_is_not_reachable_is_named(tmp_path, environment, sandbox):
