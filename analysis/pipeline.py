@@ -38,7 +38,7 @@ def analyze(
     """Analyse a run, print its summary to `console` and write everything there is to write.
 
     A pull that fails does not take the client's side away: what there is is analysed, marked incomplete. Returns the
-    contract's exit code: that of the failed pull, else 3 for an incomplete run, 1 for a broken threshold, 0.
+    exit code: that of the failed pull, else 3 for an incomplete run, 1 for a broken threshold, 0.
     """
     from analysis import report, terminal  # with plotly and jinja2: not for those who only join
 

@@ -1,4 +1,4 @@
-"""`summary.json`: everything the analysis has to say about a run, as one dictionary. Its keys are docs/contract's.
+"""`summary.json`: everything the analysis has to say about a run, as one dictionary.
 
 Built from the run's files alone (requests-*.csv, what the pull wrote, manifest.json), so that it can be built again
 anywhere, any time. Where nothing was measured a value is None, never 0.
