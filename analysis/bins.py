@@ -1,0 +1,300 @@
+"""`python -m analysis bins RUN`: both sides of a run by time bin, the client's figures beside those of the logs.
+
+Works for a run that has nothing but Locust's CSVs and a log group: what the logs hold is fetched first, where it was
+not yet.
+
+| column | meaning |
+|---|---|
+| at | when the bin begins, UTC |
+| users | Locust's users at the end of the bin |
+| requests, failures | requests that started in the bin; without request rows, that Locust's history counts in it |
+| requests_per_s | requests divided by the width of the bin |
+| client_p50_ms, client_p95_ms, client_p99_ms | response times; without request rows Locust's, rounded, since start |
+| invocations, cold_starts | that started in the bin |
+| errors, timeouts | of these, the failed ones, and those that failed by timeout |
+| throttles | of CloudWatch's metrics, which count by the minute: None in bins that are not whole minutes |
+| duration_p50_ms, duration_p95_ms, duration_p99_ms | of the invocations that started in the bin, without init |
+| concurrency | the most invocations that were under way at once |
+
+Percentiles interpolate linearly between order statistics. What was not measured is absent (None), not 0.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import click
+import duckdb
+import numpy as np
+import pandas as pd
+
+from analysis import locust_csv
+from analysis.attribution import attribute_lines
+from analysis.errors import INCOMPLETE, OK, NoRowsError, UsageError
+from analysis.evidence import open_evidence
+from analysis.query import print_table
+from analysis.series import most_at_once
+from config.settings import Settings, load_settings
+from config.timespans import parse_timespan
+from runstore import rundir
+from runstore.rundir import RunDir
+
+_PERCENTILES = ("50", "95", "99")
+COLUMNS: tuple[str, ...] = (
+    "at",
+    "users",
+    "requests",
+    "requests_per_s",
+    "failures",
+    *(f"client_p{percent}_ms" for percent in _PERCENTILES),
+    "invocations",
+    "cold_starts",
+    "errors",
+    "timeouts",
+    "throttles",
+    *(f"duration_p{percent}_ms" for percent in _PERCENTILES),
+    "concurrency",
+)
+_COUNTS = (
+    *("users", "requests", "failures"),
+    *("invocations", "cold_starts", "errors", "timeouts", "throttles", "concurrency"),
+)
+_SHORT = {
+    "at": "UTC",
+    "requests": "req",
+    "requests_per_s": "req/s",
+    "failures": "failed",
+    "invocations": "invoked",
+    "cold_starts": "cold",
+    "timeouts": "late",
+    "throttles": "thrott.",
+    "concurrency": "at once",
+}
+"""What the columns are called where there is little room."""
+
+
+def table(run: RunDir, every_s: float, functions: Sequence[str] = ()) -> pd.DataFrame:
+    """The bins of a run that was pulled, one row each, in COLUMNS; `at` is a datetime in UTC.
+
+    `functions` (logical names) limits the figures of the logs to them. Raises UsageError for a function that left no
+    invocation or bins that are no whole seconds, NoRowsError for a run without anything to show.
+    """
+    if every_s < 1 or every_s != int(every_s):
+        raise UsageError(f"bins of {every_s:g} s", "Locust's history counts by the second: use whole seconds")
+    evidence = open_evidence(run)
+    db = evidence.db
+    _limit_to(db, functions)
+    attribute_lines(db)
+    history = _history(run)
+    span = _span(db, history)
+    if span is None:
+        raise NoRowsError(f"{run.run_id} has neither requests nor invocations nor Locust's history")
+    begin = math.floor(span[0] / every_s) * every_s
+    edges = np.arange(begin, span[1] + every_s, every_s)
+    frame = pd.DataFrame(index=pd.RangeIndex(len(edges) - 1, name="bin"))
+    frame["at"] = pd.to_datetime(edges[:-1], unit="s", utc=True)
+    parts = [
+        _requests(db, begin, every_s) if evidence.read.rows else _of_history(history, edges),
+        _invocations(db, begin, every_s),
+        _users(history, edges),
+        _throttles(run, functions, begin, every_s),
+    ]
+    for part in parts:
+        frame = frame.join(part)
+    for column in ("requests", "failures") if evidence.read.rows or history is not None else ():
+        frame[column] = frame[column].fillna(0)
+    for column in ("invocations", "cold_starts", "errors", "timeouts"):
+        frame[column] = frame[column].fillna(0)
+    frame["requests_per_s"] = frame["requests"] / every_s
+    frame["concurrency"] = _concurrency(db, edges)
+    frame = frame.reindex(columns=list(COLUMNS))
+    return frame.astype(dict.fromkeys(_COUNTS, "Int64"))
+
+
+def _limit_to(db: duckdb.DuckDBPyConnection, functions: Sequence[str]) -> None:
+    if not functions:
+        return
+    known = {name for (name,) in db.execute("SELECT DISTINCT function FROM invocations").fetchall()}
+    unknown = [name for name in functions if name not in known]
+    if unknown:
+        raise UsageError(f"no invocation of {', '.join(unknown)}", f"there are some of: {', '.join(sorted(known))}")
+    for source in ("invocations", "log_errors", "correlations"):
+        db.execute(f"DELETE FROM {source} WHERE NOT list_contains($1, function)", [list(functions)])
+
+
+def _history(run: RunDir) -> pd.DataFrame | None:
+    """Locust's sums by second, with `second` (epoch) beside them; None for a run without a history."""
+    files = sorted(run.path.glob("*_stats_history.csv"))
+    if not files:
+        return None
+    history = locust_csv.read_history(files[0])
+    history = history[history["Aggregated"] & history["Timestamp"].notna()].sort_values("Timestamp", kind="stable")
+    return history.assign(second=history["Timestamp"].map(lambda at: at.timestamp())) if len(history) else None
+
+
+def _span(db: duckdb.DuckDBPyConnection, history: pd.DataFrame | None) -> tuple[float, float] | None:
+    spans = db.execute(
+        """SELECT min(started_at), max(coalesce(started_at, ended_at)) FROM requests
+           UNION ALL SELECT min(started_at), max(started_at) FROM invocations"""
+    ).fetchall()
+    if history is not None:
+        spans.append((history["second"].min(), history["second"].max()))
+    begins = [begin for begin, _ in spans if begin is not None]
+    return (min(begins), max(end for _, end in spans if end is not None)) if begins else None
+
+
+def _requests(db: duckdb.DuckDBPyConnection, begin: float, every_s: float) -> pd.DataFrame:
+    return (
+        db.execute(
+            f"""SELECT floor((started_at - $begin) / $every_s)::BIGINT AS bin, count(*) AS requests,
+                   count(*) FILTER (WHERE NOT ok) AS failures, {_quantiles("client", "response_ms")}
+            FROM requests WHERE started_at IS NOT NULL GROUP BY bin""",
+            {"begin": begin, "every_s": every_s},
+        )
+        .df()
+        .set_index("bin")
+    )
+
+
+def _invocations(db: duckdb.DuckDBPyConnection, begin: float, every_s: float) -> pd.DataFrame:
+    return (
+        db.execute(
+            f"""SELECT floor((started_at - $begin) / $every_s)::BIGINT AS bin, count(*) AS invocations,
+                   count(*) FILTER (WHERE init_ms IS NOT NULL OR restore_ms IS NOT NULL) AS cold_starts,
+                   count(f.inv) AS errors, count(*) FILTER (WHERE f.timed_out) AS timeouts,
+                   {_quantiles("duration", "duration_ms")}
+            FROM invocations LEFT JOIN invocation_failures f USING (inv) WHERE started_at IS NOT NULL GROUP BY bin""",
+            {"begin": begin, "every_s": every_s},
+        )
+        .df()
+        .set_index("bin")
+    )
+
+
+def _quantiles(prefix: str, column: str) -> str:
+    return ", ".join(
+        f"quantile_cont({column}, {int(percent) / 100}) AS {prefix}_p{percent}_ms" for percent in _PERCENTILES
+    )
+
+
+def _of_history(history: pd.DataFrame | None, edges: np.ndarray) -> pd.DataFrame:
+    """What Locust's history says of each bin: the growth of its totals, and its percentiles at the end of the bin."""
+    names = ["requests", "failures", *(f"client_p{percent}_ms" for percent in _PERCENTILES)]
+    if history is None:
+        return pd.DataFrame(columns=names, index=pd.RangeIndex(0, name="bin"), dtype="Float64")
+    seconds = history["second"].to_numpy()
+    last = np.searchsorted(seconds, edges, "left") - 1
+    found: dict[str, Any] = {}
+    for name, column in (("requests", "Total Request Count"), ("failures", "Total Failure Count")):
+        totals = history[column].fillna(0).to_numpy(dtype=float)
+        at_edges = np.where(last >= 0, totals[np.maximum(last, 0)], 0.0)
+        # a reset of Locust's statistics, as when spawning is complete, begins to count from 0 again
+        found[name] = np.maximum(np.diff(at_edges), 0.0)
+    measured = last[1:] > last[:-1]
+    for percent in _PERCENTILES:
+        column = f"{percent}%"
+        values = (
+            history[column].to_numpy(dtype=float, na_value=np.nan)
+            if column in history
+            else np.full(len(seconds), np.nan)
+        )
+        found[f"client_p{percent}_ms"] = np.where(measured, values[np.maximum(last[1:], 0)], np.nan)
+    return pd.DataFrame(found, index=pd.RangeIndex(len(edges) - 1, name="bin"))
+
+
+def _users(history: pd.DataFrame | None, edges: np.ndarray) -> pd.DataFrame:
+    index = pd.RangeIndex(len(edges) - 1, name="bin")
+    if history is None:
+        return pd.DataFrame({"users": np.nan}, index=index)
+    last = np.searchsorted(history["second"].to_numpy(), edges, "left") - 1
+    users = history["User Count"].to_numpy(dtype=float, na_value=np.nan)
+    return pd.DataFrame({"users": np.where(last[1:] > last[:-1], users[np.maximum(last[1:], 0)], np.nan)}, index=index)
+
+
+def _throttles(run: RunDir, functions: Sequence[str], begin: float, every_s: float) -> pd.DataFrame:
+    file = run.file("metrics.json")
+    metrics = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    period_s = metrics.get("period_s")
+    if not period_s or every_s % period_s or begin % period_s:
+        return pd.DataFrame({"throttles": []}, index=pd.RangeIndex(0, name="bin"), dtype=float)
+    points = [
+        point
+        for function, series in metrics["series"].items()
+        if not functions or function in functions
+        for point in series.get("Throttles", ())
+    ]
+    frame = pd.DataFrame(points, columns=["second", "throttles"], dtype=float)
+    frame["bin"] = ((frame["second"] - begin) // every_s).astype(int)
+    return frame.groupby("bin")[["throttles"]].sum()
+
+
+def _concurrency(db: duckdb.DuckDBPyConnection, edges: np.ndarray) -> np.ndarray:
+    known = db.execute(
+        "SELECT started_at, reported_at FROM invocations WHERE started_at IS NOT NULL AND reported_at IS NOT NULL"
+    ).fetchnumpy()
+    return most_at_once(
+        np.asarray(known["started_at"]), np.asarray(known["reported_at"]), np.asarray(edges, dtype=float)
+    )
+
+
+def pull_if_needed(run: RunDir, settings: Settings) -> bool:
+    """Fetch the logs of a run that has none yet; -> whether they are complete."""
+    from analysis.pull import pull_run
+
+    file = run.file("pull.json")
+    if file.is_file() and json.loads(file.read_text(encoding="utf-8")).get("complete"):
+        return True
+    pulled = pull_run(run, settings, tell=lambda message: click.echo(message, err=True))
+    for warning in pulled.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    return pulled.complete
+
+
+@click.command("bins")
+@click.argument("run", metavar="RUN", default="latest")
+@click.option("--every", default="10s", show_default=True, metavar="TIME", help="Width of a bin.")
+@click.option("--function", "functions", multiple=True, metavar="FUNCTION", help="Only this function. Repeatable.")
+@click.option("--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True)
+def bins_command(run: str, every: str, functions: tuple[str, ...], form: str) -> int:
+    """Print what client and logs saw in each time bin of RUN."""
+    try:
+        every_s = parse_timespan(every)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--every") from None
+    settings = load_settings()
+    found = rundir.find(run, settings.runs_dir)
+    complete = pull_if_needed(found, settings)
+    frame = table(found, every_s, functions)
+    if frame["throttles"].isna().all():
+        click.echo("throttles: CloudWatch counts them by the minute; --every 1m shows them", err=True)
+    written = frame.assign(at=frame["at"].dt.strftime("%Y-%m-%dT%H:%M:%SZ"))
+    if form == "csv":
+        click.echo(written.to_csv(index=False, lineterminator="\n"), nl=False)
+    else:
+        rows = [{str(name): _plain(value) for name, value in row.items()} for row in written.to_dict("records")]
+        if form == "json":
+            click.echo(json.dumps(rows, indent=1))
+        else:
+            print_table([{_short(name): _brief(value) for name, value in row.items()} for row in rows])
+    return OK if complete else INCOMPLETE
+
+
+def _short(column: str) -> str:
+    return _SHORT.get(column) or column.replace("client_", "").replace("duration", "dur.").replace("_", " ")
+
+
+def _brief(value: Any) -> Any:
+    """A cell as the table has it: the time of the day, and milliseconds to a tenth."""
+    if isinstance(value, str):
+        return value[11:19]
+    return round(value, 1) if isinstance(value, float) else value
+
+
+def _plain(value: Any) -> Any:
+    """A cell as JSON has it: what was not measured is null."""
+    if pd.isna(value):
+        return None
+    return value if isinstance(value, str | int) else round(float(value), 3)
