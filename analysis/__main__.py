@@ -20,7 +20,12 @@ from analysis.errors import AnalysisError, DataFormatError, UsageError
 from config.errors import ConfigError
 from runstore.rundir import RunDir, RunNotFoundError
 
-OTHER_COMMANDS: Mapping[str, str] = {"parse": "analysis.parse:parse_command"}
+OTHER_COMMANDS: Mapping[str, str] = {
+    "parse": "analysis.parse:parse_command",
+    "pull": "analysis.pull:pull_command",
+    "query": "analysis.query:query_command",
+    "bins": "analysis.bins:bins_command",
+}
 """Commands that live in a module of their own: name -> `module:attribute`."""
 
 

@@ -418,15 +418,16 @@ def pull(facts: Mapping[str, Any]) -> Table:
     if not facts:
         return Table("Pull", (), ())
     slices = facts.get("slices") or []
-    queries = facts.get("queries")
     scanned = facts.get("bytes_scanned")
+    missing = facts.get("missing_log_groups") or []
     rows = [
         Row(("complete", "yes" if facts.get("complete") else "NO"), None if facts.get("complete") else "bad"),
-        Row(("queries", count(len(queries) if isinstance(queries, list) else queries))),
-        Row(("slices", count(len(slices)))),
+        Row(("queries", count(len(slices)))),
         Row(("rows", count(facts.get("rows")))),
+        *(Row((f"… {visible(name)}", count(number))) for name, number in (facts.get("tables") or {}).items()),
         Row(("scanned, MB", NOTHING if scanned is None else decimal(scanned / 1e6))),
-        Row(("waited for late log events, s", decimal(facts.get("lag_s")))),
+        Row(("allowed for late log events, s", decimal(facts.get("lag_s")))),
+        *(Row(("log group that does not exist", visible(name)), "bad") for name in missing),
     ]
     return Table("Pull", (text("logs fetched"), Column("value")), tuple(rows))
 
