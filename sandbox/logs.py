@@ -17,8 +17,11 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 EVENT_SCHEMA = pa.schema(
@@ -34,7 +37,7 @@ EVENT_SCHEMA = pa.schema(
 )
 """Columns of an event, in memory and on disk."""
 
-_CONVERT_ROWS = 8_192  # rows turned into Arrow in one go: about 2 ms during which no other thread runs
+_CONVERT_ROWS = 4_096  # turned into Arrow in one go: some 0.5 ms during which no other thread runs
 
 Lag = Callable[[str, str, float], float]
 """(log group, log stream, timestamp) -> seconds until the event is visible."""
@@ -75,22 +78,28 @@ class _Chunk:
         return pa.Table.from_batches(batches, EVENT_SCHEMA)
 
     def _batch(self, start: int, stop: int) -> pa.RecordBatch:
-        # surrogates cannot be encoded; a log line that has one loses only that character
-        messages = [message.encode("utf-8", "replace") for message in self.messages[start:stop]]
+        messages = _strings(self.messages[start:stop])
         columns = [
-            pa.array(range(self.first_seq + start, self.first_seq + start + len(messages)), pa.int64()),
-            pa.array(self.groups[start:stop], pa.string()),
-            pa.array(self.streams[start:stop], pa.string()),
-            pa.array([_ms(seconds) for seconds in self.timestamps[start:stop]], pa.int64()),
-            pa.array([_ms(seconds) for seconds in self.ingested[start:stop]], pa.int64()),
-            pa.array([len(message) for message in messages], pa.int32()),
-            pa.array(messages, pa.binary()).cast(pa.string()),
+            np.arange(self.first_seq + start, self.first_seq + start + len(messages)),
+            _strings(self.groups[start:stop]),
+            _strings(self.streams[start:stop]),
+            _milliseconds(self.timestamps[start:stop]),
+            _milliseconds(self.ingested[start:stop]),
+            pc.binary_length(messages),
+            messages,
         ]
-        return pa.RecordBatch.from_arrays(columns, schema=EVENT_SCHEMA)
+        return pa.RecordBatch.from_arrays([pa.array(column) for column in columns], schema=EVENT_SCHEMA)
 
 
-def _ms(seconds: float) -> int:
-    return round(seconds * 1000)
+def _strings(texts: list[str]) -> pa.StringArray:
+    try:
+        return pa.array(texts, pa.string())
+    except UnicodeEncodeError:  # lone surrogates: a log line that has one loses only that character
+        return pa.array([text.encode("utf-8", "replace").decode() for text in texts], pa.string())
+
+
+def _milliseconds(seconds: list[float]) -> np.ndarray[Any, np.dtype[np.int64]]:
+    return np.rint(np.array(seconds) * 1000).astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -152,6 +161,7 @@ class LogStore:
         self._waiting: dict[_Chunk, Future[None]] = {}
         self._open = _Chunk(0)
         self._characters = 0
+        _strings([""])  # the first conversion makes pyarrow import pandas: 0.2 s, better now than under load
 
     def append(self, group: str, stream: str, timestamp: float, message: str) -> None:
         """Write one event. `timestamp`: epoch seconds; kept to the millisecond, as CloudWatch Logs does."""
