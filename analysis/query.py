@@ -126,7 +126,7 @@ def columns_of(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def print_table(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Rows as a table on the terminal, numbers to the right; wider than the terminal before it cuts a number."""
+    """Rows as a table on the terminal, numbers to the right; wider than the terminal before it cuts one."""
     table = Table(box=box.SIMPLE, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for name in columns_of(rows):
         cells = [row[name] for row in rows if row.get(name) is not None]
@@ -136,8 +136,9 @@ def print_table(rows: Sequence[Mapping[str, Any]]) -> None:
     for row in rows:
         table.add_row(*(Text(visible(_short(_value(row.get(name))), 400)) for name in columns_of(rows)))
     console = terminal.console()
-    unlimited = console.options.update(max_width=10_000)
-    console.width = max(console.width, Measurement.get(console, unlimited, table).minimum)
+    if all(column.no_wrap for column in table.columns):
+        unlimited = console.options.update(max_width=10_000)
+        console.width = max(console.width, Measurement.get(console, unlimited, table).maximum)
     console.print(table)
 
 
