@@ -71,8 +71,8 @@ check: $(DEV) ## Linter, formatter, types, CloudFormation template
 	@$(PY) -m mypy
 	@$(VENV)/bin/cfn-lint stack/template.yaml
 
-bench: $(RUNTIME) ## The benchmarks, as JSON and a table (BENCH)
-	@$(PY) -m benchmarks
+bench: $(RUNTIME) ## A benchmark, as JSON and a table (BENCH=sandbox_votes)
+	@$(PY) -m "benchmarks.$${BENCH:-sandbox_votes}"
 
 lock: ## Resolve requirements*.in into requirements*.txt (needs uv)
 	$(UV) pip compile -q --universal --python-version 3.11 --no-header requirements.in -o requirements.txt
