@@ -204,7 +204,7 @@ def functions(summary: Summary) -> Table:
             milliseconds(duration.get("p99")),
             milliseconds(duration.get("max")),
             milliseconds(init.get("p50")),
-            f"{count(memory.get('max'))} of {count(memory.get('configured'))}" if memory else NOTHING,
+            NOTHING if memory.get("max") is None else f"{count(memory['max'])} of {count(memory.get('configured'))}",
         )
 
     return Table(

@@ -6,6 +6,7 @@ A threshold without data fails. A run that set no thresholds is neither good nor
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -50,15 +51,23 @@ def _judged(broken: int, without_data: int, total: int) -> str:
 
 def _main_cause(summary: Mapping[str, Any]) -> str | None:
     client = summary.get("client") or {}
-    requests, failures = client.get("requests"), client.get("failures")
+    requests, failures, dropped = client.get("requests"), client.get("failures"), client.get("dropped")
+    never_sent = (
+        f"{plural(dropped or 0, 'arrival')} found no free slot and {'was' if dropped == 1 else 'were'} never sent"
+    )
     if not failures:
-        return None
-    failed = f"{count(failures)} of {plural(requests or 0, 'request')} failed ({share(ratio(failures, requests))})"
-    causes = summary.get("root_causes") or []
-    if not causes:
-        return f"{failed}; no cause was found in the logs"
-    main = max(causes, key=lambda cause: cause.get("requests") or 0)
-    return f"{failed}, {count(main.get('requests'))} of them: {cause_title(main)}"
+        return never_sent if dropped else None
+    words = f"{count(failures)} of {plural(requests or 0, 'request')} failed ({share(ratio(failures, requests))})"
+    requests_by_title: Counter[str] = Counter()
+    for cause in summary.get("root_causes") or []:  # one cause may show in several flows, each with its own status
+        if cause.get("error_type") != DROPPED:
+            requests_by_title[cause_title(cause)] += cause.get("requests") or 0
+    if requests_by_title:
+        ((title, explained),) = requests_by_title.most_common(1)
+        words += f", {'all' if explained == failures else count(explained)} of them: {title}"
+    else:
+        words += "; no cause was found in the logs"
+    return f"{words}; {never_sent}" if dropped else words
 
 
 def cause_title(cause: Mapping[str, Any]) -> str:
@@ -73,8 +82,9 @@ def cause_title(cause: Mapping[str, Any]) -> str:
 
 def answer(cause: Mapping[str, Any]) -> str:
     """What the client got: the HTTP status, or what stood in its place."""
-    if cause.get("status") is not None:
-        return visible(cause["status"])
+    status = cause.get("status")
+    if status is not None:
+        return f"{status} with an error" if isinstance(status, int) and status < 400 else visible(status)
     return "never sent" if cause.get("error_type") == DROPPED else "no response"
 
 

@@ -67,3 +67,16 @@ def test_a_table_that_differs_from_the_chain_stands_out() -> None:
 def test_a_lost_worker_is_named_with_what_is_missing() -> None:
     table = tables.manifest({"workers": [{"index": 1, "rows": 10, "lost_at": 1.0, "missing_rows": 3}]})
     assert ("workers", "1: 10 rows, 3 missing LOST") in [row.cells for row in table.rows]
+
+
+def test_a_function_without_calls_used_no_memory_that_is_known() -> None:
+    one = {"invocations": 0, "memory_mb": {"configured": None, "max": None}}
+    assert tables.functions({"functions": {"f": one}}).rows[0].cells[-1] == "–"
+
+
+def test_the_join_is_told_in_a_sentence() -> None:
+    assert tables.join_in_words(SUMMARY) == (
+        "12,340 of 12,345 requests were joined to their invocation (11,848 by Lambda request id, 492 by access log); "
+        "100 % of those that reached a function"
+    )
+    assert tables.join_in_words({"join": {"requests": 0}}) is None

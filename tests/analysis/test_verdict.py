@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from analysis.verdict import judge
+from analysis.verdict import answer, judge, message
 
 
 def summary(*verdicts: str, complete: bool = True, **more: Any) -> dict[str, Any]:
@@ -63,3 +63,41 @@ def test_a_run_without_failures_has_no_cause() -> None:
 def test_failures_without_a_cause_are_not_passed_over() -> None:
     verdict = judge(summary(client={"requests": 1, "failures": 1}, root_causes=[]))
     assert verdict.detail == "1 of 1 request failed (100 %); no cause was found in the logs"
+
+
+def test_one_cause_in_two_flows_is_counted_together() -> None:
+    cause = {"function": "place-vote", "error_type": "KeyError"}
+    causes = [{**cause, "requests": 3, "status": 502}, {"requests": 4}, {**cause, "requests": 2, "status": 200}]
+    verdict = judge(summary(client={"requests": 100, "failures": 9}, root_causes=causes))
+    assert verdict.detail == "9 of 100 requests failed (9.00 %), 5 of them: place-vote: KeyError"
+
+
+@pytest.mark.parametrize(
+    ("cause", "said"),
+    [
+        ({"status": 502}, "502"),
+        ({"status": 200}, "200 with an error"),
+        ({"status": None, "error_type": "no response"}, "no response"),
+        ({"status": None, "error_type": "dropped"}, "never sent"),
+    ],
+)
+def test_what_the_client_got(cause: dict[str, Any], said: str) -> None:
+    assert answer(cause) == said
+
+
+def test_a_message_that_repeats_the_title_is_left_out() -> None:
+    assert message({"error_type": "unfinished", "message": "unfinished"}) is None
+    assert message({"error_type": "KeyError", "message": "'token'"}) == "'token'"
+
+
+def test_dropped_arrivals_are_not_taken_for_failed_requests() -> None:
+    causes = [{"error_type": "dropped", "requests": 50}, {"error_type": "KeyError", "requests": 2}]
+    verdict = judge(summary(client={"requests": 100, "failures": 2, "dropped": 50}, root_causes=causes))
+    assert verdict.detail == (
+        "2 of 100 requests failed (2.00 %), all of them: KeyError; 50 arrivals found no free slot and were never sent"
+    )
+
+
+def test_dropped_arrivals_alone_are_said() -> None:
+    verdict = judge(summary("pass", client={"requests": 100, "failures": 0, "dropped": 1}))
+    assert verdict.detail == "1 arrival found no free slot and was never sent"
