@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from analysis import query
+from analysis.errors import UsageError
+from analysis.insights import LogGroupNotFoundError, Window
+from tests.analysis.fake_logs import FakeLogs, FakeTime
+
+
+def run(*arguments: str) -> str:
+    result = CliRunner().invoke(query.query_command, arguments, standalone_mode=False, catch_exceptions=False)
+    return result.stdout
+
+
+def test_the_promised_queries_are_there_with_a_word_about_each() -> None:
+    listed = run()
+    for name in ("cold_starts", "memory", "error_rate", "percentiles", "statistics"):
+        assert any(line.startswith(name) and len(line) > 30 for line in listed.splitlines())
+
+
+@pytest.mark.parametrize("name", query.names())
+def test_what_is_printed_is_the_query_alone(name: str) -> None:
+    printed = run(name, "--print")
+    assert printed.strip() and "#" not in printed
+    assert len(printed) < 10_000  # AWS: a query string has at most 10,000 characters
+
+
+def test_the_width_of_bins_can_be_chosen() -> None:
+    assert "bin(30s)" in run("cold_starts", "--print", "--bin", "30s")
+    assert "bin(5m)" not in run("cold_starts", "--print", "--bin", "30s")
+
+
+@pytest.mark.parametrize(
+    ("text", "width"), [("30s", "30s"), ("60s", "1m"), ("1m30s", None), ("90m", None), ("2h", "2h"), ("500ms", "500ms")]
+)
+def test_widths_that_insights_would_change_silently_are_refused(text: str, width: str | None) -> None:
+    """AWS: bin(300s) is taken for 60 s, because seconds are capped at 60."""
+    if width is None:
+        with pytest.raises(UsageError, match="no time bins of"):
+            query.bin_width(text)
+    else:
+        assert query.bin_width(text) == width
+
+
+def test_five_minutes_are_five_minutes() -> None:
+    assert query.bin_width("300s") == "5m"
+
+
+def test_an_unknown_query_names_those_there_are() -> None:
+    with pytest.raises(UsageError, match="cold_starts"):
+        query.load("cold-start")
+
+
+class Aggregating(FakeLogs):
+    """Answers every query of an existing group with one row of figures."""
+
+    def get_query_results(self, queryId: str) -> dict[str, Any]:
+        group = self.queries[int(queryId) - 1]["logGroupNames"][0]
+        row = [
+            {"field": "count(*)", "value": "12"},
+            {"field": "group", "value": group},
+            {"field": "@ptr", "value": "p"},
+        ]
+        return {"status": "Complete", "results": [row], "statistics": {}}
+
+
+def test_each_group_is_asked_and_its_rows_named_for_its_function() -> None:
+    logs = Aggregating(FakeTime(1000.0), {"/a": [], "/b": []})
+    rows = query.run_for_each(logs, {"a": "/a", "b": "/b", "never invoked": "/c"}, "stats count(*)", Window(0, 10))
+    assert rows == [
+        {"function": "a", "count(*)": "12", "group": "/a"},
+        {"function": "b", "count(*)": "12", "group": "/b"},
+    ]
+
+
+def test_no_group_at_all_is_an_error_that_names_them() -> None:
+    with pytest.raises(LogGroupNotFoundError, match="/c in region eu-west-1"):
+        query.run_for_each(Aggregating(FakeTime(1000.0), {"/a": []}), {"c": "/c"}, "stats count(*)", Window(0, 10))
+
+
+ROWS = [{"function": "a", "n": "12", "x": "1.5E8"}, {"function": "b", "late": "[link=x]<b>"}]
+
+
+def test_json_has_numbers_and_leaves_out_what_a_row_lacks() -> None:
+    assert json.loads(query.render(ROWS, "json")) == [
+        {"function": "a", "n": 12, "x": 150000000},
+        {"function": "b", "late": "[link=x]<b>"},
+    ]
+
+
+def test_csv_has_all_columns() -> None:
+    assert query.render(ROWS, "csv") == "function,n,x,late\na,12,1.5E8,\nb,,,[link=x]<b>\n"
+
+
+def test_a_table_shows_what_logs_say_as_text(capsys: pytest.CaptureFixture[str]) -> None:
+    query.print_table([*ROWS, {"function": "c\x1b[31m", "n": "1.23456"}])
+    shown = capsys.readouterr().out
+    assert "[link=x]<b>" in shown and "\x1b" not in shown and "1.235" in shown
+
+
+def test_queries_lie_beside_the_code_as_plain_files() -> None:
+    assert {path.suffix for path in Path(query.QUERIES).iterdir()} == {".txt"}
