@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
@@ -142,6 +142,17 @@ class _Run:
     lines: list[tuple[float, str]]
     """Log events written before the invocation starts: INIT_START and what the init wrote."""
     xray: tuple[str, str, bool] | None
+
+
+class _Ending(NamedTuple):
+    """What an invocation's end shows of its outcome. None where REPORT says nothing of it."""
+
+    payload: bytes
+    lines: Sequence[str] = ()
+    status: str | None = None
+    error_type: str | None = None
+    memory_mb: int | None = None
+    """Where it is not the environment's high-water mark."""
 
 
 class _AsyncEvent:
@@ -358,61 +369,35 @@ class LambdaService:
 
     def _finish(self, run: _Run) -> None:
         """The end of an invocation: the handler runs now, and everything takes effect."""
-        parameters, state, function = self._lambda, run.state, run.version.function
-        environment, request_id = run.environment, run.request_id
+        state, function, environment = run.state, run.version.function, run.environment
         ended_at = run.started_at + run.duration_ms / 1000
         memory_mb = environment.use_memory(state.rng)
         outcome = self._outcome(run, ended_at)
-        failure = outcome if isinstance(outcome, HandlerError) else None
         lines = run.lines
-        lines.append((run.started_at, log_lines.start(request_id, function.version)))
+        lines.append((run.started_at, log_lines.start(run.request_id, function.version)))
         lines += [(ended_at, line) for line in environment.runtime.drain()]
-
-        status = error_type = None
-        if failure is None:
-            payload = outcome
-            assert isinstance(payload, bytes)
-        elif run.timed_out or failure.exited:
-            environment.init_due = True
-            payload = to_json({"errorType": failure.type, "errorMessage": failure.message})
-            if isinstance(run.fault, ExhaustMemory) and not run.timed_out:
-                memory_mb = function.memory_mb
-            if parameters.failure_style == "new":
-                status, error_type = ("timeout", None) if run.timed_out else ("error", failure.type)
-            elif run.timed_out:
-                lines.append((ended_at, log_lines.timed_out(ended_at, request_id, function.timeout_s)))
-            else:
-                lines.append((ended_at, log_lines.exited(request_id, failure.message.partition("Error: ")[2])))
+        if isinstance(outcome, HandlerError):
+            failure, ending = outcome, self._failed(run, outcome, ended_at)
+            lines += [(ended_at, line) for line in ending.lines]
+            memory_mb = ending.memory_mb or memory_mb
         else:
-            payload = failure.payload(request_id)
-            lines.append((ended_at, failure.log_event()))
-            if run.error is not None:  # the repeated init failed: not the handler but the environment
-                environment.init_due = True
-                lines.append((ended_at, log_lines.init_report(run.duration_ms, "invoke", "error", failure.type)))
-                status, error_type = "error", failure.type
-
+            failure, ending = None, _Ending(outcome)
         billed_ms = math.ceil(round(run.duration_ms + (run.init_ms or 0.0), 2))
-        lines.append((ended_at, log_lines.end(request_id)))
-        lines.append(
-            (
-                ended_at,
-                log_lines.report(
-                    request_id,
-                    run.duration_ms,
-                    billed_ms,
-                    function.memory_mb,
-                    memory_mb,
-                    init_ms=run.init_ms,
-                    status=status,
-                    error_type=error_type,
-                    xray=run.xray,
-                ),
-            )
+        report = log_lines.report(
+            run.request_id,
+            run.duration_ms,
+            billed_ms,
+            function.memory_mb,
+            memory_mb,
+            init_ms=run.init_ms,
+            status=ending.status,
+            error_type=ending.error_type,
+            xray=run.xray,
         )
+        lines += ((ended_at, log_lines.end(run.request_id)), (ended_at, report))
         append, group, stream = self._logs.append, function.log_group, environment.log_stream
         for at, line in lines:
             append(group, stream, at, line)
-
         self._count(run, failure, billed_ms)
         state.concurrency.end()
         run.version.pool.give_back(environment, self._scheduler.now())
@@ -420,13 +405,36 @@ class LambdaService:
         run.on_done(
             InvokeResult(
                 status=200,
-                payload=payload,
+                payload=ending.payload,
                 function_error=None if failure is None else "Unhandled",
                 executed_version=function.version,
-                request_id=request_id,
+                request_id=run.request_id,
                 log_tail=_log_tail(lines) if run.log_tail else None,
             )
         )
+
+    def _failed(self, run: _Run, failure: HandlerError, ended_at: float) -> _Ending:
+        """How a failure shows: in the answer, in the log, in REPORT."""
+        request_id, new_style = run.request_id, self._lambda.failure_style == "new"
+        if run.timed_out or failure.exited:  # the runtime is gone; its environment starts it again
+            run.environment.init_due = True
+            error = {"errorType": failure.type} if failure.type else {}
+            payload = to_json(error | {"errorMessage": failure.message})
+            if run.timed_out:
+                if new_style:
+                    return _Ending(payload, status="timeout")
+                return _Ending(payload, [log_lines.timed_out(ended_at, request_id, run.version.function.timeout_s)])
+            memory_mb = run.version.function.memory_mb if isinstance(run.fault, ExhaustMemory) else None
+            if new_style:
+                return _Ending(payload, status="error", error_type=failure.type, memory_mb=memory_mb)
+            reason = failure.message.partition("Error: ")[2]
+            return _Ending(payload, [log_lines.exited(request_id, reason)], memory_mb=memory_mb)
+        payload, lines = failure.payload(request_id), [failure.log_event()]
+        if run.error is None:
+            return _Ending(payload, lines)
+        run.environment.init_due = True  # the repeated init failed: not the handler but the environment
+        lines.append(log_lines.init_report(run.duration_ms, "invoke", "error", failure.type))
+        return _Ending(payload, lines, status="error", error_type=failure.type)
 
     def _outcome(self, run: _Run, ended_at: float) -> bytes | HandlerError:
         """What comes of the invocation: the handler's result, or how it failed."""
@@ -436,7 +444,7 @@ class LambdaService:
             message = f"Task timed out after {function.timeout_s:.2f} seconds"
             if self._lambda.failure_style == "new":
                 return HandlerError("Sandbox.Timedout", identified + message, exited=True)
-            return HandlerError("Sandbox.Timedout", f"{log_lines.iso_millis(ended_at)} {run.request_id} {message}")
+            return HandlerError("", f"{log_lines.iso_millis(ended_at)} {run.request_id} {message}")
         if isinstance(fault, CrashFunction):
             return HandlerError(
                 "Runtime.ExitError", identified + "Runtime exited with error: exit status 1", exited=True
