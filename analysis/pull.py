@@ -49,7 +49,7 @@ def pull_run(
     patience: Patience | None = None,
     limit: int = 10_000,
     clock: Callable[[], float] = time.time,
-    sleep: Callable[[float], None] = time.sleep,
+    sleep: Callable[[float], None] | None = None,
     tell: Callable[[str], None] = lambda message: None,
 ) -> Pulled:
     """Fetch the logs and metrics of a run into its directory.
@@ -78,6 +78,7 @@ def pull_run(
         limit=limit,
         calls_per_s=SIMULATED_CALLS_PER_S if settings.simulated else REAL_CALLS_PER_S,
         clock=clock,
+        sleep=sleep,
         tell=tell,
     ).read()
     stack_name = run.read_manifest().get("stack_name") or settings.stack_name
@@ -93,7 +94,7 @@ def pull_run(
         until=clock() + patience.deadline_s / 4,
         poll_s=max(patience.poll_s, 1.0),
         clock=clock,
-        sleep=sleep,
+        sleep=sleep or time.sleep,
     )
     run.write_json("metrics.json", metrics.as_dict())
     pulled = Pulled(
