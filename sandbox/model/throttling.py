@@ -19,7 +19,7 @@ class TokenBucket:
         if now > self._at:
             self._tokens = min(self._capacity, self._tokens + (now - self._at) * self._rate_per_s)
             self._at = now
-        if self._tokens < 1.0:
+        if self._tokens < 1.0 - 1e-5:  # what rounding of epoch seconds may take away; it is paid back below
             return False
         self._tokens -= 1.0
         return True
