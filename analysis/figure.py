@@ -27,6 +27,8 @@ ROW_HEIGHT_PX = 118
 GAP_PX = 38
 """Between two rows: room for the title of the lower one."""
 LEGEND_LINE_PX = 20
+MOST_WITH_SMALL_TICKS = 60
+"""A logarithmic axis that spans more than this factor has ticks at powers of ten only, else at 1, 2 and 5."""
 TOP_PX, BOTTOM_PX = 28, 44
 NARROW_LEGEND_COLUMNS = 2
 
@@ -203,12 +205,9 @@ def _layout(panels: Sequence[Panel], series: Series, narrow: bool) -> Json:
         layout[f"yaxis{number}"] = {
             "domain": [max(share(top + ROW_HEIGHT_PX), 0), share(top)],
             "anchor": "x",
-            "type": "log" if panel.logarithmic else "linear",
-            "rangemode": "tozero",
+            **(_logarithmic(panel) if panel.logarithmic else {"type": "linear", "rangemode": "tozero", "nticks": 4}),
             "zeroline": False,
             "fixedrange": True,
-            "nticks": 4,
-            **({"dtick": 1} if panel.logarithmic else {}),
         }
         layout["annotations"].append(
             {
@@ -240,6 +239,25 @@ def _layout(panels: Sequence[Panel], series: Series, narrow: bool) -> Json:
             }
         )
     return layout
+
+
+def _logarithmic(panel: Panel) -> Json:
+    """An axis from a 1, 2 or 5 below the least value to one above the greatest, so that it has at least two ticks."""
+    values = [value for trace in panel.traces for value in trace["y"] if value is not None and value > 0]
+    if not values:
+        return {"type": "log"}
+    lower = max(step for step in _steps(min(values)) if step <= min(values))
+    upper = min(step for step in _steps(max(values)) if step > max(values))
+    return {
+        "type": "log",
+        "range": [math.log10(lower), math.log10(upper)],
+        "dtick": "D2" if upper / lower <= MOST_WITH_SMALL_TICKS else 1,
+    }
+
+
+def _steps(value: float) -> list[float]:
+    decade = 10 ** math.floor(math.log10(value))
+    return [decade / 10, *(decade * step for step in (1, 2, 5, 10, 20))]
 
 
 def _legend(panel: Panel, top: float, narrow: bool) -> Json:

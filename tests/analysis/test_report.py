@@ -230,3 +230,21 @@ def test_everything_is_written_into_the_run(tmp_path: Path) -> None:
     written = report.write_all(run, SUMMARY)
     assert [path.name for path in written] == ["report.html", "summary.md", "junit.xml"]
     assert all(path.read_text(encoding="utf-8") for path in written)
+
+
+@pytest.mark.parametrize(
+    ("values", "limits", "ticks"),
+    [
+        ([210.0, 260.0], (200, 500), "D2"),
+        ([1.0, 999.0], (1, 1000), 1),
+        ([0.3, 5.0], (0.2, 10), "D2"),
+        ([100.0], (100, 200), "D2"),
+    ],
+)
+def test_a_logarithmic_axis_has_two_ticks_at_least(
+    values: list[float], limits: tuple[float, float], ticks: Any
+) -> None:
+    drawn = figure.draw(series(users=None, latency_ms={"p50": np.array([*values, np.nan])}))
+    axis = drawn["wide"]["yaxis2"]
+    assert [round(10**edge, 6) for edge in axis["range"]] == list(limits)
+    assert axis["dtick"] == ticks
