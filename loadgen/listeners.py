@@ -12,6 +12,7 @@ import logging
 import signal
 import sys
 from argparse import Namespace
+from pathlib import Path
 from typing import Any
 
 import gevent
@@ -19,6 +20,7 @@ from gevent import Greenlet
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 from locust.event import Events
+from locust.exception import StopTest
 from locust.runners import LocalRunner, MasterRunner, Runner, WorkerRunner
 
 from config.errors import ConfigError
@@ -63,19 +65,14 @@ def _open_session(environment: Environment, runner: Runner) -> Session:
     environment.stop_timeout = environment.stop_timeout or STOP_TIMEOUT_S
     if isinstance(runner, WorkerRunner):
         settings = read_settings(options)
-        return WorkerSession(environment, runner, settings, settings.runs_dir)
+        runs_dir = Path(options.runs_dir) if options.runs_dir else settings.runs_dir
+        return WorkerSession(environment, runner, settings, runs_dir)
     chosen = resolve(options)
-    host_given = environment.host is not None
     environment.host = environment.host or chosen.settings.api_base_url
     if chosen.flows is not None:
         environment.user_classes[:] = choose_user_classes(environment.user_classes, chosen.flows)
-    check_reachable(
-        chosen,
-        flows={flow for user_class in environment.user_classes if (flow := getattr(user_class, "flow", ""))},
-        host=environment.host,
-        host_given=host_given,
-        host_needed=options.headless or options.autostart,
-    )
+    host_needed = options.headless or options.autostart
+    check_reachable(chosen, environment.user_classes, environment.host, host_needed=host_needed)
     check_recordable(chosen)
     if chosen.profile is not None:
         if options.num_users or options.spawn_rate or options.run_time:
@@ -92,6 +89,8 @@ def _attach(environment: Environment, runner: Runner, session: Session) -> None:
     def test_start(**_: Any) -> None:
         try:
             session.test_start()
+        except ConfigError as refused:
+            raise StopTest(f"Cannot start: {refused}") from None
         except Exception:
             # Without a record there must be no load.
             environment.process_exit_code = 3

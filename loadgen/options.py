@@ -160,17 +160,15 @@ def choose_user_classes(classes: Iterable[type[User]], flows: Mapping[str, float
     return chosen
 
 
-def check_reachable(
-    chosen: Chosen, flows: Iterable[str], *, host: str | None, host_given: bool, host_needed: bool
-) -> None:
-    """Check that what the flows need is known and allowed. Raises ConfigError with every problem.
+def check_reachable(chosen: Chosen, classes: Iterable[type[User]], host: str | None, *, host_needed: bool) -> None:
+    """Check that what the flows of the user classes need is known and allowed. Raises ConfigError with every problem.
 
-    `host_given`: `host` was given with `-H`, which allows it as long as ALLOWED_HOSTS does not say otherwise.
-    `host_needed`: nobody will be asked for it later, as the web UI does.
+    A `host` that is not the settings' own was given explicitly, with `-H` or in the web UI: that allows it, unless
+    ALLOWED_HOSTS or the target say otherwise. `host_needed`: nobody will be asked for it later, as the web UI does.
     """
     problems: list[str] = []
     settings = chosen.settings
-    flows = set(flows)
+    flows = {getattr(user_class, "flow", "") for user_class in classes} - {""}
     if flows - {"direct"}:
         if host is None and host_needed:
             problems.append("API_BASE_URL: not set, and no -H given: where should the requests go?")
@@ -180,8 +178,9 @@ def check_reachable(
             except ValueError as malformed:
                 problems.append(f"API_BASE_URL or -H: {malformed}")
             else:
-                explicit = host_given and settings.allowed_hosts is None and settings.target != "sandbox"
-                if not explicit and not settings.host_allowed(name):
+                explicit = host != settings.api_base_url
+                allowed = explicit and settings.allowed_hosts is None and settings.target != "sandbox"
+                if not allowed and not settings.host_allowed(name):
                     problems.append(f"ALLOWED_HOSTS: load to {name} is not allowed with TARGET={settings.target}")
     if "direct" in flows:
         if "place-vote" not in settings.functions:

@@ -35,13 +35,14 @@ from locust.runners import (
 )
 
 from config.settings import Settings
-from loadgen.options import Chosen
+from loadgen.options import Chosen, check_reachable
 from loadgen.plan import RunPlan
-from loadgen.recording import HEADER, RequestLog, RowFile
+from loadgen.recording import RequestLog, RowFile
 from loadgen.run_record import COMPLETE, FAILED, INTERRUPTED, RunRecord
 from loadgen.sending import Sending, set_sending
 from loadgen.shapes import ProfileShape
 from loadgen.shipping import Batch, Inbox, Outbox
+from loadgen.spool import recover_rows, remove_spool, spool_file
 from runstore.rundir import RunDir
 
 logger = logging.getLogger(__name__)
@@ -79,6 +80,9 @@ class Session:
         """End the run that goes, if any, and return when all of it is written."""
         if self.running and self.runner.state not in (STATE_CLEANUP, STATE_STOPPING):
             self._stop()
+            if self.running:
+                # A master whose workers have all gone holds the test for stopped and tells nobody.
+                self.environment.events.test_stop.fire(environment=self.environment)
         self.ended.wait()
 
     def test_start(self) -> None:
@@ -124,6 +128,8 @@ class RecordingSession(Session):
             self._record.replace_csv(prefix)
 
     def _open(self) -> RunRecord:
+        """Raises ConfigError: the host of the web UI's form has not been checked before."""
+        check_reachable(self._chosen, self.environment.user_classes, self.environment.host, host_needed=True)
         self._was_interrupted = False
         self._record = RunRecord(self.environment, self._chosen, os.environ)
         self.running = True
@@ -136,7 +142,9 @@ class RecordingSession(Session):
         counted = self.environment.stats.total.num_requests
         if rows != counted:
             warnings.append(f"the records hold {rows} requests, Locust's statistics {counted}")
-        if self._was_interrupted and state == COMPLETE:
+        shape = self.environment.shape_class
+        cut_short = isinstance(shape, ProfileShape) and not shape.over
+        if state == COMPLETE and (self._was_interrupted or cut_short):
             state = INTERRUPTED
         self._record.finish(state, workers, warnings)
         if self._chosen.profile is not None:
@@ -147,7 +155,7 @@ class RecordingSession(Session):
 
     def _all_sent(self, **_: Any) -> None:
         if isinstance(self.environment.shape_class, ProfileShape):
-            self.environment.shape_class.ended_early = True
+            self.environment.shape_class.all_sent = True
 
 
 class LoneSession(RecordingSession):
@@ -203,7 +211,7 @@ class WorkerSession(Session):
         self._plan = plan = RunPlan.from_message(getattr(self.environment.parsed_options, PLAN))
         index = self.runner.worker_index
         directory = RunDir(self._runs_dir / plan.run_id)
-        self._spool = spool = RowFile(directory.spool / f"requests-{index}.csv")
+        self._spool = spool = RowFile(spool_file(directory, index))
         self._outbox = outbox = Outbox(plan.run_id, index, self._ship)
 
         def keep_and_ship(first: int, rows: int, lines: bytes) -> None:
@@ -261,7 +269,7 @@ class WorkerSession(Session):
     def _release_spool(self) -> None:
         """The spool has served once the run is over and the master has everything."""
         if not self.running and self._outbox is not None and self._outbox.empty and self._spool is not None:
-            _remove_spool(self._spool.path)
+            remove_spool(self._spool.path)
 
     def _on_drain(self, environment: Environment, msg: Message) -> None:
         if msg.data["hurry"]:
@@ -331,7 +339,7 @@ class MasterSession(RecordingSession):
             worker.file.close()
             entry: dict[str, Any] = {"index": worker.index, "host": worker.host, "rows": worker.inbox.rows}
             if not worker.settled:
-                recovered = _recover(self._record.directory, worker.index, worker.inbox.rows)
+                recovered = recover_rows(self._record.directory, worker.index, worker.inbox.rows)
                 entry["rows"] += recovered
                 if worker.sent_rows is None:
                     entry["lost_at"] = worker.seen_at
@@ -413,35 +421,3 @@ def _every(seconds: float, do: Callable[[], None]) -> None:
     while True:
         gevent.sleep(seconds)
         do()
-
-
-def _remove_spool(path: Path) -> None:
-    """Remove a spool file that has served, and on a machine of its own the empty directories around it."""
-    path.unlink(missing_ok=True)
-    for directory in (path.parent, path.parent.parent):
-        try:
-            directory.rmdir()
-        except OSError:
-            return
-
-
-def _recover(directory: RunDir, index: int, rows: int) -> int:
-    """Add what a lost worker on this machine wrote but did not ship; returns the number of rows won.
-
-    Its spool holds every row it ever wrote, the last perhaps cut off.
-    """
-    spool = directory.spool / f"requests-{index}.csv"
-    try:
-        content = spool.read_bytes()
-    except OSError:
-        return 0
-    whole = content[: content.rfind(b"\n") + 1]
-    won = whole.count(b"\n") - 1 - rows
-    if not whole.startswith(HEADER) or won <= 0:
-        return 0
-    # The master's file may lack rows in the middle: the spool takes its place.
-    temporary = directory.path / f".requests-{index}.partial"
-    temporary.write_bytes(whole)
-    temporary.replace(directory.requests_file(index))
-    _remove_spool(spool)
-    return won

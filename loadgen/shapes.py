@@ -20,12 +20,16 @@ class ProfileShape(LoadTestShape):
     def __init__(self, profile: Profile) -> None:
         super().__init__()
         self._profile = profile
-        self.ended_early = False
-        """Set once all messages of the profile are sent."""
+        self.all_sent = False
+        """Set once all messages of the profile have been answered: there is nothing left to do."""
+        self.over = False
+        """The profile has come to its end; a run that stops without it was cut short."""
 
     def reset_time(self) -> None:
         super().reset_time()
-        self.ended_early = False
+        self.all_sent = self.over = False
 
     def tick(self) -> tuple[int, float] | None:
-        return None if self.ended_early else users_at(self._profile, self.get_run_time())
+        now = None if self.all_sent else users_at(self._profile, self.get_run_time())
+        self.over = now is None
+        return now

@@ -242,6 +242,10 @@ class Locust:
     def command(self, locustfiles: str, *options: str) -> list[str]:
         """The command line of one process; what is not a worker runs headless, against the server."""
         role = [] if "--worker" in options else ["-H", self.server.url, "--headless"]
+        if "--processes" in options:
+            # The port of its own that keeps it apart from tests that run at the same time.
+            port = str(free_port())
+            role += ["--master-bind-host", "127.0.0.1", "--master-bind-port", port, "--master-port", port]
         return [sys.executable, "-m", "locust", "-f", str(REPOSITORY / "locustfiles" / locustfiles), *role, *options]
 
     def start(self, commands: list[list[str]], variables: Mapping[str, str]) -> LocustRun:

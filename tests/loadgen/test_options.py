@@ -91,37 +91,49 @@ def test_target_that_nobody_named_follows_the_host(host, target, expected):
     assert read_settings(options(host=host, target=target)).target == expected
 
 
-@pytest.mark.parametrize(
-    ("variables", "host", "host_given"),
-    [
-        ({}, "http://127.0.0.1:4566/prod", False),
-        ({"TARGET": "aws"}, "https://api.example.com", True),
-        ({"TARGET": "aws", "API_BASE_URL": "https://api.example.com"}, "https://api.example.com", False),
-        ({"TARGET": "aws", "ALLOWED_HOSTS": "api.example.com"}, "https://api.example.com", True),
-    ],
-)
-def test_allowed_hosts(variables, host, host_given):
-    check_reachable(chosen(**variables), ["vote"], host=host, host_given=host_given, host_needed=True)
+def user_class(flow: str, weight: float = 1.0):
+    return SimpleNamespace(flow=flow, weight=weight)
+
+
+VOTERS = [user_class("vote")]
 
 
 @pytest.mark.parametrize(
-    ("variables", "host_given"),
+    ("variables", "host"),
     [
-        ({"TARGET": "sandbox"}, True),
-        ({"TARGET": "aws"}, False),
-        ({"TARGET": "aws", "ALLOWED_HOSTS": "other.example.com"}, True),
+        ({}, "http://127.0.0.1:4566/prod"),
+        ({"TARGET": "aws"}, "https://api.example.com"),
+        ({"TARGET": "aws", "API_BASE_URL": "https://other.example.com"}, "https://api.example.com"),
+        ({"TARGET": "aws", "API_BASE_URL": "https://api.example.com"}, "https://api.example.com"),
+        ({"TARGET": "aws", "ALLOWED_HOSTS": "api.example.com"}, "https://api.example.com"),
     ],
 )
-def test_hosts_that_load_may_not_go_to(variables, host_given):
+def test_allowed_hosts(variables, host):
+    check_reachable(chosen(**variables), VOTERS, host, host_needed=True)
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"TARGET": "sandbox"},
+        {"TARGET": "aws", "ALLOWED_HOSTS": "other.example.com"},
+        {"TARGET": "aws", "ALLOWED_HOSTS": "other.example.com", "API_BASE_URL": "https://api.example.com"},
+    ],
+)
+def test_hosts_that_load_may_not_go_to(variables):
     with pytest.raises(ConfigError, match=r"ALLOWED_HOSTS: load to api\.example\.com is not allowed"):
-        check_reachable(
-            chosen(**variables), ["vote"], host="https://api.example.com", host_given=host_given, host_needed=True
-        )
+        check_reachable(chosen(**variables), VOTERS, "https://api.example.com", host_needed=True)
+
+
+def test_web_ui_asks_for_the_host_later():
+    check_reachable(chosen(), VOTERS, None, host_needed=False)
+    with pytest.raises(ConfigError, match="API_BASE_URL: not set"):
+        check_reachable(chosen(), VOTERS, None, host_needed=True)
 
 
 def test_what_the_flows_lack_is_named():
     with pytest.raises(ConfigError) as raised:
-        check_reachable(chosen(), ["vote", "shop", "direct"], host=None, host_given=False, host_needed=True)
+        check_reachable(chosen(), [user_class(flow) for flow in ("vote", "shop", "direct")], None, host_needed=True)
     assert [problem.partition(":")[0] for problem in raised.value.problems] == [
         "API_BASE_URL",
         "VOTE_FUNCTION",
@@ -140,11 +152,7 @@ def test_run_directory_is_tried_before_anything_is_sent(tmp_path):
 
 
 def test_direct_flow_needs_no_api():
-    check_reachable(chosen(VOTE_FUNCTION="f"), ["direct"], host=None, host_given=False, host_needed=True)
-
-
-def user_class(flow: str, weight: float = 1.0):
-    return SimpleNamespace(flow=flow, weight=weight)
+    check_reachable(chosen(VOTE_FUNCTION="f"), [user_class("direct")], None, host_needed=True)
 
 
 def test_shares_of_the_flows_are_shares_of_the_users():

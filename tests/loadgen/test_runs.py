@@ -228,6 +228,28 @@ def test_share_of_requests_reads_the_tally(locust, server):
     }
 
 
+def test_profile_stopped_by_hand_is_marked_as_cut_short(locust, server):
+    profile = write_profile(
+        locust.directory, 'flows = ["vote"]\n[[stages]]\nduration = "60s"\nusers = 3\nspawn_rate = 3'
+    )
+    run, url = locust.web_ui(0, PROFILE=profile)
+    wait_for_port(url)
+    post(f"{url}/swarm", user_count="1", spawn_rate="1", host=server.url)
+    run.wait_for_state("running")
+    run.wait_for_rows(20)
+    post(f"{url}/stop")
+    run.wait_for_state("interrupted")
+    assert run.counts_of_run() == {"rows": server.count, "csv": server.count}
+
+
+def test_host_typed_into_the_web_ui_is_checked_too(locust, server):
+    run, url = locust.web_ui(0, TARGET="sandbox")
+    wait_for_port(url)
+    post(f"{url}/swarm", user_count="1", spawn_rate="1", host="http://api.example.com")
+    run.wait_for_output("ALLOWED_HOSTS: load to api.example.com is not allowed")
+    assert not list(run.runs.glob("*/manifest.json"))
+
+
 def test_stop_right_after_the_start_leaves_no_user_behind(locust, server):
     """A worker has not begun to spawn users when the stop comes: Locust alone would let it spawn them after that."""
     run, url = locust.web_ui(1)

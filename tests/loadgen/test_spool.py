@@ -1,0 +1,55 @@
+"""What a lost worker left on this machine."""
+
+from __future__ import annotations
+
+import pytest
+
+from loadgen.recording import HEADER
+from loadgen.spool import recover_rows, remove_spool, spool_file
+from runstore.rundir import RunDir
+
+
+@pytest.fixture
+def run(tmp_path) -> RunDir:
+    directory = RunDir(tmp_path / "run")
+    directory.spool.mkdir(parents=True)
+    directory.requests_file(3).write_bytes(HEADER + b"1\n3\n")
+    return directory
+
+
+@pytest.mark.parametrize(
+    ("spooled", "won", "rows"),
+    [
+        (HEADER + b"1\n2\n3\n4\n", 2, b"1\n2\n3\n4\n"),
+        (HEADER + b"1\n2\n3\n4\ncut o", 2, b"1\n2\n3\n4\n"),
+        (HEADER + b"1\n2\n", 0, b"1\n3\n"),
+        (HEADER, 0, b"1\n3\n"),
+        (HEADER[:20], 0, b"1\n3\n"),
+        (b"", 0, b"1\n3\n"),
+        (b"something else\n1\n2\n3\n", 0, b"1\n3\n"),
+    ],
+    ids=["more", "cut off", "less", "header", "half a header", "empty", "not ours"],
+)
+def test_rows_that_only_the_spool_has_are_won(run, spooled, won, rows):
+    spool_file(run, 3).write_bytes(spooled)
+    assert recover_rows(run, 3, 2) == won
+    assert run.requests_file(3).read_bytes() == HEADER + rows
+
+
+def test_worker_of_another_machine_has_no_spool_here(run):
+    assert recover_rows(run, 3, 2) == 0
+
+
+def test_spool_leaves_no_empty_directories_on_a_machine_of_its_own(tmp_path):
+    alone = RunDir(tmp_path / "runs" / "run")
+    alone.spool.mkdir(parents=True)
+    spool_file(alone, 0).write_bytes(HEADER)
+    remove_spool(spool_file(alone, 0))
+    assert not alone.path.exists()
+    assert alone.path.parent.exists(), "the runs directory itself may stay"
+
+
+def test_directories_with_anything_else_in_them_stay(run):
+    spool_file(run, 3).write_bytes(HEADER)
+    remove_spool(spool_file(run, 3))
+    assert run.requests_file(3).exists()
