@@ -36,6 +36,7 @@ from analysis.attribution import attribute_lines
 from analysis.errors import INCOMPLETE, OK, NoRowsError, UsageError
 from analysis.evidence import open_evidence
 from analysis.query import print_table
+from analysis.requests_table import literal
 from analysis.series import most_at_once
 from config.settings import Settings, load_settings
 from config.timespans import parse_timespan
@@ -93,7 +94,7 @@ def table(run: RunDir, every_s: float, functions: Sequence[str] = ()) -> pd.Data
     if span is None:
         raise NoRowsError(f"{run.run_id} has neither requests nor invocations nor Locust's history")
     begin = math.floor(span[0] / every_s) * every_s
-    edges = np.arange(begin, span[1] + every_s, every_s)
+    edges = begin + every_s * np.arange(math.floor((span[1] - begin) / every_s) + 2)
     frame = pd.DataFrame(index=pd.RangeIndex(len(edges) - 1, name="bin"))
     frame["at"] = pd.to_datetime(edges[:-1], unit="s", utc=True)
     parts = [
@@ -121,8 +122,10 @@ def _limit_to(db: duckdb.DuckDBPyConnection, functions: Sequence[str]) -> None:
     unknown = [name for name in functions if name not in known]
     if unknown:
         raise UsageError(f"no invocation of {', '.join(unknown)}", f"there are some of: {', '.join(sorted(known))}")
+    chosen = ", ".join(literal(name) for name in functions)
     for source in ("invocations", "log_errors", "correlations"):
-        db.execute(f"DELETE FROM {source} WHERE NOT list_contains($1, function)", [list(functions)])
+        # a temporary view goes before the table or view of the same name
+        db.execute(f"CREATE TEMP VIEW {source} AS FROM memory.main.{source} WHERE function IN ({chosen})")
 
 
 def _history(run: RunDir) -> pd.DataFrame | None:
