@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import re
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -23,8 +22,9 @@ from uuid import UUID
 import orjson
 
 from sandbox.definitions import ACCOUNT_ID
-from sandbox.insights.engine import Engine, FilterPattern, LogEvent, QueryResult, Window, interrupt
+from sandbox.insights.engine import Engine, QueryResult, interrupt
 from sandbox.insights.errors import MalformedQuery
+from sandbox.log_events import Events, FilterPattern, LogEvent, Window
 from sandbox.logs import LogStore
 
 if TYPE_CHECKING:
@@ -327,17 +327,16 @@ class LogsApi:
     def _get_log_events(self, body: Body, now: float) -> Body:
         """Tokens are positions in the stream: `f/…` the first event not yet given, `b/…` the one after the last."""
         group, window = self._window(body, now)
-        events = self._engine.events(
-            self._store.snapshot([group], window.start_ms, window.end_ms), window, stream=_text(body, "logStreamName")
-        )
+        events = self._events(group, window, streams=[_text(body, "logStreamName")])
+        count = events.count()
         limit = min(body.get("limit") or MAX_EVENTS, MAX_EVENTS)
         direction, position = _stream_token(body.get("nextToken"))
         forward = direction == "f" or (direction is None and body.get("startFromHead", False))
         if forward:
-            first = min(position or 0, events.count())
-            last = min(first + limit, events.count())
+            first = min(position or 0, count)
+            last = min(first + limit, count)
         else:
-            last = events.count() if position is None else min(position, events.count())
+            last = count if position is None else min(position, count)
             first = max(last - limit, 0)
         found = events.read(first, last - first)
         kept = _within_bytes(found if forward else found[::-1])
@@ -358,12 +357,16 @@ class LogsApi:
 
     def _filter_log_events(self, body: Body, now: float) -> Body:
         group, window = self._window(body, now)
-        events = self._engine.events(
-            self._store.snapshot([group], window.start_ms, window.end_ms),
+        try:
+            pattern = FilterPattern.read(body.get("filterPattern") or "")
+        except ValueError as error:
+            raise ApiError("InvalidParameterException", str(error)) from None
+        events = self._events(
+            group,
             window,
-            streams=body.get("logStreamNames"),
-            stream_prefix=body.get("logStreamNamePrefix"),
-            pattern=read_filter_pattern(body.get("filterPattern") or ""),
+            streams=body.get("logStreamNames") or (),
+            stream_prefix=body.get("logStreamNamePrefix") or "",
+            pattern=pattern,
         )
         limit = min(body.get("limit") or MAX_EVENTS, MAX_EVENTS)
         start = _read_token(body.get("nextToken"), group)
@@ -389,11 +392,7 @@ class LogsApi:
     def _describe_log_streams(self, body: Body, now: float) -> Body:
         group, window = self._window(body, now)
         by_time = body.get("orderBy") == "LastEventTime"
-        streams = self._engine.streams(
-            self._store.snapshot([group], window.start_ms, window.end_ms),
-            window,
-            prefix=body.get("logStreamNamePrefix") or "",
-        )
+        streams = self._events(group, window, stream_prefix=body.get("logStreamNamePrefix") or "").streams()
         streams.sort(key=lambda stream: (stream.last_ms, stream.name) if by_time else (0, stream.name))
         if body.get("descending"):
             streams.reverse()
@@ -417,6 +416,10 @@ class LogsApi:
         if start + page < len(streams):
             answer["nextToken"] = _token(group, start + page)
         return answer
+
+    def _events(self, group: str, window: Window, **which: Any) -> Events:
+        snapshot = self._store.snapshot([group], window.start_ms, window.end_ms)
+        return Events(self._engine.cursor(), snapshot, window, **which)
 
     def _window(self, body: Body, now: float) -> tuple[str, Window]:
         """Group and window of an action on events: its startTime counts, its endTime does not."""
@@ -500,25 +503,3 @@ def _stream_token(token: str | None) -> tuple[str | None, int | None]:
     if direction not in ("f", "b") or not position.isdecimal():
         raise ApiError("InvalidParameterException", "The specified nextToken is invalid.")
     return direction, int(position)
-
-
-_PATTERN_TERM = re.compile(r"""(?P<sign>[-?]?)(?:"(?P<phrase>(?:[^"\\]|\\.)*)"|(?P<word>[^\s"]+))(?:\s+|$)""")
-
-
-def read_filter_pattern(pattern: str) -> FilterPattern:
-    """Terms of a filter pattern: all that stand alone, any of those with `?`, none of those with `-`; quoted for
-    phrases. Patterns for JSON and for space-delimited events are refused (AWS documentation,
-    "Filter pattern syntax")."""
-    pattern = pattern.strip()
-    if pattern[:1] in ("{", "[", "%"):
-        raise ApiError("InvalidParameterException", "The sandbox knows filter patterns of terms only")
-    terms: dict[str, list[str]] = {"": [], "?": [], "-": []}
-    at = 0
-    while at < len(pattern):
-        found = _PATTERN_TERM.match(pattern, at)
-        if found is None:
-            raise ApiError("InvalidParameterException", "Invalid filter pattern")
-        phrase = found["phrase"]
-        terms[found["sign"]].append(found["word"] if phrase is None else re.sub(r"\\(.)", r"\1", phrase))
-        at = found.end()
-    return FilterPattern(tuple(terms[""]), tuple(terms["?"]), tuple(terms["-"]))

@@ -101,8 +101,7 @@ class Metrics:
         given = _read_token(body.get("NextToken"))
         seen: set[str] = set()
         results: list[Body] = []
-        position = left = 0
-        left = most
+        position, left = 0, most
         for query in queries:
             identifier = str(_needed(query, "Id"))
             if not re.fullmatch(r"[a-z][A-Za-z0-9_]*", identifier) or identifier in seen:

@@ -155,16 +155,14 @@ class _Compiler:
         names: list[str] = []
         made: dict[str, Value] = {}
         for item in items:
-            if item.alias is not None or not isinstance(item.expression, syntax.Field):
-                # an item may use what an earlier one of the same command made
-                relation = self._with_columns(relation, made) if self._uses(item.expression, made) else relation
-                made = {} if self._uses(item.expression, made) else made
-                made[item.name] = self._written_value(relation, item.expression, item.text)
             names.append(item.name)
+            if item.alias is None and isinstance(item.expression, syntax.Field):
+                continue
+            if any(name in made for name in _field_names(item.expression)):
+                # it uses what an earlier item of the same command makes
+                relation, made = self._with_columns(relation, made), {}
+            made[item.name] = self._written_value(relation, item.expression, item.text)
         return self._with_columns(relation, made), names
-
-    def _uses(self, expression: syntax.Expression, made: dict[str, Value]) -> bool:
-        return any(name in made for name in _field_names(expression))
 
     def _parse(self, relation: _Relation, command: syntax.ParseGlob | syntax.ParseRegex) -> _Relation:
         if isinstance(command, syntax.ParseGlob):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import threading
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,21 +15,11 @@ import pyarrow as pa
 from sandbox.insights import fields, values
 from sandbox.insights.compiler import DEFAULT_RESULTS, CompiledQuery, compile_query
 from sandbox.insights.errors import MalformedQuery, QueryFailed
-from sandbox.insights.values import text_literal
+from sandbox.log_events import Window, show_events
 from sandbox.logs import EVENT_SCHEMA, Snapshot
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
-
-
-@dataclass(frozen=True)
-class Window:
-    """Which events a query reads: groups, event times (both ends inclusive), and what was visible when."""
-
-    groups: tuple[str, ...]
-    start_ms: int
-    end_ms: int
-    visible_ms: int
 
 
 @dataclass(frozen=True)
@@ -50,10 +40,12 @@ class Engine:
     """One embedded database. `compile` and `run` may be called from any thread; each run has its own cursor."""
 
     def __init__(self, memory_limit: str = "600MB") -> None:
+        self._spill = tempfile.TemporaryDirectory(prefix="sandbox-insights-")
         config: dict[str, str | bool | int | float | list[str]] = {
-            "threads": "1",
+            "threads": 1,
             "memory_limit": memory_limit,
-            "python_enable_replacements": "false",
+            "temp_directory": self._spill.name,
+            "python_enable_replacements": False,
         }
         self._database = duckdb.connect(":memory:", config=config)
         self._database.create_function("first_json_object", _first_json_object, ["VARCHAR"], "VARCHAR")
@@ -85,7 +77,7 @@ class Engine:
     ) -> QueryResult:
         """Takes as long as it takes: for a worker thread. Raises QueryFailed, also when interrupted."""
         try:
-            _show_events(cursor, snapshot, window)
+            show_events(cursor, snapshot, window)
             [(scanned, size)] = cursor.sql("SELECT count(*), coalesce(sum(size), 0) FROM events").fetchall()
             rows = cursor.sql(compiled.sql).to_arrow_table().column(0)
             [(matched,)] = cursor.sql(compiled.matched_sql).fetchall()
@@ -95,116 +87,15 @@ class Engine:
             cursor.close()
         return QueryResult(rows, matched, scanned, int(size))
 
-    def events(
-        self,
-        snapshot: Snapshot,
-        window: Window,
-        *,
-        stream: str | None = None,
-        streams: Sequence[str] | None = None,
-        stream_prefix: str | None = None,
-        pattern: FilterPattern | None = None,
-    ) -> Events:
-        """The events of a window, oldest first, without a query."""
-        tests = ["true"]
-        if stream is not None:
-            tests.append(f"log_stream = {text_literal(stream)}")
-        if streams:
-            tests.append(f"log_stream IN ({', '.join(map(text_literal, streams))})")
-        if stream_prefix:
-            tests.append(f"starts_with(log_stream, {text_literal(stream_prefix)})")
-        if pattern is not None:
-            tests += [f"contains(message, {text_literal(term)})" for term in pattern.all]
-            tests += [f"NOT contains(message, {text_literal(term)})" for term in pattern.none]
-            if pattern.any:
-                tests.append(f"({' OR '.join(f'contains(message, {text_literal(term)})' for term in pattern.any)})")
-        cursor = self._database.cursor()
-        _show_events(cursor, snapshot, window)
-        return Events(cursor, " AND ".join(tests))
-
-    def streams(self, snapshot: Snapshot, window: Window, prefix: str = "") -> list[LogStream]:
-        """The log streams that have an event in a window."""
-        cursor = self._database.cursor()
-        _show_events(cursor, snapshot, window)
-        rows = cursor.sql(
-            "SELECT log_stream, count(*), min(at_ms), max(at_ms), max(ingested_ms) FROM events"
-            f" WHERE starts_with(log_stream, {text_literal(prefix)}) GROUP BY log_stream"
-        ).fetchall()
-        cursor.close()
-        return [LogStream(*row) for row in rows]
-
     def close(self) -> None:
         self._database.close()
-
-
-@dataclass(frozen=True)
-class LogEvent:
-    seq: int
-    stream: str
-    at_ms: int
-    ingested_ms: int
-    size: int
-    message: str
-
-
-@dataclass(frozen=True)
-class LogStream:
-    name: str
-    events: int
-    first_ms: int
-    last_ms: int
-    last_ingested_ms: int
-
-
-@dataclass(frozen=True)
-class FilterPattern:
-    """Terms that must all, must in part, and must not be in a message."""
-
-    all: tuple[str, ...] = ()
-    any: tuple[str, ...] = ()
-    none: tuple[str, ...] = ()
-
-
-class Events:
-    """Events by their position in time."""
-
-    def __init__(self, cursor: DuckDBPyConnection, condition: str) -> None:
-        self._cursor = cursor
-        self._condition = condition
-        self._count: int | None = None
-
-    def count(self) -> int:
-        if self._count is None:
-            [(self._count,)] = self._cursor.sql(f"SELECT count(*) FROM events WHERE {self._condition}").fetchall()
-        return self._count
-
-    def read(self, start: int, count: int) -> list[LogEvent]:
-        rows = self._cursor.sql(
-            "SELECT seq, log_stream, at_ms, ingested_ms, size, message FROM events"
-            f" WHERE {self._condition} ORDER BY at_ms, seq LIMIT {count} OFFSET {start}"
-        ).fetchall()
-        return [LogEvent(*row) for row in rows]
+        self._spill.cleanup()
 
 
 def interrupt(cursor: DuckDBPyConnection) -> None:
     """Stop what runs on a cursor, if anything still does."""
     with suppress(duckdb.ConnectionException):
         cursor.interrupt()
-
-
-def _show_events(cursor: DuckDBPyConnection, snapshot: Snapshot, window: Window) -> None:
-    """Make `events` mean the events of the window."""
-    cursor.register("tail_events", snapshot.tail())
-    groups = ", ".join(text_literal(group) for group in window.groups)
-    visible = (
-        f"WHERE log_group IN ({groups}) AND at_ms BETWEEN {window.start_ms} AND {window.end_ms}"
-        f" AND ingested_ms <= {window.visible_ms}"
-    )
-    parts = [f"SELECT * FROM tail_events {visible}"]
-    if snapshot.segments:
-        paths = ", ".join(map(text_literal, snapshot.paths))
-        parts.append(f"SELECT * FROM read_parquet([{paths}]) {visible}")
-    cursor.execute("CREATE OR REPLACE TEMP VIEW events AS " + " UNION ALL ".join(parts))
 
 
 def _first_json_object(message: str) -> str:

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 import orjson
 import pytest
 
-from sandbox.insights.engine import Engine, Window
+from sandbox.insights.engine import Engine
+from sandbox.log_events import Window
 from sandbox.logs import LogStore
 
 START = 1_800_000_000.0  # 2027-01-15 08:00:00 UTC, a multiple of five minutes

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from sandbox.insights import functions
 from sandbox.insights.compiler import compile_query
-from sandbox.insights.engine import Engine, Window
+from sandbox.insights.engine import Engine
 from sandbox.insights.errors import MalformedQuery, QueryFailed
 from sandbox.insights.regexes import from_glob, from_regex
 from sandbox.insights.syntax import parse
+from sandbox.log_events import Window
 from sandbox.logs import LogStore
 
 
