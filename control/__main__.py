@@ -263,9 +263,13 @@ def _parameters(ctx: click.Context, option: click.Parameter, pairs: tuple[str, .
 def deploy(target: str | None, stack_name: str | None, parameters: dict[str, str], dry_run: bool) -> int:
     """Create or update the sample applications' stack, and print its outputs."""
     from control import deploy as deploying
+    from control.stack_outputs import api_base_url
 
-    plan, outputs = deploying.deploy(_settings(target, stack_name), parameters, _say, dry_run=dry_run)
-    if outputs is None:
+    settings = _settings(target, stack_name)
+    plan, outputs = deploying.deploy(settings, parameters, _say, dry_run=dry_run)
+    if outputs is not None:
+        outputs["ApiBaseUrl"] = api_base_url(settings, outputs) or outputs["ApiBaseUrl"]
+    else:
         click.echo(f"would {plan.action} stack {plan.stack_name}, with its code in bucket {plan.bucket}")
     rows = plan.parameters if outputs is None else outputs
     width = max(map(len, rows), default=0)

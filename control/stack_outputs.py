@@ -104,7 +104,7 @@ def with_outputs(settings: Settings, outputs: Mapping[str, str]) -> RunTarget:
     functions = _named(outputs, FUNCTION_OUTPUTS) | dict(settings.functions)
     return replace(
         known,
-        api_base_url=known.api_base_url or _base_url(settings, outputs),
+        api_base_url=known.api_base_url or api_base_url(settings, outputs),
         functions=functions,
         log_groups=_log_groups(functions, settings.log_groups),
         access_log_group=known.access_log_group or outputs.get("AccessLogGroup"),
@@ -128,7 +128,7 @@ def with_public_key(target: RunTarget, kms: Any) -> RunTarget:
     return replace(target, shop_public_key=base64.b64encode(der).decode())
 
 
-def _base_url(settings: Settings, outputs: Mapping[str, str]) -> str | None:
+def api_base_url(settings: Settings, outputs: Mapping[str, str]) -> str | None:
     """Where the API answers: its own host on AWS, a path of the one endpoint anywhere else."""
     if settings.target == "aws" or "ApiId" not in outputs:
         return outputs.get("ApiBaseUrl")

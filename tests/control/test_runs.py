@@ -117,6 +117,7 @@ def test_the_stack_is_deployed_described_and_destroyed(tmp_path, environment, sa
     assert planned.stdout.startswith("would create stack other")
     deployed = control("deploy", "--parameter", "ShardCount=2", cwd=tmp_path, environment=environment)
     assert (deployed.returncode, "other-votes" in deployed.stdout) == (0, True)
+    assert f" {sandbox}/restapis/" in deployed.stdout
     destroyed = control("destroy", cwd=tmp_path, environment=environment)
     assert "deleted stack other" in destroyed.stdout
     assert control("destroy", cwd=tmp_path, environment=environment).stdout == "there is no stack other\n"
