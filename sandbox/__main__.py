@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from sandbox.faults import FaultsError, parse_faults
+from sandbox.listening import PortTaken, is_loopback, listen
 from sandbox.model.parameters import ParametersError, load_parameters
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -33,19 +34,18 @@ def main(
 
     Prints one line with its endpoint when it is ready. Set AWS_ENDPOINT_URL to it, with any credentials.
     """
-    # The import takes a second or two; wrong usage is told before.
-    from sandbox import server
-
-    if not server.is_loopback(host) and not allow_remote:
+    if not is_loopback(host) and not allow_remote:
         raise click.UsageError(
             f"--host {host}: other machines could run code here through it; give --allow-remote if they may"
         )
     try:
         parameters = load_parameters(model)
         active = parse_faults(faults.read_bytes()) if faults else []
-        listener = server.listen(host, port)
-    except (ParametersError, FaultsError, server.PortTaken) as error:
+        listener = listen(host, port)
+    except (ParametersError, FaultsError, PortTaken) as error:
         raise click.UsageError(str(error)) from error
+    from sandbox import server  # takes a second or two: wrong usage is told before
+
     server.serve(
         listener,
         parameters,
