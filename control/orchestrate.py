@@ -217,14 +217,13 @@ def load(
     console: Console,
     out: Console,
     limits: Limits | None = None,
-    then: Callable[[RunDir], None] = lambda run: None,
+    then: Callable[[RunDir, int], int] = lambda run, exit_code: exit_code,
 ) -> int:
-    """Run a profile from end to end; `then` may add to what is printed. -> the contract's exit code."""
+    """Run a profile from end to end; `then` may add to what is printed and judge anew. -> the contract's exit code."""
     with stage(check(request, os.environ), console) as ready:
         end = ready.load()
         ready.complete(ready.run)
-        exit_code = ready.analyse(ready.run, out, limits)
-        then(ready.run)
+        exit_code = then(ready.run, ready.analyse(ready.run, out, limits))
         return errors.INTERRUPTED if end.interrupted else exit_code
 
 
