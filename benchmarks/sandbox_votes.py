@@ -233,7 +233,7 @@ async def _load(
 @click.command()
 @click.option("--seconds", default=10.0, show_default=True, help="How long to send.")
 @click.option("--connections", default=256, show_default=True, help="Clients, each with one request at a time.")
-@click.option("--shards", default=20, show_default=True, help="Shards of the stream, so that it refuses nothing.")
+@click.option("--shards", default=8, show_default=True, help="Shards of the stream, so that it refuses nothing.")
 @click.option("--invocations", type=int, help="Send so many requests instead of so long.")
 @click.option("--output", type=click.Path(path_type=Path), help="Write the figures here as JSON.")
 def main(seconds: float, connections: int, shards: int, invocations: int | None, output: Path | None) -> None:
