@@ -9,30 +9,34 @@ register(events)
 from __future__ import annotations
 
 import logging
-import signal
 import sys
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
 import gevent
-from gevent import Greenlet
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 from locust.event import Events
-from locust.exception import StopTest
 from locust.runners import LocalRunner, MasterRunner, Runner, WorkerRunner
 
 from config.errors import ConfigError
-from loadgen.options import add_options, check_reachable, check_recordable, choose_user_classes, read_settings, resolve
-from loadgen.sessions import LoneSession, MasterSession, RecordingSession, Session, WorkerSession
+from loadgen import drain
+from loadgen.lone import LoneSession
+from loadgen.master import MasterSession
+from loadgen.options import (
+    add_options,
+    check_reachable,
+    check_recordable,
+    choose_user_classes,
+    read_settings,
+    resolve,
+)
+from loadgen.session import Session
 from loadgen.shapes import ProfileShape
+from loadgen.worker import WorkerSession
 
 logger = logging.getLogger(__name__)
-
-STOP_TIMEOUT_S = 35.0
-"""What open requests get to finish where `--stop-timeout` says nothing: longer than the transport waits for an answer,
-so that every request ends by itself."""
 
 _REGISTERED = "swarmscope_registered"
 
@@ -55,14 +59,14 @@ def _on_init(environment: Environment, runner: Runner, **_: Any) -> None:
     except ConfigError as invalid:
         sys.stderr.write("\n".join(["Cannot start:", *(f"  {problem}" for problem in invalid.problems), ""]))
         sys.exit(invalid.exit_code)
-    _attach(environment, runner, session)
-    _handle_interrupts(session, gevent.getcurrent())
+    drain.attach(environment, runner, session)
+    drain.handle_interrupts(session, gevent.getcurrent())
 
 
 def _open_session(environment: Environment, runner: Runner) -> Session:
     """The session for this process's role, its options checked. Raises ConfigError."""
     options = environment.parsed_options or Namespace()
-    environment.stop_timeout = environment.stop_timeout or STOP_TIMEOUT_S
+    environment.stop_timeout = environment.stop_timeout or drain.STOP_TIMEOUT_S
     if isinstance(runner, WorkerRunner):
         settings = read_settings(options)
         runs_dir = Path(options.runs_dir) if options.runs_dir else settings.runs_dir
@@ -83,57 +87,3 @@ def _open_session(environment: Environment, runner: Runner) -> Session:
         return MasterSession(environment, runner, chosen)
     assert isinstance(runner, LocalRunner)
     return LoneSession(environment, runner, chosen)
-
-
-def _attach(environment: Environment, runner: Runner, session: Session) -> None:
-    def test_start(**_: Any) -> None:
-        try:
-            session.test_start()
-        except ConfigError as refused:
-            raise StopTest(f"Cannot start: {refused}") from None
-        except Exception:
-            # Without a record there must be no load.
-            environment.process_exit_code = 3
-            gevent.spawn(runner.quit)
-            raise
-
-    def test_stop(**_: Any) -> None:
-        try:
-            session.test_stop()
-        finally:
-            session.closed()
-
-    def quitting(**_: Any) -> None:
-        if session.running:
-            session.interrupted()
-        session.end()
-
-    environment.events.test_start.add_listener(test_start)
-    environment.events.test_stop.add_listener(test_stop)
-    # Listeners of `quitting` fire in reverse order: this one before Locust's own, which for a worker says goodbye.
-    environment.events.quitting.add_listener(quitting)
-    if isinstance(session, RecordingSession):
-        environment.events.quit.add_listener(lambda **_: session.replace_csv())
-
-
-def _handle_interrupts(session: Session, main: Greenlet) -> None:
-    """Ctrl-C ends the run as if its time were over; a second one gives up open requests, a third everything.
-
-    Python would raise KeyboardInterrupt in whatever greenlet happens to run, which may be a user between its answer
-    and its row. Here it is raised where Locust waits for it.
-    """
-    presses = 0
-
-    def on_interrupt() -> None:
-        nonlocal presses
-        presses += 1
-        if presses == 2:
-            logger.warning("Second Ctrl-C: requests still open are given up")
-            session.hurry()
-            return
-        if presses == 1:
-            logger.info("Ctrl-C: open requests may finish; press again to give them up")
-        session.interrupted()
-        gevent.kill(main, KeyboardInterrupt)
-
-    gevent.signal_handler(signal.SIGINT, on_interrupt)

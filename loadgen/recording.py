@@ -22,6 +22,10 @@ MAX_UNWRITTEN_BYTES = 64 * 1024 * 1024
 """What is kept for later while a disk takes nothing; beyond it rows are dropped and counted."""
 
 
+Sink = Callable[[int, bytes], None]
+"""Gets each flush of a log: the number of rows, and the rows as UTF-8 lines."""
+
+
 class RowFile:
     """A file of rows that is only ever appended to, whole rows or nothing.
 
@@ -58,6 +62,10 @@ class RowFile:
             os.close(self._descriptor)
             self._descriptor = None
 
+    def complaints(self) -> list[str]:
+        """What a manifest should warn of, once the file is closed."""
+        return [f"request rows could not be written: {self.problem}"] if self.problem is not None else []
+
     def _write(self) -> None:
         if self._descriptor is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -80,12 +88,9 @@ class RowFile:
 
 
 class RequestLog:
-    """The rows of one process in one run.
+    """The rows of one process in one run."""
 
-    `sink` gets each flush: (sequence number of the first row, number of rows, the rows as UTF-8 lines).
-    """
-
-    def __init__(self, worker: int, measure_from: float, sink: Callable[[int, int, bytes], None]) -> None:
+    def __init__(self, worker: int, measure_from: float, sink: Sink) -> None:
         """`measure_from`: requests started earlier (epoch seconds) are marked `warmup`."""
         self.rows = 0
         self._worker = worker
@@ -136,7 +141,7 @@ class RequestLog:
         """Hand the rows since the last flush to the sink."""
         if self._unflushed:
             rows, self._unflushed = self._unflushed, []
-            self._sink(self.rows - len(rows) + 1, len(rows), "".join(rows).encode())
+            self._sink(len(rows), "".join(rows).encode())
 
 
 def csv_field(text: str) -> str:

@@ -1,0 +1,90 @@
+"""Ending a run without losing anything: the server's count = rows = Locust's console = Locust's CSVs.
+
+By itself Locust kills open requests when it stops, waits half a second for its workers, lets a worker say goodbye
+before its last figures, and leaves the last seconds out of its CSVs. What is done about each:
+
+- open requests: a stop time-out, set where the user set none. What is still open after it becomes a row, and an
+  event, that says `unfinished`.
+- time limit, end of a shape, Stop in the web UI, Ctrl-C of the master: `test_stop` comes once users have ended; a
+  worker's hands over its last statistics and rows, and the master's waits for those of every worker.
+- Ctrl-C of everybody at once, or of a worker: `quitting` comes first; the run is ended there, before Locust's own
+  listener says goodbye.
+- CSVs: written a last time after the drain (`statistics`).
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+from typing import Any
+
+import gevent
+from gevent import Greenlet
+from locust.env import Environment
+from locust.exception import StopTest
+from locust.runners import Runner
+
+from config.errors import ConfigError
+from loadgen.session import RecordingSession, Session
+
+logger = logging.getLogger(__name__)
+
+STOP_TIMEOUT_S = 35.0
+"""What open requests get to finish where `--stop-timeout` says nothing: longer than the transport waits for an answer,
+so that every request ends by itself."""
+
+
+def attach(environment: Environment, runner: Runner, session: Session) -> None:
+    """Let Locust's events drive the session."""
+
+    def test_start(**_: Any) -> None:
+        try:
+            session.test_start()
+        except ConfigError as refused:
+            raise StopTest(f"Cannot start: {refused}") from None
+        except Exception:
+            # Without a record there must be no load.
+            environment.process_exit_code = 3
+            gevent.spawn(runner.quit)
+            raise
+
+    def test_stop(**_: Any) -> None:
+        try:
+            session.test_stop()
+        finally:
+            session.closed()
+
+    def quitting(**_: Any) -> None:
+        if session.running:
+            session.interrupted()
+        session.end()
+
+    environment.events.test_start.add_listener(test_start)
+    environment.events.test_stop.add_listener(test_stop)
+    # Listeners of `quitting` fire in reverse order: this one before Locust's own.
+    environment.events.quitting.add_listener(quitting)
+    if isinstance(session, RecordingSession):
+        environment.events.quit.add_listener(lambda **_: session.replace_csv())
+
+
+def handle_interrupts(session: Session, main: Greenlet) -> None:
+    """Ctrl-C ends the run as if its time were over; a second one gives up open requests, a third everything.
+
+    Python would raise KeyboardInterrupt in whatever greenlet happens to run, which may be a user between its answer
+    and its row. Here it is raised in `main`, where Locust waits for it.
+    """
+    presses = 0
+
+    def on_interrupt() -> None:
+        nonlocal presses
+        presses += 1
+        if presses == 2:
+            logger.warning("Second Ctrl-C: requests still open are given up")
+            session.hurry()
+            return
+        if presses == 1:
+            logger.info("Ctrl-C: open requests may finish; press again to give them up")
+        session.interrupted()
+        gevent.kill(main, KeyboardInterrupt)
+
+    gevent.signal_handler(signal.SIGINT, on_interrupt)

@@ -1,0 +1,57 @@
+"""A process that does everything itself: sends, records, keeps the run directory."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import gevent
+from locust.env import Environment
+from locust.runners import LocalRunner
+
+from loadgen.options import Chosen
+from loadgen.recording import RequestLog, RowFile
+from loadgen.sending import Sending, set_sending
+from loadgen.session import FLUSH_EVERY_S, RecordingSession, request_log
+
+
+@dataclass
+class _Run:
+    log: RequestLog
+    file: RowFile
+    flushing: gevent.Greenlet
+
+
+class LoneSession(RecordingSession):
+    """The session of a LocalRunner."""
+
+    def __init__(self, environment: Environment, runner: LocalRunner, chosen: Chosen) -> None:
+        super().__init__(environment, runner, chosen)
+        self._run: _Run | None = None
+
+    def test_start(self) -> None:
+        record = self.open_record()
+        file = RowFile(record.directory.requests_file(0))
+        log = request_log(record.plan, 0, lambda rows, lines: file.append(lines))
+        set_sending(self.environment, Sending(record.plan, self.chosen.settings, 0, log, self.all_sent))
+        self._run = _Run(log, file, gevent.spawn(_flush_for_ever, log))
+        self.opened()
+
+    def test_stop(self) -> None:
+        run, self._run = self._run, None
+        if run is None:
+            return
+        run.flushing.kill()
+        run.log.flush()
+        run.file.close()
+        worker: dict[str, Any] = {"index": 0, "host": socket.gethostname(), "rows": run.log.rows - run.file.lost_rows}
+        if run.file.lost_rows:
+            worker["missing_rows"] = run.file.lost_rows
+        self.close_record([worker], run.file.complaints())
+
+
+def _flush_for_ever(log: RequestLog) -> NoReturn:
+    while True:
+        gevent.sleep(FLUSH_EVERY_S)
+        log.flush()

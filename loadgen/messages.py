@@ -1,0 +1,15 @@
+"""The names of what master and workers say to each other over Locust's channel, and what each message holds."""
+
+ROWS = "swarmscope-rows"
+"""Worker -> master: `shipping.Batch`."""
+ACKNOWLEDGE = "swarmscope-acknowledge"
+"""Master -> worker: `run_id`, `through`: all batches up to this number are here."""
+DRAIN = "swarmscope-drain"
+"""Master -> worker: stop and hand everything over; `run_id`, `hurry`: give up open requests."""
+DRAINED = "swarmscope-drained"
+"""Worker -> master: no user is left; `run_id`, `rows`: how many it sent in that run."""
+ALL_SENT = "swarmscope-all-sent"
+"""Worker -> master: all messages of the profile have been answered."""
+
+PLAN = "swarmscope_plan"
+"""The plan's place among Locust's parsed options: those are what a worker gets with the start of a test."""

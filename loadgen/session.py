@@ -1,0 +1,135 @@
+"""What a process does for its runs, whatever its role; `lone`, `worker` and `master` say the rest.
+
+    test_start    the run gets its directory (lone, master) or its plan (worker), and users may send
+    every second  rows are written (lone, worker) and shipped (worker)
+    test_stop     users have ended: the last rows and statistics are handed over, counted, written
+
+In the web UI one process has several runs, one after another.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from gevent.event import Event
+from locust.env import Environment
+from locust.runners import STATE_CLEANUP, STATE_STOPPING, Runner
+
+from loadgen.options import Chosen, check_reachable
+from loadgen.plan import RunPlan
+from loadgen.recording import RequestLog, Sink
+from loadgen.run_record import COMPLETE, FAILED, INTERRUPTED, RunRecord
+from loadgen.shapes import ProfileShape
+
+FLUSH_EVERY_S = 1.0
+
+
+class Session:
+    """One process's part in its runs."""
+
+    def __init__(self, environment: Environment, runner: Runner) -> None:
+        self.environment = environment
+        self.base_runner = runner
+        self.running = False
+        self._ended = Event()
+        self._ended.set()
+
+    def test_start(self) -> None:
+        """A test starts; users come after this."""
+        raise NotImplementedError
+
+    def test_stop(self) -> None:
+        """A test has ended; no user is left. Called again, or without a run, it does nothing to the records."""
+        raise NotImplementedError
+
+    def opened(self) -> None:
+        """A run goes from now on."""
+        self.running = True
+        self._ended.clear()
+
+    def closed(self) -> None:
+        """No run goes any more, whatever happened."""
+        self.running = False
+        self._ended.set()
+
+    def interrupted(self) -> None:
+        """The user asked to stop before the end."""
+
+    def hurry(self) -> None:
+        """The user asked a second time: open requests are given up."""
+        self.base_runner.user_greenlets.kill(block=False)
+
+    def end(self) -> None:
+        """End the run that goes, if any, and return when all of it is written."""
+        if self.running and self.base_runner.state not in (STATE_CLEANUP, STATE_STOPPING):
+            self.stop_runner()
+            if self.running:
+                # A master whose workers have all gone holds the test for stopped and tells nobody.
+                self.environment.events.test_stop.fire(environment=self.environment)
+        self._ended.wait()
+
+    def stop_runner(self) -> None:
+        self.base_runner.stop()
+
+
+class RecordingSession(Session):
+    """A process that keeps the run directory: the lone process or the master."""
+
+    def __init__(self, environment: Environment, runner: Runner, chosen: Chosen) -> None:
+        super().__init__(environment, runner)
+        self.chosen = chosen
+        self._record: RunRecord | None = None
+        self._was_interrupted = False
+
+    def interrupted(self) -> None:
+        self._was_interrupted = True
+
+    def all_sent(self, **_: Any) -> None:
+        """All messages of a profile that counts them have been answered: the run may end."""
+        if isinstance(self.environment.shape_class, ProfileShape):
+            self.environment.shape_class.all_sent = True
+
+    def replace_csv(self) -> None:
+        """Mend the files of Locust's own `--csv`."""
+        prefix = getattr(self.environment.parsed_options, "csv_prefix", None)
+        if prefix and self._record is not None:
+            self._record.replace_csv(prefix)
+
+    def open_record(self) -> RunRecord:
+        """Raises ConfigError: the host may come from the web UI's form, unchecked. Raises OSError."""
+        check_reachable(self.chosen, self.environment.user_classes, self.environment.host, host_needed=True)
+        self._was_interrupted = False
+        self._record = RunRecord(self.environment, self.chosen, os.environ)
+        return self._record
+
+    def close_record(self, workers: Iterable[Mapping[str, Any]], warnings: Iterable[str]) -> None:
+        """Write how the run ended, and let the process exit with a code that says so.
+
+        `workers` are entries of the manifest: index, host, rows, and where there is reason lost_at (epoch seconds)
+        and missing_rows.
+        """
+        assert self._record is not None
+        workers, warnings = list(workers), list(warnings)
+        rows = sum(worker["rows"] for worker in workers)
+        counted = self.environment.stats.total.num_requests
+        if rows != counted:
+            warnings.append(f"the records hold {rows} requests, Locust's statistics {counted}")
+        shape = self.environment.shape_class
+        cut_short = isinstance(shape, ProfileShape) and not shape.over
+        state = COMPLETE
+        if workers and all("lost_at" in worker for worker in workers):
+            state = FAILED
+        elif self._was_interrupted or cut_short:
+            state = INTERRUPTED
+        self._record.finish(state, workers, warnings)
+        if self.chosen.profile is not None:
+            # A profile is judged by its thresholds, not by Locust's rule that any failed request is a failure.
+            incomplete = state == FAILED or any("lost_at" in w or "missing_rows" in w for w in workers)
+            self.environment.process_exit_code = 130 if state == INTERRUPTED else 3 if incomplete else 0
+
+
+def request_log(plan: RunPlan, worker: int, sink: Sink) -> RequestLog:
+    """The log of one process in the run of `plan`."""
+    return RequestLog(worker, plan.started_at + plan.profile.warmup_s, sink)

@@ -1,0 +1,125 @@
+"""A process that sends, and ships its rows to the master."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import gevent
+from locust.env import Environment
+from locust.rpc import Message
+from locust.runners import STATE_CLEANUP, STATE_SPAWNING, STATE_STOPPED, WorkerRunner
+
+from config.settings import Settings
+from loadgen.messages import ACKNOWLEDGE, ALL_SENT, DRAIN, DRAINED, PLAN, ROWS
+from loadgen.plan import RunPlan
+from loadgen.recording import RequestLog, RowFile
+from loadgen.sending import Sending, set_sending
+from loadgen.session import FLUSH_EVERY_S, Session, request_log
+from loadgen.shipping import Batch, Outbox
+from loadgen.spool import remove_spool, spool_file
+from runstore.rundir import RunDir
+
+logger = logging.getLogger(__name__)
+
+ACKNOWLEDGE_S = 5.0
+"""What a worker that leaves waits for the master to have its rows."""
+
+
+@dataclass
+class _Run:
+    run_id: str
+    log: RequestLog
+    spool: RowFile
+    outbox: Outbox
+
+
+class WorkerSession(Session):
+    """The session of a WorkerRunner."""
+
+    def __init__(self, environment: Environment, runner: WorkerRunner, settings: Settings, runs_dir: Path) -> None:
+        super().__init__(environment, runner)
+        self.runner = runner
+        self._settings = settings
+        self._runs_dir = runs_dir
+        self._run: _Run | None = None
+        """The run that goes, else the one that went last."""
+        runner.register_message(ACKNOWLEDGE, self._on_acknowledge)
+        runner.register_message(DRAIN, self._on_drain, concurrent=True)
+
+    def test_start(self) -> None:
+        plan = RunPlan.from_message(getattr(self.environment.parsed_options, PLAN))
+        index = self.runner.worker_index
+        spool = RowFile(spool_file(RunDir(self._runs_dir / plan.run_id), index))
+        outbox = Outbox(plan.run_id, index, self._ship)
+
+        def keep_and_ship(rows: int, lines: bytes) -> None:
+            spool.append(lines)
+            outbox.put(rows, lines, time.monotonic())
+
+        log = request_log(plan, index, keep_and_ship)
+        set_sending(
+            self.environment, Sending(plan, self._settings, index, log, lambda: self.runner.send_message(ALL_SENT))
+        )
+        self._run = _Run(plan.run_id, log, spool, outbox)
+        self.opened()
+        # Locust's worker says so only once it spawns users, and ignores a stop that comes before that.
+        self.runner.update_state(STATE_SPAWNING)
+        gevent.spawn(self._keep_shipping, self._run)
+
+    def test_stop(self) -> None:
+        if self.running and self._run is not None:
+            self.running = False
+            self._run.log.flush()
+            self._run.spool.close()
+            self._release_spool()
+        # The last statistics go first: the master counts once it has heard that this worker is done.
+        self.runner._send_stats()
+        if self._run is not None:
+            self._report_drained(self._run.run_id)
+        # Locust's worker sleeps for the stop time-out after its users have stopped; nothing is left to wait for. The
+        # next start of a test brings the value anew.
+        self.environment.stop_timeout = 0.0
+
+    def end(self) -> None:
+        super().end()
+        deadline = time.monotonic() + ACKNOWLEDGE_S
+        while self._run is not None and not self._run.outbox.empty and time.monotonic() < deadline:
+            gevent.sleep(0.02)
+
+    def _keep_shipping(self, run: _Run) -> None:
+        """Until the run is over and the master has everything, or another run has begun."""
+        while self._run is run and (self.running or not run.outbox.empty):
+            gevent.sleep(FLUSH_EVERY_S)
+            run.log.flush()
+            run.outbox.resend(time.monotonic())
+
+    def _ship(self, batch: Batch) -> None:
+        try:
+            self.runner.send_message(ROWS, batch.as_message())
+        except Exception as failure:  # noqa: BLE001 -- whatever is wrong with the channel, the batch is kept
+            logger.warning(f"Rows not sent, will be sent again: {failure}")
+
+    def _release_spool(self) -> None:
+        """The spool has served once the run is over and the master has everything."""
+        if self._run is not None and not self.running and self._run.outbox.empty:
+            remove_spool(self._run.spool.path)
+
+    def _report_drained(self, run_id: str) -> None:
+        rows = self._run.outbox.sent_rows if self._run is not None and self._run.run_id == run_id else 0
+        self.runner.send_message(DRAINED, {"run_id": run_id, "rows": rows})
+
+    def _on_acknowledge(self, environment: Environment, msg: Message) -> None:
+        if self._run is not None and msg.data["run_id"] == self._run.run_id:
+            self._run.outbox.acknowledge(msg.data["through"], time.monotonic())
+            self._release_spool()
+
+    def _on_drain(self, environment: Environment, msg: Message) -> None:
+        if msg.data["hurry"]:
+            self.hurry()
+        if not self.running:
+            self._report_drained(msg.data["run_id"])
+        elif self.runner.state not in (STATE_CLEANUP, STATE_STOPPED):
+            self.runner.stop()
