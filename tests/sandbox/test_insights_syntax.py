@@ -233,6 +233,34 @@ def test_any_expression_runs(engine: Engine, store: LogStore, expression: str) -
         assert "ut of" in str(error)
 
 
+_COMMANDS = st.one_of(
+    _EXPRESSIONS.map("fields {0} as a, a as x, {0}".format),
+    _EXPRESSIONS.map("filter {}".format),
+    _EXPRESSIONS.map("sort {} desc, a".format),
+    _EXPRESSIONS.map("stats count(*), max({0}) as x, pct(a, 50) as p, x / p as q by {0}, b".format),
+    st.sampled_from(
+        [
+            'parse @message "* *" as x, a',
+            'parse a "*:*" as x, b',
+            "parse b /(?<x>\\w)(?<b>.)?/",
+            "stats count(*) as n by bin(5m)",
+            "display a, b, x, n",
+            "dedup a, x",
+            "limit 2",
+        ]
+    ),
+)
+
+
+@settings(_SETTINGS, max_examples=40)
+@given(st.lists(_COMMANDS, min_size=1, max_size=6).map(" | ".join))
+def test_any_commands_in_any_order_run_or_are_malformed(engine: Engine, store: LogStore, query: str) -> None:
+    try:
+        run(engine, store, query)
+    except MalformedQuery as error:
+        assert "Error" not in error.message  # ours, not the database's
+
+
 @_SETTINGS
 @given(st.text(max_size=30))
 def test_any_text_can_be_said_in_quotes(text: str) -> None:
