@@ -13,6 +13,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -137,6 +138,18 @@ def run_query(
         with contextlib.suppress(ClientError, BotoCoreError):
             client.stop_query(queryId=query_id)
         raise
+
+
+def epoch_s(timestamp: str) -> float:
+    """Epoch seconds of a @timestamp, `2026-11-21 10:00:00.123` in UTC; some emulators give epoch milliseconds.
+
+    Raises ValueError for anything else.
+    """
+    try:
+        at = datetime.fromisoformat(timestamp)
+    except ValueError:
+        return float(timestamp) / 1000
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
 
 
 def _results(

@@ -4,7 +4,7 @@ DuckDB does the work over whole columns. A REPORT in the exact form that AWS wri
 by one regular expression; every other event (failures, SnapStart, JSON records, older forms) goes through
 `lambda_lines.parse_event`, the one place that knows them all.
 
-Times are epoch seconds, absent values NULL. An event that came in two slices is in a table once.
+Times are epoch seconds, absent values NULL.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import duckdb
 import pyarrow as pa
 
 from analysis.lambda_lines import Event, is_failure, parse_event
-from analysis.log_queries import CORRELATION, ERROR, REPORT
+from analysis.log_queries import ERROR
 from analysis.requests_table import literal
 
 _UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
@@ -67,6 +67,11 @@ _ERROR_TYPES: Mapping[str, str] = {
     "frame": "VARCHAR",
     "message": "VARCHAR",
 }
+_IS_REPORT = """(starts_with(message, 'REPORT RequestId: ') OR contains(message, '"platform.report"'))"""
+_IS_CORRELATION = "contains(message, 'swarmscope')"
+_IS_ERROR = f"regexp_matches(message, {literal(ERROR)})"
+"""SQL for the raw events that a table may be made of, as cheap as can be: the parser has the last word."""
+
 MESSAGE_LIMIT = 4000
 """Characters of an error event that are kept."""
 
@@ -111,16 +116,19 @@ def write_invocations(files: Files, target: Path) -> int:
     event have one request_id and a row each.
     """
     db = duckdb.connect()
-    _create_events(db, files, REPORT)
+    _create_events(db, files, _IS_REPORT)
     names = ", ".join(f"'{key}'" for key in _ORDINARY_KEYS)
+    extract = f"regexp_extract(message, {literal(_ORDINARY_REPORT)}, [{names}])"
     db.execute(
-        f"CREATE TABLE matched AS SELECT *, regexp_extract(message, $1, [{names}]) AS f FROM events", [_ORDINARY_REPORT]
+        f"""CREATE TABLE matched AS
+            SELECT * REPLACE (CASE WHEN f.request_id = '' THEN message END AS message)
+            FROM (SELECT *, {extract} AS f FROM events)"""
     )
     ordinary = ", ".join(
         f"nullif(f.{key}, '')::{kind} AS {key}" if key in _ORDINARY_KEYS else f"NULL::{kind} AS {key}"
         for key, kind in REPORT_TYPES.items()
     )
-    others = db.execute("SELECT row, message FROM matched WHERE f.request_id = ''").fetchall()
+    others = db.execute("SELECT log_group, ptr, message FROM matched WHERE f.request_id = ''").fetchall()
     _create_parsed(db, others, REPORT_TYPES, lambda message: _only(parse_event(message), "report"))
     return _write(
         db,
@@ -133,10 +141,9 @@ def write_invocations(files: Files, target: Path) -> int:
         FROM (
             SELECT function, log_group, log_stream, logged_at, ptr, {ordinary} FROM matched WHERE f.request_id <> ''
             UNION ALL BY NAME
-            SELECT function, log_group, log_stream, logged_at, ptr, parsed.* EXCLUDE (row)
-            FROM parsed JOIN events USING (row)
+            SELECT function, log_group, log_stream, logged_at, ptr, parsed.* EXCLUDE (log_group, ptr)
+            FROM matched JOIN parsed USING (log_group, ptr)
         )
-        ORDER BY function, reported_at, ptr
         """,
     )
 
@@ -150,8 +157,8 @@ def write_errors(files: Files, target: Path, stack_name: str | None = None) -> i
     of the user's code), message, ptr.
     """
     db = duckdb.connect()
-    _create_events(db, files, ERROR)
-    rows = db.execute("SELECT row, message FROM events").fetchall()
+    _create_events(db, files, _IS_ERROR)
+    rows = db.execute("SELECT log_group, ptr, message FROM events").fetchall()
     _create_parsed(db, rows, _ERROR_TYPES, lambda message: describe_error(message, stack_name))
     return _write(
         db,
@@ -159,7 +166,7 @@ def write_errors(files: Files, target: Path, stack_name: str | None = None) -> i
         f"""
         SELECT function, log_group, log_stream, logged_at,
                {", ".join(f"parsed.{key}" for key in _ERROR_TYPES)}, ptr
-        FROM parsed JOIN events USING (row) ORDER BY function, logged_at, ptr
+        FROM events JOIN parsed USING (log_group, ptr)
         """,
     )
 
@@ -172,7 +179,7 @@ def write_correlations(files: Files, target: Path) -> int:
     of a JSON log record, whose requestId then counts.
     """
     db = duckdb.connect()
-    _create_events(db, files, CORRELATION)
+    _create_events(db, files, _IS_CORRELATION)
     return _write(
         db,
         target,
@@ -198,7 +205,6 @@ def write_correlations(files: Files, target: Path) -> int:
                json_extract_string(line, '$.hop') AS hop,
                json_extract_string(line, '$.message_id') AS message_id, ptr
         FROM lines WHERE json_extract_string(line, '$.swarmscope') = '1'
-        ORDER BY function, logged_at, ptr
         """,
     )
 
@@ -224,9 +230,7 @@ def write_access_log(files: Files, target: Path) -> tuple[int, int]:
         for name, (kind, keys) in _ACCESS_COLUMNS.items()
     )
     arrival = f"try_cast({value(('requestTimeEpoch', 'request_time_epoch'))} AS DOUBLE) / 1000"
-    rows = _write(
-        db, target, f"""SELECT coalesce({arrival}, logged_at) AS "at", {columns}, ptr FROM objects ORDER BY ALL"""
-    )
+    rows = _write(db, target, f"""SELECT coalesce({arrival}, logged_at) AS "at", {columns}, ptr FROM objects""")
     return rows, int(_scalar(db, "SELECT count(*) FROM events")) - rows
 
 
@@ -235,7 +239,7 @@ def request_ids(files: Files) -> str:
     if not files:
         return "SELECT NULL::VARCHAR AS request_id WHERE false"
     return f"""SELECT DISTINCT regexp_extract(message, '(?:RequestId: |"requestId": ?")({_UUID})', 1) AS request_id
-               FROM {_raw(files)} WHERE regexp_matches(message, {literal(REPORT)})"""
+               FROM {_raw(files)} WHERE {_IS_REPORT}"""
 
 
 def newest_errors(files: Files) -> str:
@@ -243,7 +247,7 @@ def newest_errors(files: Files) -> str:
     if not files:
         return "SELECT NULL::VARCHAR AS function, NULL::VARCHAR AS newest WHERE false"
     return f"""SELECT function::VARCHAR AS function, max(timestamp) AS newest
-               FROM {_raw(files)} WHERE regexp_matches(message, {literal(ERROR)}) GROUP BY function"""
+               FROM {_raw(files)} WHERE {_IS_ERROR} GROUP BY function"""
 
 
 def describe_error(message: str, stack_name: str | None = None) -> Event | None:
@@ -293,37 +297,37 @@ def _raw(files: Files) -> str:
     return f"read_parquet([{', '.join(literal(str(file)) for file in files)}])"
 
 
-def _create_events(db: duckdb.DuckDBPyConnection, files: Files, pattern: str | None = None) -> None:
-    """Table `events`: the raw events that match, once each, numbered by `row`, with their time as `logged_at`."""
+def _create_events(db: duckdb.DuckDBPyConnection, files: Files, condition: str = "true") -> None:
+    """View `events`: raw events of a condition, with their time as `logged_at`; log_group and ptr tell them apart."""
     if not files:
         db.execute(
-            "CREATE TABLE events (row BIGINT, function VARCHAR, log_group VARCHAR, log_stream VARCHAR, "
-            "logged_at DOUBLE, message VARCHAR, ptr VARCHAR)"
+            "CREATE TABLE events (function VARCHAR, log_group VARCHAR, log_stream VARCHAR, logged_at DOUBLE, "
+            "message VARCHAR, ptr VARCHAR)"
         )
         return
-    matching = "true" if pattern is None else f"regexp_matches(message, {literal(pattern)})"
     db.execute(
-        f"""
-        CREATE TABLE events AS
-        SELECT row_number() OVER () AS row, function::VARCHAR AS function, log_group::VARCHAR AS log_group, log_stream,
-               {_TIMESTAMP} AS logged_at, message, ptr
-        FROM (SELECT DISTINCT ON (log_group, ptr) * FROM {_raw(files)} WHERE {matching})
-        """
+        f"""CREATE VIEW events AS
+            SELECT function::VARCHAR AS function, log_group::VARCHAR AS log_group, log_stream,
+                   {_TIMESTAMP} AS logged_at, message, ptr
+            FROM {_raw(files)} WHERE {condition}"""
     )
 
 
 def _create_parsed(
     db: duckdb.DuckDBPyConnection,
-    rows: Sequence[tuple[int, str]],
+    rows: Sequence[tuple[str, str, str]],
     types: Mapping[str, str],
     read: Callable[[str], Event | None],
 ) -> None:
-    """Table `parsed`: what `read` makes of each message, with its `row`; without those of which it makes nothing."""
-    found = [(row, event) for row, message in rows if (event := read(message)) is not None]
+    """Table `parsed`: what `read` makes of each message (log_group, ptr, message), where it makes anything."""
+    found = [(group, ptr, event) for group, ptr, message in rows if (event := read(message)) is not None]
     arrow = {"VARCHAR": pa.string(), "DOUBLE": pa.float64(), "BIGINT": pa.int64(), "BOOLEAN": pa.bool_()}
-    columns: dict[str, Any] = {"row": pa.array([row for row, _ in found], pa.int64())}
+    columns: dict[str, Any] = {
+        "log_group": pa.array([group for group, _, _ in found], pa.string()),
+        "ptr": pa.array([ptr for _, ptr, _ in found], pa.string()),
+    }
     for key, kind in types.items():
-        columns[key] = pa.array([_fit(event.get(key), kind) for _, event in found], arrow[kind])
+        columns[key] = pa.array([_fit(event.get(key), kind) for _, _, event in found], arrow[kind])
     db.register("parsed_arrow", pa.table(columns))
     db.execute("CREATE TABLE parsed AS SELECT * FROM parsed_arrow")
 

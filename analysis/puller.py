@@ -20,14 +20,13 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
 from analysis import log_tables
-from analysis.insights import MAX_ROWS, LogGroupNotFoundError, Pace, QueryFailedError, Window, run_query
+from analysis.insights import MAX_ROWS, LogGroupNotFoundError, Pace, QueryFailedError, Window, epoch_s, run_query
 from analysis.log_queries import ACCESS, EVENTS, EVENTS_PER_INVOCATION, LogQuery
 from analysis.slice_files import Fetched, Piece, save, saved
 from analysis.slices import Slice, cut, plan
@@ -57,7 +56,7 @@ class Patience:
 REAL = Patience(lag_s=60.0, quiet_s=60.0, retry_s=150.0, poll_s=15.0, deadline_s=900.0)
 """AWS documents 5 to 10 minutes until logs appear, a minute is usual; a failed asynchronous invocation is tried again
 after one minute and after two."""
-SIMULATED = Patience(lag_s=3.0, quiet_s=3.0, retry_s=3.0, poll_s=0.5, deadline_s=120.0)
+SIMULATED = Patience(lag_s=3.0, quiet_s=3.0, retry_s=3.0, poll_s=1.0, deadline_s=120.0)
 
 
 @dataclass(frozen=True)
@@ -392,11 +391,3 @@ def _is_function(answer: Fetched) -> bool:
 def _newest(answers: Iterable[Fetched]) -> list[float]:
     """Epoch seconds of the newest event of each answer that has any."""
     return [epoch_s(one.newest) for one in answers if one.newest is not None]
-
-
-def epoch_s(timestamp: str) -> float:
-    """Epoch seconds of an Insights @timestamp, `2026-11-21 10:00:00.123` in UTC, or of epoch milliseconds."""
-    try:
-        return datetime.fromisoformat(timestamp).replace(tzinfo=UTC).timestamp()
-    except ValueError:
-        return float(timestamp) / 1000

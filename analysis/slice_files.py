@@ -2,6 +2,9 @@
 
 Columns, all text as Logs Insights gave it: `function` (logical name), `log_group`, `log_stream`, `timestamp`,
 `message`, `ptr`. What the file holds is said in its own metadata, so that no second file can disagree with it.
+
+Each event is in one file, once: neighbouring slices both ask for the second at which they meet, and the earlier one
+drops it on arrival; of rows with one `@ptr` in an answer the first is kept.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from analysis.insights import Row
+from analysis.insights import Row, epoch_s
 from analysis.slices import Slice
 
 _SCHEMA = pa.schema(
@@ -61,6 +64,7 @@ class Fetched:
     read_at: float
     """Epoch seconds at which the query was started: later events are not in it."""
     rows: int
+    """Those that belong to the slice."""
     matched: int | None
     """What the target says the filter matched; None where it does not say."""
     bytes_scanned: int | None
@@ -71,7 +75,8 @@ class Fetched:
 def save(
     folder: Path, piece: Piece, rows: Sequence[Row], read_at: float, matched: int | None, bytes_scanned: int | None
 ) -> Fetched:
-    """Write the rows of a piece, whole or not at all."""
+    """Write the rows that belong to a piece, whole or not at all."""
+    rows, pointers = _own(piece.slice, rows)
     timestamps = [row.get("@timestamp") for row in rows]
     fetched = Fetched(
         piece,
@@ -90,7 +95,7 @@ def save(
         pa.array(timestamps, pa.string()),
         # a lone surrogate, possible in a JSON answer, has no UTF-8 form
         pa.array([row.get("@message", "").encode("utf-8", "replace").decode() for row in rows], pa.string()),
-        pa.array(_pointers(rows), pa.string()),
+        pa.array(pointers, pa.string()),
     ]
     table = pa.Table.from_arrays(columns, schema=_SCHEMA.with_metadata({_METADATA_KEY: described.encode()}))
     folder.mkdir(parents=True, exist_ok=True)
@@ -111,11 +116,23 @@ def saved(folder: Path) -> Iterator[Fetched]:
             continue
 
 
+def _own(slice_: Slice, rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
+    """The rows from the beginning of the slice up to, not including, its last second, each once, and their ids."""
+    own: dict[str, Row] = {}
+    inside: dict[str, bool] = {}
+    for row, pointer in zip(rows, _pointers(rows), strict=True):
+        second = row.get("@timestamp", "")[:19]
+        if second not in inside:
+            inside[second] = slice_.start <= epoch_s(row["@timestamp"]) < slice_.end
+        if inside[second]:
+            own.setdefault(pointer, row)
+    return list(own.values()), list(own)
+
+
 def _pointers(rows: Sequence[Row]) -> list[str]:
     """The @ptr of each row; where a target gives none, an id made of what the row says.
 
-    Events that are equal in everything are told apart by their number, which is the same in every slice that holds
-    their second.
+    Events that are equal in everything are told apart by their number.
     """
     pointers: list[str] = []
     equal: Counter[str] = Counter()

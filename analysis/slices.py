@@ -1,9 +1,11 @@
 """How to cut a window of log events so that no query's answer overflows.
 
 A slice is a stretch of whole seconds, and neighbours share the second at which they meet: whether the end of a query
-takes in its whole last second or only its first instant, nothing falls between two slices, and what comes twice has
-the same `@ptr`. A slice that overflows all the same is cut in halves, and one that is too short for that by the first
-hex digits of an id, into seventeen: sixteen digits and everything else.
+takes in its whole last second or only its first instant, nothing falls between two slices. What comes twice belongs to
+the later one (see `analysis.slice_files`).
+
+A slice that overflows all the same is cut in halves, and one that is too short for that by the first hex digits of an
+id, into seventeen: sixteen digits and everything else.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis import log_tables
+from analysis.insights import epoch_s
 from analysis.lambda_lines import parse_event
 from analysis.slice_files import Piece, save
 from analysis.slices import Slice
@@ -35,7 +36,10 @@ THROTTLED = (
 
 def raw(folder: Path, *messages: str, name: str = "events", at: str = AT, first: int = 0, **row: str) -> list[Path]:
     """Raw events as a pull saves them."""
-    piece = Piece(name, "place-vote", "/aws/lambda/swarmscope-place-vote", Slice(first, first + 10), "fields", 10)
+    start = int(epoch_s(at)) - 5
+    piece = Piece(
+        name, "place-vote", "/aws/lambda/swarmscope-place-vote", Slice(start, start + 10 + first), "fields", 10
+    )
     rows = [
         {"@timestamp": at, "@logStream": STREAM, "@message": message, "@ptr": f"{name}{first + number}"} | row
         for number, message in enumerate(messages)
@@ -153,11 +157,6 @@ def test_the_quick_way_and_the_parser_read_the_same(tmp_path_factory: pytest.Tem
         f"events{number}": {key: parse_event(text).get(key) for key in log_tables.REPORT_TYPES}
         for number, text in enumerate(texts)
     }
-
-
-def test_an_event_that_two_slices_hold_counts_once(tmp_path: Path) -> None:
-    files = raw(tmp_path, REPORT) + raw(tmp_path, REPORT, first=10, **{"@ptr": "events0"})
-    assert log_tables.write_invocations(files, tmp_path / "invocations.parquet") == 1
 
 
 def test_attempts_of_one_event_are_a_row_each(tmp_path: Path) -> None:
