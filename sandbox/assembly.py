@@ -25,7 +25,6 @@ from sandbox.moto_bridge.bridge import MotoBridge
 from sandbox.services.dynamodb import DynamoDbService
 from sandbox.services.kinesis import KinesisService, ShardLimits
 from sandbox.services.kms import KmsService
-from sandbox.services.requests import DEFAULT_REGION
 from sandbox.services.sns import SnsService
 from sandbox.services.stream_consumer import StreamConsumer
 from sandbox.truth import Truth
@@ -38,7 +37,6 @@ class Sandbox:
         self.scheduler = scheduler
         self.parameters = parameters
         self.seed = seed
-        self.region = DEFAULT_REGION
         self.truth = Truth(parameters.chains)
         self.faults = Faults(seed)
         self.bridge = MotoBridge()
@@ -65,7 +63,6 @@ class Sandbox:
             truth=self.truth,
             faults=self.faults,
             seed=seed,
-            region=self.region,
             ensure_log_group=self._ensure_log_group,
         )
         self.sns = SnsService(
@@ -100,9 +97,8 @@ class Sandbox:
             truth=self.truth,
             faults=self.faults,
             seed=seed,
-            region=self.region,
         )
-        self.invoke_api = InvokeApi(self.functions, self.bridge, parameters.lambda_, self.truth, self.region)
+        self.invoke_api = InvokeApi(self.functions, self.bridge, parameters.lambda_, self.truth)
         self.logs_api = LogsApi(
             self.logs,
             self._log_group_exists,
@@ -112,7 +108,6 @@ class Sandbox:
                 starts_per_s=parameters.logs.insights_start_query_per_s,
                 reads_per_s=parameters.logs.insights_get_results_per_s,
             ),
-            region=self.region,
         )
 
     def reset(self, *, resources: bool = False) -> None:
@@ -153,8 +148,9 @@ class Sandbox:
         self.metrics.add("AWS/Lambda", "IteratorAge", (("FunctionName", function.name),), at, age_ms)
 
     def _log_group_exists(self, name: str) -> bool:
-        return name in logs_backends[ACCOUNT_ID][self.region].groups
+        """In any region: log events are kept by the name of their group alone."""
+        return any(name in backend.groups for backend in logs_backends[ACCOUNT_ID].values())
 
-    def _ensure_log_group(self, name: str) -> None:
-        if not self._log_group_exists(name):
-            logs_backends[ACCOUNT_ID][self.region].create_log_group(name, {})
+    def _ensure_log_group(self, function: FunctionDefinition) -> None:
+        if not self._log_group_exists(function.log_group):
+            logs_backends[ACCOUNT_ID][function.region].create_log_group(function.log_group, {})

@@ -51,7 +51,6 @@ class ControlApi:
             "status": "ok",
             "simulated": True,
             "seed": self._sandbox.seed,
-            "region": self._sandbox.region,
             "started_at": self._started_at,
             "uptime_s": round(now - self._started_at, 3),
             "log_lag_s": self._sandbox.log_lag_s,

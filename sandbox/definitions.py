@@ -35,6 +35,10 @@ class FunctionDefinition:
     tracing_active: bool = False
     reserved_concurrency: int | None = None
 
+    @property
+    def region(self) -> str:
+        return self.arn.split(":")[3]
+
 
 @dataclass(frozen=True)
 class Route:

@@ -207,10 +207,9 @@ class LambdaService:
         truth: Truth,
         faults: Faults,
         seed: int = 1,
-        region: str = "us-east-1",
-        ensure_log_group: Callable[[str], None] = lambda name: None,
+        ensure_log_group: Callable[[FunctionDefinition], None] = lambda function: None,
     ) -> None:
-        """`ensure_log_group` is told each log group before a function first writes to it: Lambda makes it."""
+        """`ensure_log_group` is told of each function before it first writes to its log group: Lambda makes that."""
         self._definitions = definitions
         self._scheduler = scheduler
         self._parameters = parameters
@@ -222,7 +221,6 @@ class LambdaService:
         self._truth = truth
         self._faults = faults
         self._seed = seed
-        self._region = region
         self._ensure_log_group = ensure_log_group
         self._packages: dict[str, CodePackage] = {}
         self.reset()
@@ -331,7 +329,9 @@ class LambdaService:
         error = environment.runtime.init()
         written = environment.runtime.drain()
         started_at = now + init_ms / 1000
-        run.lines = [(now, log_lines.init_start(parameters.runtime_version, self._region, self._runtime_hash))]
+        run.lines = [
+            (now, log_lines.init_start(parameters.runtime_version, run.version.function.region, self._runtime_hash))
+        ]
         run.lines += [(started_at, line) for line in written]
         status, error_type = None, None
         if error is not None:
@@ -530,7 +530,7 @@ class LambdaService:
                 version.function = function
                 return version
             parameters = self._lambda
-            self._ensure_log_group(function.log_group)
+            self._ensure_log_group(function)
             version = _Version(
                 function,
                 self._package(function),
@@ -557,7 +557,6 @@ class LambdaService:
             stream,
             self._make_client,
             self._make_resource,
-            self._region,
             self._scheduler.now,
         )
         return environment

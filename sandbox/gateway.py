@@ -115,10 +115,11 @@ class _Stage:
     definition: ApiStage
     domain: str
 
-    def __init__(self, stage: ApiStage, routes: list[_CompiledRoute], bucket: TokenBucket | None, region: str) -> None:
+    def __init__(self, stage: ApiStage, routes: list[_CompiledRoute], bucket: TokenBucket | None) -> None:
         self.definition = stage
         self.bucket = bucket
-        self.domain = f"{stage.api_id}.execute-api.{region}.amazonaws.com"
+        regions = [compiled.function.region for compiled in routes if compiled.function is not None]
+        self.domain = f"{stage.api_id}.execute-api.{regions[0] if regions else 'us-east-1'}.amazonaws.com"
         self.dimensions = (("ApiName", stage.name),)
         self.stage_dimensions = (("ApiName", stage.name), ("Stage", stage.stage))
         self.exact = {
@@ -250,7 +251,6 @@ class Gateway:
         truth: Truth,
         faults: Faults,
         seed: int = 1,
-        region: str = "us-east-1",
     ) -> None:
         self._definitions = definitions
         self._scheduler = scheduler
@@ -262,7 +262,6 @@ class Gateway:
         self._truth = truth
         self._faults = faults
         self._seed = seed
-        self._region = region
         self._buckets: dict[tuple[str, str, float, int], TokenBucket] = {}
         self._deadlines: dict[float, _Deadlines] = {}
         self._clf_time = (-1, "")
@@ -392,7 +391,7 @@ class Gateway:
             burst = stage.throttle_burst if stage.throttle_burst is not None else self._parameters.account_burst
             key = (stage.api_id, stage.stage, stage.throttle_rate, burst)
             bucket = self._buckets.setdefault(key, TokenBucket(stage.throttle_rate, burst))
-        return _Stage(stage, routes, bucket, self._region)
+        return _Stage(stage, routes, bucket)
 
     def _deadline(self, timeout_s: float) -> _Deadlines:
         deadlines = self._deadlines.get(timeout_s)

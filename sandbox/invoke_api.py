@@ -16,6 +16,7 @@ from sandbox.definitions import ACCOUNT_ID, Definitions
 from sandbox.functions import InvokeResult, LambdaService, invalid_request_content, refusal, too_large
 from sandbox.identifiers import is_uuid
 from sandbox.model.parameters import LambdaParameters
+from sandbox.services.requests import DEFAULT_REGION, addressee
 from sandbox.truth import Truth
 
 INVOCATION_TYPES = ("Event", "RequestResponse", "DryRun")
@@ -34,18 +35,12 @@ class InvokeApi:
     """Answers Invoke calls."""
 
     def __init__(
-        self,
-        functions: LambdaService,
-        definitions: Definitions,
-        parameters: LambdaParameters,
-        truth: Truth,
-        region: str,
+        self, functions: LambdaService, definitions: Definitions, parameters: LambdaParameters, truth: Truth
     ) -> None:
         self._functions = functions
         self._definitions = definitions
         self._parameters = parameters
         self._truth = truth
-        self._region = region
 
     def handle(
         self,
@@ -75,7 +70,7 @@ class InvokeApi:
         qualifier = parse_qs(query_string).get("Qualifier", [None])[0] if query_string else None
         function = self._definitions.function(name, qualifier)
         if function is None:
-            return answer(refusal(404, "ResourceNotFoundException", self._not_found(name, qualifier), request_id))
+            return answer(refusal(404, "ResourceNotFoundException", _not_found(name, qualifier, headers), request_id))
         if kind == "DryRun":
             return answer(InvokeResult(204, b"", None, None, request_id))
         if kind == "RequestResponse":
@@ -98,9 +93,12 @@ class InvokeApi:
         self._functions.invoke_async(function, body, trace_header=trace_header, request_id=request_id)
         return answer(InvokeResult(202, b"", None, None, request_id))
 
-    def _not_found(self, name: str, qualifier: str | None) -> str:
-        arn = name if name.startswith("arn:") else f"arn:aws:lambda:{self._region}:{ACCOUNT_ID}:function:{name}"
-        return f"Function not found: {arn}" + (f":{qualifier}" if qualifier else "")
+
+def _not_found(name: str, qualifier: str | None, headers: Mapping[str, str]) -> str:
+    to = addressee(headers)
+    region = to.region if to else DEFAULT_REGION
+    arn = name if name.startswith("arn:") else f"arn:aws:lambda:{region}:{ACCOUNT_ID}:function:{name}"
+    return f"Function not found: {arn}" + (f":{qualifier}" if qualifier else "")
 
 
 def _response(result: InvokeResult) -> Response:

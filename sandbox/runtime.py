@@ -212,15 +212,14 @@ class PythonRuntime:
         log_stream: str,
         make_client: MakeClient,
         make_resource: MakeClient,
-        region: str,
         now: Callable[[], float],
     ) -> None:
         self._package = package
         self._function = function
         self._log_stream = log_stream
         self._now = now
-        self._environ = _environ(function, log_stream, region)
-        self._boto3 = _boto3_stand_in(function, make_client, make_resource, region)
+        self._environ = _environ(function, log_stream)
+        self._boto3 = _boto3_stand_in(function, make_client, make_resource)
         self._stdout = _LineCapture()
         self._log_handler = _LambdaLogHandler(self._stdout)
         self._root_level = logging.WARNING
@@ -419,7 +418,7 @@ def _library_path(path: str) -> str:
     return RUNTIME_LIBRARIES + path.removeprefix(_STANDARD_LIBRARY) if path.startswith(_STANDARD_LIBRARY) else path
 
 
-def _environ(function: FunctionDefinition, log_stream: str, region: str) -> dict[str, str]:
+def _environ(function: FunctionDefinition, log_stream: str) -> dict[str, str]:
     """The variables Lambda sets (AWS documentation, configuration-envvars), and the function's own."""
     return {
         "AWS_LAMBDA_FUNCTION_NAME": function.name,
@@ -429,8 +428,8 @@ def _environ(function: FunctionDefinition, log_stream: str, region: str) -> dict
         "AWS_LAMBDA_LOG_STREAM_NAME": log_stream,
         "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
         "AWS_EXECUTION_ENV": "AWS_Lambda_python3.12",
-        "AWS_REGION": region,
-        "AWS_DEFAULT_REGION": region,
+        "AWS_REGION": function.region,
+        "AWS_DEFAULT_REGION": function.region,
         "AWS_ACCESS_KEY_ID": "sandbox",
         "AWS_SECRET_ACCESS_KEY": "sandbox",
         "AWS_SESSION_TOKEN": "sandbox",
@@ -445,15 +444,13 @@ def _environ(function: FunctionDefinition, log_stream: str, region: str) -> dict
     }
 
 
-def _boto3_stand_in(
-    function: FunctionDefinition, make_client: MakeClient, make_resource: MakeClient, region: str
-) -> ModuleType:
+def _boto3_stand_in(function: FunctionDefinition, make_client: MakeClient, make_resource: MakeClient) -> ModuleType:
     """A module `boto3` whose clients are the sandbox's own; its sub-modules (conditions, types) are the real ones."""
 
     class Session:
         """`boto3.session.Session`, as far as a handler uses it. Whatever else is given, clients are the function's."""
 
-        region_name = region
+        region_name = function.region
 
         def __init__(self, *_: Any, **__: Any) -> None:
             pass

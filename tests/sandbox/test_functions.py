@@ -7,6 +7,7 @@ import math
 import re
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -154,12 +155,12 @@ def test_the_handler_runs_at_the_modelled_end():
 
 
 def test_a_log_group_is_made_before_it_is_first_written_to():
-    made: list[str] = []
+    made: list[Any] = []
     sandbox = lab()
     sandbox.service._ensure_log_group = made.append
     sandbox.invoke()
     sandbox.invoke()
-    assert made == ["/aws/lambda/echo"]
+    assert [made_for.log_group for made_for in made] == ["/aws/lambda/echo"]
 
 
 # the log tail

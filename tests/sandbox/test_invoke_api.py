@@ -20,9 +20,7 @@ class Wire:
 
     def __init__(self, *functions: Any, model: Any = CALM) -> None:
         self.lab = Lab(*(functions or [function()]), model=model)
-        self._api = InvokeApi(
-            self.lab.service, self.lab.definitions, self.lab.parameters.lambda_, self.lab.truth, "us-east-1"
-        )
+        self._api = InvokeApi(self.lab.service, self.lab.definitions, self.lab.parameters.lambda_, self.lab.truth)
 
     def call(self, name: str = "echo", body: bytes = b"{}", query: str = "", **headers: str) -> Any:
         answers: list[Any] = []

@@ -26,7 +26,7 @@ def runtime(code: str, handler: str = "handler.handle", clients: Any = None, **o
     def client(service: str, of: Any) -> Any:
         return clients[service]
 
-    return PythonRuntime(CodePackage(package), definition, "the-stream", client, client, "eu-west-1", lambda: 1000.0)
+    return PythonRuntime(CodePackage(package), definition, "the-stream", client, client, lambda: 1000.0)
 
 
 def call(code: str, event: Any = None, **options: Any) -> Any:
@@ -80,7 +80,7 @@ X = os.environ["X"]
 def handle(event, context):
     return [X, os.getenv("AWS_REGION"), "HOME" in os.environ]
 """
-    assert call(code, environment={"X": "x"}) == ["x", "eu-west-1", False]
+    assert call(code, environment={"X": "x"}) == ["x", "us-east-1", False]
     assert dict(os.environ) == before
 
 
@@ -94,8 +94,7 @@ def test_module_state_belongs_to_an_environment():
     code = "calls = []\ndef handle(event, context):\n    calls.append(1)\n    return len(calls)"
     package, definition = CodePackage(zipped(handler=code)), function(code=code)
     one, other = (
-        PythonRuntime(package, definition, "s", lambda *_: None, lambda *_: None, "us-east-1", lambda: 0.0)
-        for _ in range(2)
+        PythonRuntime(package, definition, "s", lambda *_: None, lambda *_: None, lambda: 0.0) for _ in range(2)
     )
     assert one.init() is None and other.init() is None
     assert [one.run({}, REQUEST_ID, 1.0), one.run({}, REQUEST_ID, 1.0), other.run({}, REQUEST_ID, 1.0)] == [

@@ -1,0 +1,144 @@
+"""The whole sandbox in virtual time: the sample applications deployed, minutes of load in seconds."""
+
+from __future__ import annotations
+
+import base64
+import json
+import random
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding
+
+from control.packages import package
+from control.stack import Cloud, carry_out, make_plan
+from sandbox.assembly import Sandbox
+from sandbox.clock import VirtualScheduler
+from sandbox.faults import parse_faults
+from sandbox.gateway import ApiRequest, ApiResponse
+from sandbox.model.parameters import parse_parameters
+from tests.sandbox.boto3_in_process import REGION, boto3_client
+from tests.sandbox.lab import START
+
+STACK = Path(__file__).parents[2] / "stack"
+
+
+class Deployed:
+    """A sandbox with the sample applications on it."""
+
+    def __init__(self, seed: int = 1, **parameters: str) -> None:
+        self.clock = VirtualScheduler(START)
+        self.sandbox = Sandbox(self.clock, parse_parameters({}), seed)
+        clients = {name: self.client(name) for name in ("cloudformation", "s3", "sts")}
+        cloud = Cloud(**clients, region=REGION, sleep=lambda seconds: None)
+        template = (STACK / "template.yaml").read_text()
+        packages = [package(STACK / name) for name in ("vote", "shop")]
+        plan = make_plan(cloud, "swarmscope", template, packages, parameters)
+        self.outputs = carry_out(cloud, plan, template, packages, lambda line: None)
+
+    def client(self, service: str) -> Any:
+        return boto3_client(self.sandbox.bridge.handle, service)
+
+    def post(self, path: str, body: Any, on_done: Any) -> None:
+        stage = self.sandbox.gateway.stage(None, "prod")
+        assert stage is not None
+        request = ApiRequest("POST", path, b"", [(b"host", b"sandbox")], json.dumps(body).encode(), "127.0.0.1")
+        self.sandbox.gateway.handle(stage, request, on_done)
+
+    def function(self, name: str) -> Any:
+        return self.sandbox.truth.function(name)
+
+
+@pytest.fixture
+def deploy() -> Iterator[Any]:
+    made: list[Deployed] = []
+
+    def make(seed: int = 1, **parameters: str) -> Deployed:
+        made.append(Deployed(seed, **parameters))
+        return made[-1]
+
+    yield make
+    for deployed in made:
+        deployed.sandbox.close()
+
+
+def vote_stress(deployed: Deployed, seconds: float, users: int = 1000, pacing_s: float = 0.96) -> Counter[int]:
+    """Users who each send a vote every 0.96 s, from a random moment on: 1,042 a second."""
+    statuses: Counter[int] = Counter()
+    rng = random.Random(7)
+
+    def user(number: int, at: float) -> None:
+        def answered(answer: ApiResponse) -> None:
+            statuses[answer.status] += 1
+
+        def send() -> None:
+            vote = {"vote_id": "poll", "token": f"token-{number}-{at}", "vote_choice": "yes"}
+            deployed.post("/vote", vote, answered)
+            user(number, at + pacing_s)
+
+        if at < START + seconds:
+            deployed.clock.at(at, send)
+
+    for number in range(users):
+        user(number, START + rng.random() * pacing_s)
+    deployed.clock.run_until(START + seconds + 40)
+    return statuses
+
+
+def test_vote_stress_fails_at_four_percent_on_one_shard(deploy):
+    deployed = deploy()
+    statuses = vote_stress(deployed, seconds=8)
+    truth = deployed.sandbox.truth.as_dict()
+    assert statuses[502] / statuses.total() == pytest.approx(0.04, abs=0.01)
+    assert set(statuses) == {200, 502}
+    assert truth["streams"]["votes"] == {"accepted": statuses[200], "throttled": statuses[502]}
+    assert truth["functions"]["place-vote"]["errors"] == statuses[502]
+    assert truth["pending"] == 0
+    (item,) = deployed.client("dynamodb").scan(TableName=deployed.outputs["VotesTableName"])["Items"]
+    assert int(item["total"]["N"]) == statuses[200]
+
+
+def test_vote_stress_succeeds_on_two_shards(deploy):
+    statuses = vote_stress(deploy(ShardCount="2"), seconds=4)
+    assert set(statuses) == {200}
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_seven_of_500_dropped_and_five_doubled_are_seven_lost_and_five_duplicated(deploy, seed):
+    deployed = deploy(seed)
+    key_id = deployed.outputs["ShopKeyId"]
+    public: Any = serialization.load_der_public_key(
+        deployed.sandbox.kms.get_public_key(REGION, {"KeyId": key_id})["PublicKey"]
+    )
+    oaep = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), None)
+    sale = json.dumps([{"item_no": 90001, "number": 5, "turnover": 5}]).encode()
+    content = base64.b64encode(public.encrypt(sale, oaep)).decode()
+    deployed.sandbox.faults.add(
+        parse_faults(
+            b'[{"kind":"drop","topic":"sales","count":7,"of":500},'
+            b'{"kind":"duplicate","topic":"decrypted-sales","count":5,"of":493}]'
+        )
+    )
+    statuses: list[int] = []
+    for number in range(500):
+        message = {"shop_id": "s", "content_base64": content, "correlation_id": f"m-{number}"}
+        deployed.clock.run_until(START + number * 0.1)
+        deployed.post("/shop", message, lambda answer: statuses.append(answer.status))
+    deployed.clock.run_all()
+    truth = deployed.sandbox.truth.as_dict()
+    assert statuses == [200] * 500
+    assert truth["chains"]["shop"] == {"sent": 500, "accepted": 500, "completed": 493, "lost": 7, "duplicated": 5}
+    assert truth["pending"] == 0
+    items = deployed.client("dynamodb").scan(TableName=deployed.outputs["ShopsTableName"])["Items"]
+    assert [int(item["gross_number"]["N"]) for item in items] == [5 * (493 + 5)]
+
+
+def test_a_reset_of_resources_leaves_nothing(deploy):
+    deployed = deploy()
+    deployed.sandbox.reset(resources=True)
+    assert deployed.sandbox.gateway.stage(None, "prod") is None
+    assert deployed.client("cloudformation").list_stacks()["StackSummaries"] == []
