@@ -22,6 +22,7 @@ from locust.runners import LocalRunner, MasterRunner, Runner, WorkerRunner
 
 from config.errors import ConfigError
 from loadgen import drain
+from loadgen.api_access import api_headers
 from loadgen.lone import LoneSession
 from loadgen.master import MasterSession
 from loadgen.options import (
@@ -69,9 +70,11 @@ def _open_session(environment: Environment, runner: Runner) -> Session:
     environment.stop_timeout = environment.stop_timeout or drain.STOP_TIMEOUT_S
     if isinstance(runner, WorkerRunner):
         settings = read_settings(options)
+        api_headers(settings)
         runs_dir = Path(options.runs_dir) if options.runs_dir else settings.runs_dir
         return WorkerSession(environment, runner, settings, runs_dir)
     chosen = resolve(options)
+    api_headers(chosen.settings)
     environment.host = environment.host or chosen.settings.api_base_url
     if chosen.flows is not None:
         environment.user_classes[:] = choose_user_classes(environment.user_classes, chosen.flows)

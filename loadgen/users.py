@@ -15,18 +15,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from time import perf_counter, time
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 from urllib.parse import quote
 
 import gevent
 import orjson
+from gevent import GreenletExit
 from locust import User
 from locust.env import Environment
 from locust.exception import StopTest, StopUser
 from locust.user.task import LOCUST_STATE_STOPPING, LOCUST_STATE_WAITING
 
-from config.errors import ConfigError
-from config.settings import Settings
+from loadgen.api_access import api_headers
 from loadgen.checks import Check, invoke_failure, success_status
 from loadgen.identity import Identity
 from loadgen.pacing import Pacer
@@ -39,6 +39,17 @@ _USER_AGENT = "swarmscope"
 
 class RequestError(Exception):
     """Why a request failed: the `exception` of Locust's request event."""
+
+
+class _Call(NamedTuple):
+    """What is known of a request before it is sent."""
+
+    method: str
+    name: str
+    identity: Identity
+    correlation_id: str
+    """Empty where the payload carries none."""
+    body_bytes: int
 
 
 class RecordedUser(User):
@@ -97,94 +108,75 @@ class RecordedUser(User):
             raise StopUser
         return self.sending.identities.next(time())
 
-    def _exchange(
-        self,
-        connection: Connection,
-        request: bytes,
-        *,
-        identity: Identity,
-        method: str,
-        name: str,
-        body_bytes: int,
-        has_correlation_id: bool,
-        check: Check,
-    ) -> Response | None:
+    def _exchange(self, connection: Connection, request: bytes, call: _Call, check: Check) -> Response | None:
         """Send a request and record what came of it; None where no answer came."""
         response: Response | None = None
         error = ""
-        scheduled_at: float | None = None
+        scheduled_at = elapsed_s = None
         started_at, started = time(), perf_counter()
         if self._pacer is not None:
             scheduled_at = started_at - (started - self._pacer.started(started))
         try:
             response = connection.exchange(request)
+            elapsed_s = perf_counter() - started
+            error = check(response)
         except TransportError as failure:
             error = str(failure)
-        except BaseException:
+        except GreenletExit:
             # Stopped at the deadline of the drain: the server may well have taken this request.
             error = UNFINISHED
             raise
+        except BaseException as mistake:
+            # In a check, most likely. The request was sent all the same.
+            error = f"{type(mistake).__name__} in the load generator"
+            raise
         finally:
-            elapsed_ms = (perf_counter() - started) * 1000.0
-            if response is not None:
-                error = check(response)
-            self._record(
-                response,
-                error,
-                identity,
-                identity.correlation_id if has_correlation_id else "",
-                method,
-                name,
-                scheduled_at,
-                started_at,
-                elapsed_ms,
-                body_bytes,
-            )
+            if elapsed_s is None:
+                elapsed_s = perf_counter() - started
+            self._record(call, response, error, scheduled_at, started_at, elapsed_s * 1000.0)
         return response
 
     def _record(
         self,
+        call: _Call,
         response: Response | None,
         error: str,
-        identity: Identity,
-        correlation_id: str,
-        method: str,
-        name: str,
         scheduled_at: float | None,
         started_at: float,
         elapsed_ms: float,
-        body_bytes: int,
     ) -> None:
-        header = response.headers.get if response is not None else _NO_HEADERS.get
-        received = len(response.body) if response is not None else 0
+        if response is not None:
+            headers, status, received = response.headers, response.status, len(response.body)
+        else:
+            headers, status, received = _NO_HEADERS, None, 0
         self.sending.log.add(
             scheduled_at,
             started_at,
-            elapsed_ms if response is not None else None,
+            None if status is None else elapsed_ms,
             self.flow,
-            name,
-            method,
-            response.status if response is not None else None,
+            call.name,
+            call.method,
+            status,
             error,
-            header("x-amz-function-error", ""),
-            header("x-amzn-requestid", identity.request_id),
-            header(self.lambda_id_header, ""),
-            _trace_root(header("x-amzn-trace-id", "")) or identity.trace_id,
-            correlation_id,
-            header("x-amz-executed-version", ""),
-            body_bytes,
+            headers.get("x-amz-function-error", ""),
+            headers.get("x-amzn-requestid", call.identity.request_id),
+            headers.get(self.lambda_id_header, ""),
+            _trace_root(headers.get("x-amzn-trace-id", "")) or call.identity.trace_id,
+            call.correlation_id,
+            headers.get("x-amz-executed-version", ""),
+            call.body_bytes,
             received,
         )
         self._fire(
-            request_type=method,
-            name=name,
+            request_type=call.method,
+            name=call.name,
             response_time=elapsed_ms,
             response_length=received,
             response=response,
             context=self.context(),
             exception=RequestError(error) if error else None,
             start_time=started_at,
-            url=name,
+            url=call.name,
         )
         self.sending.answered()
 
@@ -251,12 +243,14 @@ class ApiGatewayUser(RecordedUser):
         return self._exchange(
             self._connection,
             head.encode() + body,
-            identity=identity,
-            method=method,
-            name=name or f"{method} {path}",
-            body_bytes=len(body),
-            has_correlation_id=payload is not None and self.correlation_key is not None,
-            check=check or success_status,
+            _Call(
+                method=method,
+                name=name or f"{method} {path}",
+                identity=identity,
+                correlation_id="" if payload is None or self.correlation_key is None else identity.correlation_id,
+                body_bytes=len(body),
+            ),
+            check or success_status,
         )
 
 
@@ -302,26 +296,15 @@ class LambdaUser(RecordedUser):
         return self._exchange(
             self._connection,
             head.encode() + body,
-            identity=identity,
-            method="Invoke",
-            name=name,
-            body_bytes=len(body),
-            has_correlation_id=self.correlation_key is not None,
-            check=lambda response: invoke_failure(response) or (check(response) if check else ""),
+            _Call(
+                method="Invoke",
+                name=name,
+                identity=identity,
+                correlation_id="" if self.correlation_key is None else identity.correlation_id,
+                body_bytes=len(body),
+            ),
+            lambda response: invoke_failure(response) or (check(response) if check else ""),
         )
-
-
-def api_headers(settings: Settings) -> str:
-    """Header lines of the API key and the bearer token, where the settings have them."""
-    lines = {
-        "x-api-key": settings.api_key.get_secret_value() if settings.api_key else None,
-        "Authorization": f"Bearer {settings.api_bearer_token.get_secret_value()}"
-        if settings.api_auth == "bearer" and settings.api_bearer_token
-        else None,
-    }
-    if broken := [header for header, value in lines.items() if value and not (value.isascii() and value.isprintable())]:
-        raise ConfigError(f"API_KEY or API_BEARER_TOKEN: not a header value ({', '.join(broken)})")
-    return "".join(f"{header}: {value}\r\n" for header, value in lines.items() if value)
 
 
 def _trace_root(header: str) -> str:

@@ -31,7 +31,7 @@ def assert_one_count(run, server) -> None:
 
 def test_time_limit(locust, server):
     server.delay_s = 0.2
-    run = locust.run("-u", "20", "-r", "20", "-t", "1s")
+    run = locust.run("-u", "20", "-r", "20", "-t", "2s")
     assert run.finish() == 0
     assert_one_count(run, server)
     assert run.manifest["state"] == "complete"
@@ -40,7 +40,7 @@ def test_time_limit(locust, server):
 
 def test_end_of_shape(locust, server):
     server.delay_s = 0.2
-    run = locust.run(PROFILE=profile(locust.directory, 'duration = "1s"\nusers = 20\nspawn_rate = 20'))
+    run = locust.run(PROFILE=profile(locust.directory, 'duration = "2s"\nusers = 20\nspawn_rate = 20'))
     assert run.finish() == 0
     assert_one_count(run, server)
     assert run.manifest["state"] == "complete"
@@ -58,7 +58,7 @@ def test_ramp_down(locust, server):
 
 def test_two_processes(locust, server):
     server.delay_s = 0.2
-    run = locust.run("-u", "20", "-r", "20", "-t", "1s", "--processes", "2")
+    run = locust.run("-u", "20", "-r", "20", "-t", "2s", "--processes", "2")
     assert run.finish() == 0
     assert_one_count(run, server)
     assert [worker["rows"] > 0 for worker in run.manifest["workers"]] == [True, True]

@@ -177,6 +177,27 @@ def test_messages_go_one_after_another_and_end_the_run(locust, server, shop_publ
     assert run.manifest["state"] == "complete"
 
 
+def test_mistake_in_a_check_loses_no_row(locust, server):
+    own = locust.directory / "own.py"
+    own.write_text(
+        "from locust import events, task\n"
+        "from loadgen.listeners import register\n"
+        "from loadgen.users import ApiGatewayUser\n"
+        "register(events)\n"
+        "class Mistaken(ApiGatewayUser):\n"
+        "    flow = 'own'\n"
+        "    @task\n"
+        "    def ask(self):\n"
+        "        self.get('/a', check=lambda response: response.no_such_thing)\n"
+    )
+    run = locust.run("-u", "1", "-t", "1s", locustfiles=str(own))
+    assert run.finish() == 1
+    assert len(set(run.counts(server).values())) == 1
+    assert {(row["flow"], row["error"], row["status"]) for row in run.rows} == {
+        ("own", "AttributeError in the load generator", "200")
+    }
+
+
 def test_run_id_that_exists_gets_a_number(locust, server):
     (locust.directory / "runs" / "mine").mkdir(parents=True)
     run = locust.run("-u", "1", "-t", "1s", RUN_ID="mine")
