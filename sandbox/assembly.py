@@ -39,6 +39,7 @@ class Sandbox:
         self.seed = seed
         self.truth = Truth(parameters.chains)
         self.faults = Faults(seed)
+        self._ingestion_lag_s = parameters.logs.ingestion_lag_s
         self.bridge = MotoBridge()
         self.metrics = Metrics()
         self.logs = LogStore(self._log_lag)
@@ -138,11 +139,11 @@ class Sandbox:
 
     @property
     def log_lag_s(self) -> float:
-        """How long log events take to become visible at present."""
-        return self.parameters.logs.ingestion_lag_s + self.faults.log_lag_s
+        """How long log events may take to become visible at present."""
+        return self.parameters.logs.ingestion_lag_s + self.faults.greatest_log_lag_s
 
     def _log_lag(self, group: str, stream: str, timestamp: float) -> float:
-        return self.log_lag_s
+        return self._ingestion_lag_s + self.faults.log_event()
 
     def _iterator_age(self, function: FunctionDefinition, at: float, age_ms: float) -> None:
         self.metrics.add("AWS/Lambda", "IteratorAge", (("FunctionName", function.name),), at, age_ms)

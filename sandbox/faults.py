@@ -6,7 +6,7 @@ A fault is told as JSON, by rate or by count:
     {"kind": "slow", "function": "get-results", "count": 3, "delay_ms": 2000}
     {"kind": "drop", "topic": "sales", "count": 7, "of": 500}
     {"kind": "throttle_api", "rate": 0.1}
-    {"kind": "lag_logs", "lag_s": 30}
+    {"kind": "lag_logs", "lag_s": 30, "rate": 1.0}
 
 `rate` holds until the faults are cleared. `count` hits exactly so many of the next `of` events (drawn by the seeded
 generator; without `of`, the very next ones). One event suffers at most one fault, so that counts on the same target
@@ -24,7 +24,6 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    NonNegativeFloat,
     PositiveFloat,
     PositiveInt,
     TypeAdapter,
@@ -50,18 +49,16 @@ class FaultsError(ValueError):
 
 
 class _Fault(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class _ChosenFault(_Fault):
     """A fault that hits some of the events of its target."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     rate: Annotated[float, Field(gt=0, le=1)] | None = None
     count: PositiveInt | None = None
     of: Annotated[int, Field(gt=0, le=10_000_000)] | None = None
 
     @model_validator(mode="after")
-    def _rate_or_count(self) -> _ChosenFault:
+    def _rate_or_count(self) -> _Fault:
         if (self.rate is None) == (self.count is None):
             raise ValueError("give either rate or count")
         if self.of is not None and (self.count is None or self.of < self.count):
@@ -69,7 +66,7 @@ class _ChosenFault(_Fault):
         return self
 
 
-class FailFunction(_ChosenFault):
+class FailFunction(_Fault):
     """The handler raises instead of running."""
 
     kind: Literal["fail"]
@@ -78,7 +75,7 @@ class FailFunction(_ChosenFault):
     error_message: str = "a fault asked for at /_sandbox/faults"
 
 
-class SlowFunction(_ChosenFault):
+class SlowFunction(_Fault):
     """The handler takes longer, up to its timeout and beyond."""
 
     kind: Literal["slow"]
@@ -86,21 +83,21 @@ class SlowFunction(_ChosenFault):
     delay_ms: PositiveFloat
 
 
-class CrashFunction(_ChosenFault):
+class CrashFunction(_Fault):
     """The runtime process exits in mid-invocation."""
 
     kind: Literal["crash"]
     function: str
 
 
-class ExhaustMemory(_ChosenFault):
+class ExhaustMemory(_Fault):
     """The runtime process is killed for using all its memory."""
 
     kind: Literal["oom"]
     function: str
 
 
-class ThrottleFunction(_ChosenFault):
+class ThrottleFunction(_Fault):
     """Lambda refuses the invocation."""
 
     kind: Literal["throttle"]
@@ -108,27 +105,27 @@ class ThrottleFunction(_ChosenFault):
     reason: ThrottleReason = "ConcurrentInvocationLimitExceeded"
 
 
-class ThrottleApi(_ChosenFault):
+class ThrottleApi(_Fault):
     """API Gateway answers 429."""
 
     kind: Literal["throttle_api"]
 
 
-class DropDelivery(_ChosenFault):
+class DropDelivery(_Fault):
     """A topic loses the message for one subscriber."""
 
     kind: Literal["drop"]
     topic: str
 
 
-class DuplicateDelivery(_ChosenFault):
+class DuplicateDelivery(_Fault):
     """A topic delivers the message twice to one subscriber."""
 
     kind: Literal["duplicate"]
     topic: str
 
 
-class DelayDelivery(_ChosenFault):
+class DelayDelivery(_Fault):
     """A topic delivers the message late to one subscriber."""
 
     kind: Literal["delay"]
@@ -137,10 +134,10 @@ class DelayDelivery(_ChosenFault):
 
 
 class LagLogs(_Fault):
-    """Log events become visible so much later than they otherwise would."""
+    """Log events (of any group) become visible so much later than they otherwise would."""
 
     kind: Literal["lag_logs"]
-    lag_s: NonNegativeFloat
+    lag_s: PositiveFloat
 
 
 RunFault = FailFunction | SlowFunction | CrashFunction | ExhaustMemory
@@ -253,20 +250,15 @@ class Faults:
         """No more faults."""
         self._targets: dict[tuple[str, str], _Target] = {}
         self._active: list[_Active] = []
-        self.log_lag_s = 0.0
-        """How much later than otherwise log events become visible."""
 
     def add(self, faults: list[Any]) -> None:
         """Put parsed faults in force beside those that are. Raises FaultsError."""
         for fault in faults:
             active = _Active(fault)
-            if isinstance(fault, LagLogs):
-                self.log_lag_s = fault.lag_s
-            else:
-                key = _target_of(fault)
-                if key not in self._targets:
-                    self._targets[key] = _Target(random.Random(f"{self._seed}/{key}"))
-                self._targets[key].add(active)
+            key = _target_of(fault)
+            if key not in self._targets:
+                self._targets[key] = _Target(random.Random(f"{self._seed}/{key}"))
+            self._targets[key].add(active)
             self._active.append(active)
 
     def as_list(self) -> list[dict[str, Any]]:
@@ -296,6 +288,16 @@ class Faults:
             return Delivery(copies=2, delay_s=0.0)
         return Delivery(copies=1, delay_s=fault.delay_s)
 
+    def log_event(self) -> float:
+        """Asked for each log event: how much later it becomes visible, seconds."""
+        fault: LagLogs | None = self._next("logs", "")
+        return 0.0 if fault is None else fault.lag_s
+
+    @property
+    def greatest_log_lag_s(self) -> float:
+        """Of the faults in force."""
+        return max((active.fault.lag_s for active in self._active if isinstance(active.fault, LagLogs)), default=0.0)
+
     def _next(self, kind: str, name: str) -> Any | None:
         if not self._targets:
             return None
@@ -306,6 +308,8 @@ class Faults:
 def _target_of(fault: Any) -> tuple[str, str]:
     if isinstance(fault, ThrottleApi):
         return "api", ""
+    if isinstance(fault, LagLogs):
+        return "logs", ""
     if isinstance(fault, ThrottleFunction):
         return "admission", fault.function
     if isinstance(fault, DropDelivery | DuplicateDelivery | DelayDelivery):

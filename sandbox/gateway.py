@@ -513,7 +513,10 @@ class Gateway:
 
 def _proxy_response(payload: bytes) -> tuple[int, list[tuple[bytes, bytes]], bytes] | None:
     """(status, headers, body) of a handler's result; None where it has not the form of a proxy response."""
-    result = orjson.loads(payload)
+    try:
+        result = orjson.loads(payload)
+    except orjson.JSONDecodeError:  # NaN, which Python's runtime writes and JSON does not know
+        return None
     if not isinstance(result, dict):
         return None
     status, body = result.get("statusCode"), result.get("body")

@@ -59,7 +59,7 @@ class HandlerError:
             "requestId": request_id,
             "stackTrace": list(self.stack_trace),
         }
-        return to_json(error)
+        return _ENCODER.encode(error).encode("utf-8", "replace")
 
     def log_event(self) -> str:
         return log_lines.python_error(self.type, self.message, self.stack_trace)
@@ -250,10 +250,10 @@ class PythonRuntime:
                 return HandlerError("Runtime.UserCodeSyntaxError", message, (trace,))
             except ImportError as error:
                 return HandlerError("Runtime.ImportModuleError", f"Unable to import module '{module_name}': {error}")
-            except SystemExit:
-                return HandlerError("Runtime.ExitError", "Runtime exited without providing a reason", exited=True)
             except Exception as error:  # noqa: BLE001 user code: whatever it raises is its result
                 return self._error(error)
+            except BaseException:  # noqa: BLE001 SystemExit and its like end the runtime process
+                return HandlerError("Runtime.ExitError", "Runtime exited without providing a reason", exited=True)
         if self._handler is None:
             message = f"Handler '{function_name}' missing on module '{module_name}'"
             return HandlerError("Runtime.HandlerNotFound", message)
@@ -268,13 +268,13 @@ class PythonRuntime:
         with self._inside(request_id, trace_header):
             try:
                 result = self._handler(event, context)
-            except SystemExit:
-                return HandlerError("Runtime.ExitError", "Runtime exited without providing a reason", exited=True)
             except Exception as error:  # noqa: BLE001 user code: whatever it raises is its result
                 return self._error(error)
+            except BaseException:  # noqa: BLE001 SystemExit and its like end the runtime process
+                return HandlerError("Runtime.ExitError", "Runtime exited without providing a reason", exited=True)
         try:
             return to_json(result)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             return HandlerError("Runtime.MarshalError", f"Unable to marshal response: {error}")
 
     def drain(self) -> list[str]:
@@ -288,7 +288,11 @@ class PythonRuntime:
         return self._process
 
     def _error(self, error: Exception) -> HandlerError:
-        return HandlerError(type(error).__name__, str(error), format_stack(error.__traceback__, self._package))
+        try:
+            message = str(error)
+        except Exception:  # noqa: BLE001 also the text of an exception is user code
+            message = "<exception str() failed>"
+        return HandlerError(type(error).__name__, message, format_stack(error.__traceback__, self._package))
 
     def _load(self, name: str) -> ModuleType:
         loaded = self._modules.get(name)

@@ -70,11 +70,17 @@ def test_a_delay_delivers_once_and_late():
     assert (delivery.copies, delivery.delay_s) == (1, 90)
 
 
-def test_lagging_logs_hold_for_all_of_them():
-    active = faults(b'{"kind":"lag_logs","lag_s":30}')
-    assert active.log_lag_s == 30
+def test_lagging_logs_hold_until_cleared():
+    active = faults(b'{"kind":"lag_logs","lag_s":30,"rate":1}')
+    assert [active.log_event() for _ in range(3)] == [30, 30, 30]
+    assert active.greatest_log_lag_s == 30
     active.clear()
-    assert active.log_lag_s == 0
+    assert (active.log_event(), active.greatest_log_lag_s) == (0, 0)
+
+
+def test_some_log_events_lag_by_count():
+    active = faults(b'{"kind":"lag_logs","lag_s":30,"count":2}')
+    assert [active.log_event() for _ in range(3)] == [30, 30, 0]
 
 
 def test_one_object_a_list_and_a_document_mean_the_same():
@@ -102,7 +108,8 @@ def test_one_object_a_list_and_a_document_mean_the_same():
         (b'{"kind":"slow","function":"f","count":1,"delay_ms":-3}', "greater than 0"),
         (b'{"kind":"throttle","function":"f","count":1,"reason":"because"}', "reason"),
         (b'{"kind":"drop","topic":"t","count":1,"delay_s":3}', "Extra inputs"),
-        (b'{"kind":"lag_logs"}', "lag_s"),
+        (b'{"kind":"lag_logs","rate":1}', "lag_s"),
+        (b'{"kind":"lag_logs","lag_s":30}', "rate or count"),
     ],
 )
 def test_nonsense_is_refused_with_the_reason(text, problem):

@@ -172,7 +172,8 @@ def test_a_body_is_optional(result):
     "result",
     ["None", "'text'", "[200]", "{}", "{'body': 'x'}", "{'statusCode': 'ok'}", "{'statusCode': True}",
      "{'statusCode': 9}", "{'statusCode': 200, 'body': {'x': 1}}", "{'statusCode': 200, 'headers': ['x']}",
-     "{'statusCode': 200, 'multiValueHeaders': {'x': 'y'}}", "{'statusCode': 200, 'headers': {'x': {}}}"],
+     "{'statusCode': 200, 'multiValueHeaders': {'x': 'y'}}", "{'statusCode': 200, 'headers': {'x': {}}}",
+     "{'statusCode': 200, 'x': float('nan')}"],
 )  # fmt: skip
 def test_what_is_no_proxy_response_is_502(result):
     answer = lab(answering(result)).request("GET", "/x")

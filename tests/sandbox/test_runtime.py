@@ -264,8 +264,24 @@ def test_a_clients_error_ends_the_trace_in_the_users_code():
     assert error.stack_trace[0] == '  File "/var/task/handler.py", line 3, in handle\n    def handle(e, c): k.put()\n'
 
 
-def test_sys_exit_ends_the_runtime():
-    error = call("import sys\ndef handle(e, c): sys.exit(1)")
+def test_an_exception_without_a_text_of_its_own_is_still_an_error():
+    code = "class Mute(Exception):\n    def __str__(self): raise ValueError\ndef handle(e, c): raise Mute"
+    assert call(code).message == "<exception str() failed>"
+
+
+def test_characters_that_cannot_be_encoded_do_not_lose_the_error():
+    error = call("def handle(e, c): raise ValueError('\\ud800')")
+    assert json.loads(error.payload(REQUEST_ID))["errorMessage"] == "?"
+
+
+@pytest.mark.parametrize("result", ["'\\ud800'", "loop"])
+def test_what_cannot_be_written_as_json_is_a_marshal_error(result):
+    assert call(f"loop = []\nloop.append(loop)\ndef handle(e, c): return {result}").type == "Runtime.MarshalError"
+
+
+@pytest.mark.parametrize("statement", ["sys.exit(1)", "raise KeyboardInterrupt"])
+def test_leaving_ends_the_runtime(statement):
+    error = call(f"import sys\ndef handle(e, c): {statement}")
     assert error.exited
     assert error.type == "Runtime.ExitError"
 
