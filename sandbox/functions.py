@@ -11,62 +11,26 @@ import math
 import random
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import orjson
 
 from sandbox import log_lines
+from sandbox.async_events import NAMESPACE, AsyncEvents
 from sandbox.clock import Scheduler
 from sandbox.definitions import Definitions, FunctionDefinition
 from sandbox.faults import CrashFunction, ExhaustMemory, FailFunction, Faults, SlowFunction
 from sandbox.identifiers import Identifiers, parse_trace_header
+from sandbox.invoke_results import InvokeResult, OnDone, invalid_request_content, throttled, too_large
 from sandbox.model.durations import DurationModel, duration_model
 from sandbox.model.environments import AccountConcurrency, Environment, EnvironmentPool, FunctionConcurrency
 from sandbox.model.parameters import Parameters
 from sandbox.model.throttling import TokenBucket
 from sandbox.runtime import CodePackage, HandlerError, MakeClient, PythonRuntime, to_json
+from sandbox.sinks import LogSink, MetricSink
 from sandbox.truth import FunctionTruth, Truth
 
 LOG_TAIL_BYTES = 4096
-NAMESPACE = "AWS/Lambda"
-
-
-class LogSink(Protocol):
-    """Where log events go (`sandbox.logs.LogStore`)."""
-
-    def append(self, group: str, stream: str, timestamp: float, message: str) -> None: ...
-
-
-class MetricSink(Protocol):
-    """Where metric values go (`sandbox.metrics.Metrics`). `dimensions`: ((name, value), ...)."""
-
-    def add(
-        self, namespace: str, name: str, dimensions: tuple[tuple[str, str], ...], at: float, value: float
-    ) -> None: ...
-
-
-class InvokeResult(NamedTuple):
-    """The answer to an Invoke."""
-
-    status: int
-    """200, 202 or 204, or 4xx for a call that Lambda refused."""
-    payload: bytes
-    """The handler's result as JSON, the function error, or the refusal's JSON body."""
-    function_error: str | None
-    """`Unhandled` where the function failed."""
-    executed_version: str | None
-    request_id: str
-    """The Lambda request id: in the log lines, in the handler's context and in x-amzn-RequestId."""
-    log_tail: bytes | None = None
-    """The last 4 KB of the invocation's log, where asked for."""
-    error_code: str | None = None
-    """`TooManyRequestsException` and the like for a refused call."""
-    reason: str | None = None
-    """Why it was throttled."""
-    retry_after_s: int | None = None
-
-
-OnDone = Callable[[InvokeResult], None]
 
 
 class _Version:
@@ -155,39 +119,6 @@ class _Ending(NamedTuple):
     """Where it is not the environment's high-water mark."""
 
 
-class _AsyncEvent:
-    """An event in a function's asynchronous queue."""
-
-    __slots__ = (
-        "accepted_at",
-        "errors",
-        "function",
-        "on_settled",
-        "payload",
-        "request_id",
-        "throttles",
-        "trace_header",
-    )
-
-    def __init__(
-        self,
-        function: FunctionDefinition,
-        payload: bytes,
-        request_id: str,
-        trace_header: str | None,
-        accepted_at: float,
-        on_settled: OnDone | None,
-    ) -> None:
-        self.function = function
-        self.payload = payload
-        self.request_id = request_id
-        self.trace_header = trace_header
-        self.accepted_at = accepted_at
-        self.on_settled = on_settled
-        self.errors = 0
-        self.throttles = 0
-
-
 class LambdaService:
     """Invocations of the functions that `definitions` knows.
 
@@ -223,6 +154,14 @@ class LambdaService:
         self._seed = seed
         self._ensure_log_group = ensure_log_group
         self._packages: dict[str, CodePackage] = {}
+        self._async_events = AsyncEvents(
+            definitions,
+            scheduler,
+            self._lambda,
+            attempt=partial(self._attempt, synchronous=False, log_tail=False),
+            metrics=metrics,
+            truth=truth,
+        )
         self.reset()
 
     def reset(self) -> None:
@@ -251,7 +190,7 @@ class LambdaService:
         if len(payload) > self._lambda.payload_max_bytes:
             limit = self._lambda.payload_max_bytes
             return on_done(too_large(len(payload), limit, request_id, "RequestResponse"))
-        return self._attempt(function, payload, request_id, trace_header, True, log_tail, on_done)
+        return self._attempt(function, payload, request_id, trace_header, on_done, synchronous=True, log_tail=log_tail)
 
     def invoke_async(
         self,
@@ -267,12 +206,8 @@ class LambdaService:
         A function error is tried again after each of `async_retry_waits_s`, a throttle with growing waits until the
         event is too old; `on_settled` gets the result of the last attempt.
         """
-        now = self._scheduler.now()
         request_id = request_id or self._identifiers.uuid()
-        event = _AsyncEvent(function, payload, request_id, trace_header, now, on_settled)
-        self._truth.pending += 1
-        self._metrics.add(NAMESPACE, "AsyncEventsReceived", (("FunctionName", function.name),), now, 1.0)
-        self._scheduler.at(now + self._lambda.async_dispatch_ms / 1000, partial(self._deliver, event))
+        self._async_events.accept(function, payload, request_id, trace_header, on_settled)
         return request_id
 
     def new_request_id(self) -> str:
@@ -286,9 +221,10 @@ class LambdaService:
         payload: bytes,
         request_id: str,
         trace_header: str | None,
+        on_done: OnDone,
+        *,
         synchronous: bool,
         log_tail: bool,
-        on_done: OnDone,
     ) -> None:
         try:
             event = orjson.loads(payload) if payload else {}
@@ -494,16 +430,7 @@ class LambdaService:
     def _throttled(self, state: _Function, request_id: str, now: float, reason: str) -> InvokeResult:
         state.truth.throttles += 1
         self._metrics.add(NAMESPACE, "Throttles", state.dimensions, now, 1.0)
-        return InvokeResult(
-            status=429,
-            payload=orjson.dumps({"Reason": reason, "Type": "User", "message": "Rate Exceeded."}),
-            function_error=None,
-            executed_version=None,
-            request_id=request_id,
-            error_code="TooManyRequestsException",
-            reason=reason,
-            retry_after_s=self._lambda.retry_after_s,
-        )
+        return throttled(reason, self._lambda.retry_after_s, request_id)
 
     # functions and environments ----------------------------------------------------------------------------------
 
@@ -576,36 +503,6 @@ class LambdaService:
         segment_id = self._identifiers.hex16()
         return (root, segment_id, True), f"Root={root};Parent={segment_id};Sampled=1"
 
-    # asynchronous events -----------------------------------------------------------------------------------------
-
-    def _deliver(self, event: _AsyncEvent) -> None:
-        now = self._scheduler.now()
-        function = self._definitions.function(event.function.name, event.function.version) or event.function
-        dimensions = (("FunctionName", function.name),)
-        self._metrics.add(NAMESPACE, "AsyncEventAge", dimensions, now, (now - event.accepted_at) * 1000)
-        done = partial(self._delivered, event)
-        self._attempt(function, event.payload, event.request_id, event.trace_header, False, False, done)
-
-    def _delivered(self, event: _AsyncEvent, result: InvokeResult) -> None:
-        parameters, now = self._lambda, self._scheduler.now()
-        wait_s: float | None = None
-        if result.status == 429:
-            wait_s = min(parameters.async_throttle_wait_s * 2**event.throttles, parameters.async_throttle_wait_max_s)
-            event.throttles += 1
-        elif result.function_error is not None:
-            waits = parameters.async_retry_waits_s
-            wait_s = waits[event.errors] if event.errors < len(waits) else None
-            event.errors += 1
-        if wait_s is not None and now + wait_s - event.accepted_at <= parameters.async_event_age_max_s:
-            self._scheduler.at(now + wait_s, partial(self._deliver, event))
-            return
-        if result.status != 200 or result.function_error is not None:
-            dimensions = (("FunctionName", event.function.name),)
-            self._metrics.add(NAMESPACE, "AsyncEventsDropped", dimensions, now, 1.0)
-        self._truth.pending -= 1
-        if event.on_settled is not None:
-            event.on_settled(result)
-
 
 def _same_environment(one: FunctionDefinition, other: FunctionDefinition) -> bool:
     """Whether running environments of the one serve the other as well."""
@@ -621,23 +518,3 @@ def _same_environment(one: FunctionDefinition, other: FunctionDefinition) -> boo
 
 def _log_tail(lines: list[tuple[float, str]]) -> bytes:
     return "".join(line for _, line in lines).encode("utf-8")[-LOG_TAIL_BYTES:]
-
-
-def invalid_request_content(error: ValueError, request_id: str) -> InvokeResult:
-    """The event is not JSON."""
-    return refusal(
-        400, "InvalidRequestContentException", f"Could not parse request body into json: {error}", request_id
-    )
-
-
-def too_large(size: int, limit: int, request_id: str, invocation_type: str) -> InvokeResult:
-    """The event is larger than Lambda takes."""
-    message = f"{size} byte payload is too large for the {invocation_type} invocation type (limit {limit} bytes)"
-    return refusal(413, "RequestTooLargeException", message, request_id)
-
-
-def refusal(status: int, code: str, message: str, request_id: str) -> InvokeResult:
-    """A call that Lambda refuses; the body carries the message under the key its error shape has."""
-    key = "Message" if code == "ResourceNotFoundException" else "message"
-    body = orjson.dumps({"Type": "User", key: message})
-    return InvokeResult(status, body, None, None, request_id, error_code=code)

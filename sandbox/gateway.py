@@ -23,10 +23,12 @@ from sandbox.access_log import AccessLogTemplate
 from sandbox.clock import Scheduler
 from sandbox.definitions import ACCOUNT_ID, ApiStage, Definitions, FunctionDefinition, Route
 from sandbox.faults import Faults
-from sandbox.functions import InvokeResult, LambdaService, LogSink, MetricSink
+from sandbox.functions import LambdaService
 from sandbox.identifiers import Identifiers, is_uuid, parse_trace_header
+from sandbox.invoke_results import InvokeResult
 from sandbox.model.parameters import Parameters
 from sandbox.model.throttling import TokenBucket
+from sandbox.sinks import LogSink, MetricSink
 from sandbox.truth import ChainTruth, Truth
 
 NAMESPACE = "AWS/ApiGateway"

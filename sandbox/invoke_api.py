@@ -13,8 +13,9 @@ from urllib.parse import parse_qs, unquote
 import orjson
 
 from sandbox.definitions import ACCOUNT_ID, Definitions
-from sandbox.functions import InvokeResult, LambdaService, invalid_request_content, refusal, too_large
+from sandbox.functions import LambdaService
 from sandbox.identifiers import is_uuid
+from sandbox.invoke_results import InvokeResult, invalid_request_content, refusal, too_large
 from sandbox.model.parameters import LambdaParameters
 from sandbox.services.requests import DEFAULT_REGION, addressee
 from sandbox.truth import Truth

@@ -26,7 +26,6 @@ from pydantic import (
     ConfigDict,
     Field,
     NonNegativeFloat,
-    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     ValidationError,
@@ -166,8 +165,6 @@ class LambdaParameters(_Section):
     """Assumption: init durations spread evenly over this share below and above their mean."""
     account_concurrency: PositiveInt = 1000
     """AWS [gettingstarted-limits]: executions at a time, per account and Region."""
-    unreservable_concurrency: NonNegativeInt = 100
-    """AWS [lambda-concurrency]: what reserved concurrency must leave over."""
     scaling_environments: PositiveInt = 1000
     """AWS [scaling-behavior]: environments a function may add in each scaling interval; not accumulated."""
     scaling_interval_s: PositiveFloat = 10.0

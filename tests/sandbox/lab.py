@@ -12,8 +12,9 @@ from typing import Any
 from sandbox.clock import VirtualScheduler
 from sandbox.definitions import ApiStage, FunctionDefinition, StreamSource
 from sandbox.faults import Faults
-from sandbox.functions import InvokeResult, LambdaService
+from sandbox.functions import LambdaService
 from sandbox.gateway import ApiRequest, ApiResponse, Gateway
+from sandbox.invoke_results import InvokeResult
 from sandbox.model.parameters import Parameters, parse_parameters
 from sandbox.truth import Truth
 
