@@ -131,7 +131,7 @@ def scope_of(run: RunDir, settings: Settings, requests: duckdb.DuckDBPyConnectio
         started_at=started_at,
         ended_at=ended_at,
         ends_before=ends_before,
-        settled=manifest.get("settled_at") is not None,
+        settled_at=manifest.get("settled_at"),
     )
 
 

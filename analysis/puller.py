@@ -72,8 +72,8 @@ class Scope:
     ended_at: float
     ends_before: float
     """No later event belongs to the run: another one began, or it is too long after."""
-    settled: bool
-    """Whether background work is known to be over, so that only the logs must be waited for."""
+    settled_at: float | None
+    """When background work was over, where that is known: then only its logs must be waited for."""
 
 
 @dataclass(frozen=True)
@@ -198,8 +198,8 @@ class Puller:
     def _ready_at(self, body: Mapping[Piece, Sequence[Fetched]], tail: Mapping[Piece, Sequence[Fetched]]) -> float:
         """When a reading can be complete, by what is known now."""
         scope, patience = self._scope, self._patience
-        over_at = scope.ended_at
-        if not scope.settled:
+        over_at = max(scope.ended_at, scope.settled_at or 0.0)
+        if scope.settled_at is None:
             written = [one for one in _all(tail) if _is_function(one)]
             over_at = max([over_at, *_newest(written)]) + patience.quiet_s
             over_at = max([over_at, *(at + patience.retry_s for at in self._background_failures(body, tail))])

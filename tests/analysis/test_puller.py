@@ -52,7 +52,7 @@ class Run:
         self.access_log_group: str | None = None
         self.groups = {"place-vote": GROUP}
         self.required: frozenset[str] = frozenset()
-        self.settled = False
+        self.settled_at: float | None = None
         self.ends_before = START + 10_000.0
 
     def invoke(self, at: float, group: str = GROUP, lag_s: float = 0.0, known: bool = True, **columns: Any) -> str:
@@ -82,7 +82,7 @@ class Run:
             started_at=float(START),
             ended_at=float(START + self.seconds),
             ends_before=self.ends_before,
-            settled=self.settled,
+            settled_at=self.settled_at,
         )
         options = {"concurrency": 1, "clock": self.time.clock, "sleep": self.time.sleep} | options
         return Puller(self.logs, scope, self.directory / "pull", db, counts, PATIENCE, **options)
@@ -140,10 +140,17 @@ def test_background_work_after_the_run_is_waited_for(run: Run) -> None:
 
 
 def test_known_to_be_settled_it_waits_for_the_lag_only(run: Run) -> None:
-    run.settled = True
+    run.settled_at = START + 10.0
     run.invoke(START + 9.5)
     run.pull()
     assert run.time.now == pytest.approx(START + 10 + 5, abs=1)
+
+
+def test_logs_of_what_went_on_until_it_was_settled_are_waited_for(run: Run) -> None:
+    run.settled_at = run.time.now = START + 30.0
+    run.invoke(START + 9.5)
+    run.invoke(START + 29.9, known=False, lag_s=4.0)
+    assert len(messages(run.pull())) == 2
 
 
 def test_a_lag_longer_than_thought_is_noticed_by_what_is_absent(run: Run) -> None:
@@ -251,7 +258,7 @@ def test_where_cutting_does_not_help_more_rows_are_asked_for(run: Run) -> None:
 
 
 def test_what_no_query_gives_whole_is_in_doubt(run: Run) -> None:
-    run.settled = True
+    run.settled_at = START + 10.0
     run.logs.row_limit = 10
     crowd_one_stream(run)
     assert any("cut off" in doubt for doubt in run.pull(limit=10).doubts)
