@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import gevent
+import psutil  # type: ignore[import-untyped]
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 from locust.event import Events
@@ -59,6 +60,10 @@ def _on_init(environment: Environment, runner: Runner, **_: Any) -> None:
         session = _open_session(environment, runner)
     except ConfigError as invalid:
         sys.stderr.write("\n".join(["Cannot start:", *(f"  {problem}" for problem in invalid.problems), ""]))
+        if not isinstance(runner, WorkerRunner):
+            # With --processes the workers are there already, and would look for their master for five minutes.
+            for child in psutil.Process().children():
+                child.terminate()
         sys.exit(invalid.exit_code)
     drain.attach(environment, runner, session)
     drain.handle_interrupts(session, gevent.getcurrent())

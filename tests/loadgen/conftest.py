@@ -140,15 +140,25 @@ class LocustRun:
         try:
             for process in self.processes:
                 process.wait(timeout_s)
-        finally:
+        except BaseException:
             self.kill()
+            raise
         return self.processes[0].returncode
 
     def kill(self) -> None:
         for process in self.processes:
-            if process.poll() is None:
+            if has_members(process.pid):
                 os.killpg(process.pid, signal.SIGKILL)
-                process.wait(5)
+            process.wait(5)
+
+    def all_gone(self) -> bool:
+        """Whether, after a moment to leave, nothing is left of what was started, children included."""
+        deadline = time.monotonic() + 5
+        while any(has_members(process.pid) for process in self.processes):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.05)
+        return True
 
     @property
     def output(self) -> str:
@@ -206,6 +216,15 @@ def free_port() -> int:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         return int(unused.getsockname()[1])
+
+
+def has_members(group: int) -> bool:
+    """Whether a process group still has processes."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 class Locust:

@@ -27,6 +27,7 @@ def assert_one_count(run, server) -> None:
     assert counts["rows"] > 20
     assert run.manifest["warnings"] == []
     assert not list(run.directory.glob("spool/*"))
+    assert run.all_gone()
 
 
 def test_time_limit(locust, server):

@@ -216,6 +216,7 @@ def test_wrong_options_are_all_listed_before_anything_is_sent(locust, server, op
     assert "Traceback" not in run.output
     assert server.count == 0
     assert not run.runs.exists()
+    assert run.all_gone()
 
 
 def test_run_that_nothing_can_record_does_not_start(locust, server):
