@@ -16,7 +16,7 @@ import orjson
 from sandbox.definitions import ACCOUNT_ID
 
 if TYPE_CHECKING:
-    from sandbox.gateway import OpenRequest
+    from sandbox.api_requests import OpenRequest
 
 _VARIABLE = re.compile(r"\$context\.[A-Za-z][A-Za-z0-9.]*[A-Za-z0-9]|\$context\.[A-Za-z]")
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import orjson
 
+from sandbox.api_requests import ApiRequest, Headers
 from sandbox.assembly import Sandbox
 from sandbox.control_api import ControlApi
-from sandbox.gateway import ApiRequest, Headers
 from sandbox.invoke_api import invoked_function
 from sandbox.logs_api import SLOW_ACTIONS
 from sandbox.services.requests import DEFAULT_REGION, addressee, operation

@@ -18,6 +18,7 @@ import orjson
 from sandbox import log_lines
 from sandbox.async_events import NAMESPACE, AsyncEvents
 from sandbox.clock import Scheduler
+from sandbox.code_package import CodePackage
 from sandbox.definitions import Definitions, FunctionDefinition
 from sandbox.faults import CrashFunction, ExhaustMemory, FailFunction, Faults, SlowFunction
 from sandbox.identifiers import Identifiers, parse_trace_header
@@ -26,7 +27,7 @@ from sandbox.model.durations import DurationModel, duration_model
 from sandbox.model.environments import AccountConcurrency, Environment, EnvironmentPool, FunctionConcurrency
 from sandbox.model.parameters import Parameters
 from sandbox.model.throttling import TokenBucket
-from sandbox.runtime import CodePackage, HandlerError, MakeClient, PythonRuntime, to_json
+from sandbox.runtime import HandlerError, MakeClient, PythonRuntime, to_json
 from sandbox.sinks import LogSink, MetricSink
 from sandbox.truth import FunctionTruth, Truth
 

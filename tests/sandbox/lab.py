@@ -9,11 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from sandbox.api_requests import ApiRequest, ApiResponse
 from sandbox.clock import VirtualScheduler
 from sandbox.definitions import ApiStage, FunctionDefinition, StreamSource
 from sandbox.faults import Faults
 from sandbox.functions import LambdaService
-from sandbox.gateway import ApiRequest, ApiResponse, Gateway
+from sandbox.gateway import Gateway
 from sandbox.invoke_results import InvokeResult
 from sandbox.model.parameters import Parameters, parse_parameters
 from sandbox.truth import Truth

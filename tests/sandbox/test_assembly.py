@@ -16,10 +16,10 @@ from cryptography.hazmat.primitives.asymmetric import padding
 
 from control.packages import package
 from control.stack import Cloud, carry_out, make_plan
+from sandbox.api_requests import ApiRequest, ApiResponse
 from sandbox.assembly import Sandbox
 from sandbox.clock import VirtualScheduler
 from sandbox.faults import parse_faults
-from sandbox.gateway import ApiRequest, ApiResponse
 from sandbox.model.parameters import parse_parameters
 from tests.sandbox.boto3_in_process import REGION, boto3_client
 from tests.sandbox.lab import START

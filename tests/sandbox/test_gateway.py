@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from sandbox.access_log import VARIABLES, AccessLogTemplate
+from sandbox.api_requests import ApiRequest
 from sandbox.definitions import ApiStage, Route
 from sandbox.faults import parse_faults
-from sandbox.gateway import ApiRequest
 from tests.sandbox.lab import START, Lab, function
 from tests.sandbox.test_functions import calm
 
@@ -89,6 +89,7 @@ def test_without_body_and_query_both_are_null():
     [
         ("GET", "/vote/a%20b", "/vote/{vote_id}", {"vote_id": "a b"}),
         ("GET", "/vote/last", "/vote/last", None),
+        ("GET", "/vote/a/by/b", "/vote/{vote_id}/by/{voter-id}", {"vote_id": "a", "voter-id": "b"}),
         ("GET", "/files/a/b.txt", "/files/{proxy+}", {"proxy": "a/b.txt"}),
         ("DELETE", "/files/a", "/files/{proxy+}", {"proxy": "a"}),
     ],
@@ -98,6 +99,7 @@ def test_the_most_specific_route_serves(method, path, resource, parameters):
         Route("ANY", "/files/{proxy+}", "echo", None),
         Route("GET", "/vote/{vote_id}", "echo", None),
         Route("GET", "/vote/last", "echo", None),
+        Route("GET", "/vote/{vote_id}/by/{voter-id}", "echo", None),
     ]
     event = event_of(lab(routes=routes), method, path)
     assert (event["resource"], event["pathParameters"]) == (resource, parameters)

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from sandbox.runtime import CodePackage, HandlerError, PythonRuntime
+from sandbox.code_package import CodePackage
+from sandbox.runtime import HandlerError, PythonRuntime
 from tests.sandbox.lab import function, zipped
 
 REQUEST_ID = "8f507cfc-0000-4697-b07a-ac58fc914c95"
