@@ -33,7 +33,7 @@ import pandas as pd
 
 from analysis import locust_csv
 from analysis.attribution import attribute_lines
-from analysis.errors import INCOMPLETE, OK, NoRowsError, UsageError
+from analysis.errors import INCOMPLETE, OK, AnalysisError, NoRowsError, UsageError
 from analysis.evidence import open_evidence
 from analysis.query import print_table
 from analysis.requests_table import literal
@@ -243,17 +243,24 @@ def _concurrency(db: duckdb.DuckDBPyConnection, edges: np.ndarray) -> np.ndarray
     )
 
 
-def pull_if_needed(run: RunDir, settings: Settings) -> bool:
-    """Fetch the logs of a run that has none yet; -> whether they are complete."""
+def pull_if_needed(run: RunDir, settings: Settings) -> int:
+    """Fetch the logs of a run that has none yet; -> the exit code that this deserves.
+
+    What cannot be fetched is said, and does not take the client's side away.
+    """
     from analysis.pull import pull_run
 
     file = run.file("pull.json")
     if file.is_file() and json.loads(file.read_text(encoding="utf-8")).get("complete"):
-        return True
-    pulled = pull_run(run, settings, tell=lambda message: click.echo(message, err=True))
+        return OK
+    try:
+        pulled = pull_run(run, settings, tell=lambda message: click.echo(message, err=True))
+    except AnalysisError as error:
+        click.echo(f"error: {error}", err=True)
+        return error.exit_code
     for warning in pulled.warnings:
         click.echo(f"warning: {warning}", err=True)
-    return pulled.complete
+    return OK if pulled.complete else INCOMPLETE
 
 
 @click.command("bins")
@@ -269,7 +276,7 @@ def bins_command(run: str, every: str, functions: tuple[str, ...], form: str) ->
         raise click.BadParameter(str(error), param_hint="--every") from None
     settings = load_settings()
     found = rundir.find(run, settings.runs_dir)
-    complete = pull_if_needed(found, settings)
+    exit_code = pull_if_needed(found, settings)
     frame = table(found, every_s, functions)
     if frame["throttles"].isna().all():
         click.echo("throttles: CloudWatch counts them by the minute; --every 1m shows them", err=True)
@@ -282,7 +289,7 @@ def bins_command(run: str, every: str, functions: tuple[str, ...], form: str) ->
             click.echo(json.dumps(rows, indent=1))
         else:
             print_table([{_short(name): _brief(value) for name, value in row.items()} for row in rows])
-    return OK if complete else INCOMPLETE
+    return exit_code
 
 
 def _short(column: str) -> str:

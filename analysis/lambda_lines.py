@@ -12,7 +12,7 @@ Sources of the forms: AWS Lambda developer guide (python-logging, lambda-runtime
 monitoring-cloudwatchlogs-logformat, telemetry-schema-reference) and the Python runtime interface client's
 `bootstrap.py`, which writes tracebacks with `\\n` or `\\r` between lines and no-break spaces as indentation.
 
-It does not read files or join events: `analysis.commands.parse` and `analysis.pull` do.
+It does not read files or join events: `analysis.parse`, `analysis.log_tables` and `analysis.join` do.
 """
 
 from __future__ import annotations

@@ -157,6 +157,16 @@ def test_the_table_is_not_cut(build: Any) -> None:
     assert "…" not in shown and shown.count("10:00:") == 30
 
 
+def test_without_any_log_group_the_clients_side_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(HISTORY, tmp_path / "results_stats_history.csv")
+    (tmp_path / "results_stats.csv").touch()
+    result = CliRunner().invoke(bins.bins_command, [str(tmp_path), "--format", "csv"], standalone_mode=False)
+    assert result.return_value == 2
+    assert "LOG_GROUPS" in result.stderr
+    assert sum(float(row["requests"]) for row in csv.DictReader(io.StringIO(result.stdout))) == 4807
+
+
 def test_a_time_span_that_is_none_is_wrong_usage() -> None:
     result = CliRunner().invoke(bins.bins_command, ["latest", "--every", "soon"])
     assert result.exit_code == 2 and "soon" in result.output
