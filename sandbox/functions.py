@@ -272,7 +272,8 @@ class LambdaService:
         run.lines += [(started_at, line) for line in written]
         status, error_type = None, None
         if error is not None:
-            run.lines.append((started_at, error.log_event()))
+            if not error.exited:
+                run.lines.append((started_at, error.log_event()))
             status, error_type = "error", error.type
         elif init_ms > parameters.init_timeout_s * 1000:
             init_ms = parameters.init_timeout_s * 1000
@@ -353,51 +354,50 @@ class LambdaService:
     def _failed(self, run: _Run, failure: HandlerError, ended_at: float) -> _Ending:
         """How a failure shows: in the answer, in the log, in REPORT."""
         request_id, new_style = run.request_id, self._lambda.failure_style == "new"
-        if run.timed_out or failure.exited:  # the runtime is gone; its environment starts it again
-            run.environment.init_due = True
+        environment, function = run.environment, run.version.function
+        if run.timed_out:
+            environment.init_due = True
             error = {"errorType": failure.type} if failure.type else {}
             payload = to_json(error | {"errorMessage": failure.message})
-            if run.timed_out:
-                if new_style:
-                    return _Ending(payload, status="timeout")
-                return _Ending(payload, [log_lines.timed_out(ended_at, request_id, run.version.function.timeout_s)])
-            memory_mb = run.version.function.memory_mb if isinstance(run.fault, ExhaustMemory) else None
+            if new_style:
+                return _Ending(payload, status="timeout")
+            return _Ending(payload, [log_lines.timed_out(ended_at, request_id, function.timeout_s)])
+        if failure.exited:  # the runtime is gone; the environment will start it again
+            environment.init_due = True
+            message = f"RequestId: {request_id} Error: {failure.message}"
+            payload = to_json({"errorType": failure.type, "errorMessage": message})
+            memory_mb = function.memory_mb if isinstance(run.fault, ExhaustMemory) else None
             if new_style:
                 return _Ending(payload, status="error", error_type=failure.type, memory_mb=memory_mb)
-            reason = failure.message.partition("Error: ")[2]
-            return _Ending(payload, [log_lines.exited(request_id, reason)], memory_mb=memory_mb)
+            return _Ending(payload, [log_lines.exited(request_id, failure.message)], memory_mb=memory_mb)
         payload, lines = failure.payload(request_id), [failure.log_event()]
         if run.error is None:
             return _Ending(payload, lines)
-        run.environment.init_due = True  # the repeated init failed: not the handler but the environment
+        environment.init_due = True  # the repeated init failed: not the handler but the environment
         lines.append(log_lines.init_report(run.duration_ms, "invoke", "error", failure.type))
         return _Ending(payload, lines, status="error", error_type=failure.type)
 
     def _outcome(self, run: _Run, ended_at: float) -> bytes | HandlerError:
         """What comes of the invocation: the handler's result, or how it failed."""
-        function, fault = run.version.function, run.fault
-        identified = f"RequestId: {run.request_id} Error: "
+        fault, new_style = run.fault, self._lambda.failure_style == "new"
         if run.timed_out:
-            message = f"Task timed out after {function.timeout_s:.2f} seconds"
-            if self._lambda.failure_style == "new":
-                return HandlerError("Sandbox.Timedout", identified + message, exited=True)
+            message = f"Task timed out after {run.version.function.timeout_s:.2f} seconds"
+            if new_style:
+                return HandlerError("Sandbox.Timedout", f"RequestId: {run.request_id} Error: {message}")
             return HandlerError("", f"{log_lines.iso_millis(ended_at)} {run.request_id} {message}")
+        outcome: bytes | HandlerError
         if isinstance(fault, CrashFunction):
-            return HandlerError(
-                "Runtime.ExitError", identified + "Runtime exited with error: exit status 1", exited=True
-            )
-        if isinstance(fault, ExhaustMemory):
-            message = identified + "Runtime exited with error: signal: killed"
-            oom = "Runtime.OutOfMemory" if self._lambda.failure_style == "new" else "Runtime.ExitError"
-            return HandlerError(oom, message, exited=True)
-        if run.error is not None:
-            return run.error
-        if isinstance(fault, FailFunction):
-            return HandlerError(fault.error_type, fault.error_message)
-        deadline = run.started_at + function.timeout_s
-        outcome = run.environment.runtime.run(run.event, run.request_id, deadline, run.trace_header)
-        if isinstance(outcome, HandlerError) and outcome.exited:
-            return HandlerError(outcome.type, identified + outcome.message, exited=True)
+            outcome = HandlerError("Runtime.ExitError", "Runtime exited with error: exit status 1", exited=True)
+        elif isinstance(fault, ExhaustMemory):
+            error_type = "Runtime.OutOfMemory" if new_style else "Runtime.ExitError"
+            outcome = HandlerError(error_type, "Runtime exited with error: signal: killed", exited=True)
+        elif run.error is not None:
+            outcome = run.error
+        elif isinstance(fault, FailFunction):
+            outcome = HandlerError(fault.error_type, fault.error_message)
+        else:
+            deadline = run.started_at + run.version.function.timeout_s
+            outcome = run.environment.runtime.run(run.event, run.request_id, deadline, run.trace_header)
         if isinstance(outcome, bytes) and len(outcome) > self._lambda.payload_max_bytes:
             limit = self._lambda.payload_max_bytes
             message = f"Response payload size exceeded maximum allowed payload size ({limit} bytes)."

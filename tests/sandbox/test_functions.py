@@ -279,6 +279,20 @@ def test_a_failed_init_is_reported_twice_and_fails_the_invocation():
     assert sandbox.truth.function("echo").cold_starts == 0
 
 
+@pytest.mark.parametrize("style", ["new", "old"])
+def test_a_runtime_that_exits_at_import_is_a_crash(style):
+    code = "import sys\nsys.exit(3)"
+    sandbox = lab(function(code=code), model=calm(**{"lambda": {"failure_style": style}}))
+    result = sandbox.invoke()
+    reason = "Runtime exited without providing a reason"
+    assert json.loads(result.payload) == {
+        "errorType": "Runtime.ExitError",
+        "errorMessage": f"RequestId: {result.request_id} Error: {reason}",
+    }
+    own_event = f"RequestId: {result.request_id} Error: {reason}\nRuntime.ExitError\n"
+    assert (own_event in sandbox.logs.messages()) == (style == "old")
+
+
 def test_an_init_beyond_its_limit_is_cut_off_and_repeated():
     sandbox = lab(model=calm(**{"lambda": {"init_timeout_s": 0.15}}))
     assert sandbox.invoke().function_error is None
