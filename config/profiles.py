@@ -54,7 +54,9 @@ class Profile:
     """Requests started earlier than this are recorded as `warmup` and left out of percentiles and thresholds."""
     stages: tuple[Stage, ...]
     messages: int | None
-    """Stop after so many requests, one after another; None for a run that ends with its stages."""
+    """Stop after so many requests, one after another by one user; None for a run that ends with its stages."""
+    results_share: float
+    """Share of the vote flow's requests that read the tally (`GET /vote/{vote_id}`), 0 to 1."""
     chain_limit_s: float
     """A chain that takes longer than this is late."""
     thresholds: tuple[Threshold, ...]
@@ -117,6 +119,7 @@ class _ProfileFile(BaseModel):
     pacing: Timespan | None = Field(None, gt=0)
     warmup: Timespan = 0.0
     messages: int | None = Field(None, gt=0)
+    results_share: float = Field(0.0, ge=0, le=1)
     chain_limit: Timespan = Field(60.0, gt=0)
     stages: list[_StageFile] = Field(min_length=1)
     thresholds: dict[str, str] = Field(default_factory=dict)
@@ -234,6 +237,9 @@ def profile_from(
                 f"{source}: stage {number} lasts {stage.duration_s:g} s after TIME_SCALE={time_scale:g}; "
                 "Locust changes the load once a second, so a stage needs at least 1 s"
             )
+    counted = messages if messages is not None else read.messages
+    if counted is not None and max(stage.users for stage in stages) > 1:
+        problems.append(f"{source}: messages are sent one after another by one user; its stages ask for more")
     weights = _chosen_flows(read.flows, flows, problems)
     if problems:
         raise ConfigError(problems)
@@ -247,7 +253,8 @@ def profile_from(
         pacing_s=read.pacing,
         warmup_s=read.warmup * time_scale,
         stages=stages,
-        messages=messages if messages is not None else read.messages,
+        messages=counted,
+        results_share=read.results_share,
         chain_limit_s=read.chain_limit,
         thresholds=tuple(thresholds),
         scale=scale,

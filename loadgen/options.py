@@ -113,8 +113,6 @@ def resolve(options: Namespace) -> Chosen:
             flows = profile.flows
     elif options.flows:
         flows = dict.fromkeys(options.flows.replace(",", " ").split(), 1.0)
-    if profile is not None and profile.messages is not None and profile.peak_users > 1:
-        problems.append(f"PROFILE: {profile.name}: messages are sent one after another, by one user")
     if options.rate:
         problems.append("RATE: only profiles with the open model have one; these are closed: their users set the rate")
     if settings is not None and settings.max_users is not None:
@@ -132,7 +130,7 @@ def resolve(options: Namespace) -> Chosen:
         runs_dir=Path(options.runs_dir) if options.runs_dir else settings.runs_dir,
         run_id=options.run_id or None,
         seed=seed,
-        results_share=results_share,
+        results_share=results_share if profile is None or options.results_share else profile.results_share,
         shop_id=options.shop_id or None,
     )
 
@@ -237,6 +235,7 @@ def adhoc_profile(options: Namespace, flows: Mapping[str, float]) -> Profile:
         warmup_s=0.0,
         stages=(Stage(duration_s=float(options.run_time or 0), users=users, spawn_rate=options.spawn_rate or 1.0),),
         messages=None,
+        results_share=0.0,
         chain_limit_s=60.0,
         thresholds=(),
         scale=1.0,

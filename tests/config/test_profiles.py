@@ -72,6 +72,11 @@ def test_messages_can_be_overridden():
     assert load_profile("perf", messages=7).messages == 7
 
 
+def test_messages_are_sent_by_one_user():
+    with pytest.raises(ConfigError, match="by one user"):
+        load_profile("perf", scale=2)
+
+
 def test_unknown_profile_names_the_nearest():
     with pytest.raises(ConfigError, match="did you mean 'demo'"):
         load_profile("demmo")

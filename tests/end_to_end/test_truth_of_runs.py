@@ -1,0 +1,209 @@
+"""Whole runs against sandboxes that know the truth: every count of the summary equals it, whatever goes wrong.
+
+Each run goes the way a user's does: `python -m control load` with a profile of its own, real Locust processes, logs
+pulled through Logs Insights. The stream's limit is lowered with `--model`, so that a load small enough for any machine
+meets it as the demo's load meets the real one.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.truth import compare
+from control.processes import ROOT
+from control.sandbox_process import SandboxProcess
+from runstore.rundir import RunDir
+
+MODEL = """
+[kinesis]
+shard_records_per_s = 40
+
+[logs]
+ingestion_lag_s = 0.5
+
+[lambda]
+async_retry_waits_s = [0.5, 1.0]
+async_throttle_wait_s = 0.2
+"""
+
+MIXED = """
+description = "about 60 requests a second, of which a shard that takes 40 records refuses some"
+flows = {vote = 60, shop = 20, direct = 20}
+model = "closed"
+pacing = "0.5s"
+results_share = 0.1
+[[stages]]
+duration = "3s"
+users = 40
+[[stages]]
+duration = "5s"
+users = 40
+"""
+
+SALES = """
+description = "100 sales a second"
+flows = ["shop"]
+model = "closed"
+pacing = "0.5s"
+[[stages]]
+duration = "7s"
+users = 50
+spawn_rate = 50
+"""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One run and what is wrong in it."""
+
+    name: str
+    seed: int
+    profile: str
+    faults: list[dict[str, Any]]
+    workers: int = 0
+
+
+CASES = [
+    Case("one process", 1, MIXED, []),
+    Case("a master and two workers", 2, MIXED, [], workers=2),
+    Case(
+        "everything fails a little",
+        3,
+        MIXED,
+        [
+            {"kind": "fail", "function": "place-vote", "count": 5, "of": 100},
+            {"kind": "crash", "function": "place-vote", "count": 3, "of": 100},
+            {"kind": "slow", "function": "shop-accept", "count": 2, "of": 20, "delay_ms": 2_500},
+            {"kind": "throttle", "function": "place-vote", "count": 4, "of": 100},
+            {"kind": "fail", "function": "shop-decrypt", "count": 3, "of": 30},
+            {"kind": "throttle_api", "count": 6, "of": 100},
+        ],
+    ),
+    Case(
+        "7 of 500 deliveries dropped, 5 duplicated",
+        4,
+        SALES,
+        [
+            {"kind": "drop", "topic": "sales", "count": 7, "of": 500},
+            {"kind": "duplicate", "topic": "decrypted-sales", "count": 5, "of": 490},
+        ],
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    exit_code: int
+    output: str
+    run: RunDir
+    summary: dict[str, Any]
+    truth: dict[str, Any]
+
+
+def run_case(case: Case, folder: Path) -> Outcome:
+    (folder / "model.toml").write_text(MODEL)
+    (folder / "faults.json").write_text(json.dumps(case.faults))
+    (folder / "profile.toml").write_text(case.profile)
+    sandbox = SandboxProcess.start(
+        folder / "sandbox.log", ["--seed", str(case.seed), "--model", str(folder / "model.toml")]
+    )
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")} | {
+        "PYTHONPATH": str(ROOT),
+        "RUNS_DIR": str(folder / "runs"),
+        "AWS_ENDPOINT_URL": sandbox.endpoint,
+        "SEED": str(case.seed),
+    }
+
+    def control(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "control", *arguments],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=110,
+            check=False,
+        )
+
+    try:
+        deployed = control("deploy", "--parameter", "ApiFunctionTimeout=2")
+        assert deployed.returncode == 0, deployed.stderr
+        if case.faults:
+            told = urllib.request.Request(
+                f"{sandbox.endpoint}/_sandbox/faults", data=json.dumps(case.faults).encode(), method="POST"
+            )
+            urllib.request.urlopen(told, timeout=10).close()
+        done = control("load", "--load-profile", "profile.toml", "--workers", str(case.workers))
+    finally:
+        sandbox.stop()
+    run = RunDir((folder / "runs" / "latest").resolve())
+    assert run.file("summary.json").exists(), done.stderr
+    return Outcome(
+        done.returncode,
+        done.stdout + done.stderr,
+        run,
+        json.loads(run.file("summary.json").read_text()),
+        json.loads(run.file("truth.json").read_text()),
+    )
+
+
+@pytest.fixture(scope="module", params=CASES, ids=lambda case: case.name)
+def outcome(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Case, Outcome]:
+    return request.param, run_case(request.param, tmp_path_factory.mktemp("run"))
+
+
+@pytest.mark.timeout(240)
+def test_every_count_of_the_summary_equals_the_truth(outcome):
+    result = outcome[1]
+    different = [c for c in compare(result.summary, result.truth) if not c.equal]
+    assert different == [], result.output[-3000:]
+    assert result.summary["run"]["complete"] is True, result.summary["run"]["warnings"]
+    assert result.truth["pending"] == 0
+    assert result.truth["api"]["requests"] > 100
+
+
+def test_at_least_99_percent_of_what_reached_a_function_is_joined(outcome):
+    join = outcome[1].summary["join"]
+    assert join["reached"] > 100
+    assert join["reached_matched"] >= 0.99 * join["reached"]
+    assert join["ambiguous"] == 0
+
+
+def test_rows_console_and_csv_agree(outcome):
+    from analysis.locust_csv import read_stats
+
+    summary, run = outcome[1].summary, outcome[1].run
+    stats = read_stats(run.file("locust_stats.csv"))
+    aggregated = stats[stats["Name"] == "Aggregated"].iloc[0]
+    assert aggregated["Request Count"] == summary["client"]["requests"]
+    assert aggregated["Failure Count"] == summary["client"]["failures"]
+
+
+def test_what_failed_is_explained(outcome):
+    case, result = outcome
+    causes = result.summary["root_causes"]
+    assert sum(cause["requests"] for cause in causes) == result.summary["client"]["failures"]
+    assert not [cause for cause in causes if cause["kind"] == "unknown"]
+    if case.profile is MIXED:
+        throttled = next(c for c in causes if c["error_type"] == "ProvisionedThroughputExceededException")
+        assert (throttled["function"], throttled["operation"]) == ("place-vote", "PutRecord")
+        assert throttled["resource"] == "stream votes"
+        assert throttled["frame"].startswith("handler.py:")
+        assert throttled["examples"]
+
+
+def test_the_chain_says_what_was_lost_and_duplicated(outcome):
+    case, result = outcome
+    chain = result.summary["chains"]["shop"]
+    assert chain["pending"] == 0
+    assert chain["table_reconciled"] is True
+    if case.profile is SALES:
+        assert chain["accepted"] == chain["sent"] > 500
+        assert (chain["sent"] - chain["completed"], chain["lost"], chain["duplicated"]) == (7, 7, 5)
