@@ -17,6 +17,7 @@ from sandbox.assembly import Sandbox
 from sandbox.control_api import ControlApi
 from sandbox.invoke_api import invoked_function
 from sandbox.logs_api import SLOW_ACTIONS
+from sandbox.services.query_protocol import query_error
 from sandbox.services.requests import DEFAULT_REGION, addressee, operation
 
 Scope = MutableMapping[str, Any]
@@ -31,6 +32,7 @@ _SERVICE_BY_TARGET = {
     "Logs_20140328": "logs",
     "GraniteServiceVersion20100801": "monitoring",
 }
+_METRIC_READS = frozenset({"GetMetricData", "GetMetricStatistics", "ListMetrics"})
 
 
 class Application:
@@ -122,6 +124,10 @@ class Application:
         called = operation(headers, body)
         if called is None:
             return None
+        if service == "monitoring" and not target and called in _METRIC_READS:
+            # moto would answer, and know of no metric
+            message = f"The sandbox answers {called} in CloudWatch's JSON protocol only, as boto3 1.44 speaks it"
+            return 501, [(b"content-type", b"text/xml")], query_error("NotImplemented", message)
         sandbox, now = self._sandbox, self._sandbox.scheduler.now()
         answered: tuple[int, Any] | None = None
         if service == "sns":

@@ -322,6 +322,15 @@ def test_a_call_that_the_sandbox_lacks_is_an_error_not_a_success(server):
         server.client("kinesis").describe_account_settings()
 
 
+def test_metrics_in_a_protocol_it_does_not_speak_are_refused_not_empty(server):
+    signed = "AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/monitoring/aws4_request, SignedHeaders=host, Signature=x"
+    status, _, body = server.http(
+        "POST", "/", b"Action=GetMetricData", Content_Type="application/x-www-form-urlencoded", Authorization=signed
+    )
+    assert status == 501
+    assert b"JSON protocol" in body
+
+
 def test_a_reset_forgets_what_happened_and_keeps_the_stack(server, outputs):
     vote = {"vote_id": "r", "token": "t", "vote_choice": "c"}
     server.http("POST", "/prod/vote", vote)
