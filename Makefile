@@ -10,7 +10,7 @@ PY := $(VENV)/bin/python
 RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
 
-VARIABLES := TARGET STACK_NAME PROFILE FLOW SCALE TIME_SCALE RATE WORKERS MESSAGES SEED MASTER_HOST MASTER_PORT \
+VARIABLES := TARGET STACK_NAME PARAMETERS PROFILE FLOW SCALE TIME_SCALE RATE WORKERS MESSAGES SEED MASTER_HOST MASTER_PORT \
 	EXPECT_WORKERS RUN PORT WEB_PORT BENCH RUNS_DIR API_BASE_URL AWS_REGION AWS_PROFILE AWS_ENDPOINT_URL
 $(foreach name,$(VARIABLES),$(if $(value $(name)),$(eval export $(name)),$(eval unexport $(name))))
 
@@ -29,10 +29,10 @@ demo: $(RUNTIME) ## From nothing to an explained run, on a sandbox of its own
 smoke: $(RUNTIME) ## Send one message end to end; 0 only if it arrived in the table (TARGET)
 	@$(PY) -m control smoke
 
-perf: $(RUNTIME) ## Send messages one after another, print statistics per function (TARGET, MESSAGES=100)
+perf: $(RUNTIME) ## Send messages one after another, print statistics per function (TARGET, MESSAGES=100, PARAMETERS)
 	@$(PY) -m control perf
 
-load: $(RUNTIME) ## Run a profile, headless, analyse and judge it (PROFILE, FLOW, TARGET, SCALE, TIME_SCALE, WORKERS)
+load: $(RUNTIME) ## Run a profile, headless, analyse and judge it (PROFILE, FLOW, TARGET, SCALE, TIME_SCALE, WORKERS, PARAMETERS)
 	@$(PY) -m control load
 
 ui: $(RUNTIME) ## Locust's web UI with a profile and its flows (variables as load, WEB_PORT=8089)
@@ -53,7 +53,7 @@ analyze: $(RUNTIME) ## Pull what is missing, join and report a run again (RUN=la
 sandbox: $(RUNTIME) ## A local AWS in the foreground (PORT=4566)
 	@$(PY) -m sandbox --port "$${PORT:-4566}"
 
-deploy: $(RUNTIME) ## Create or update the sample applications' stack (TARGET, STACK_NAME)
+deploy: $(RUNTIME) ## Create or update the sample applications' stack (TARGET, STACK_NAME, PARAMETERS)
 	@$(PY) -m control deploy
 
 destroy: $(RUNTIME) ## Delete the sample applications' stack and its code (TARGET, STACK_NAME)

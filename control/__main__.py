@@ -92,6 +92,28 @@ def target_options(command: Command) -> Command:
     return command
 
 
+def _parameters(ctx: click.Context, option: click.Parameter, pairs: tuple[str, ...]) -> dict[str, str]:
+    found = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not (name and equals):
+            raise click.BadParameter(f"{pair!r} is not of the form NAME=VALUE")
+        found[name] = value
+    return found
+
+
+parameter_option = click.option(
+    "--parameter",
+    "parameters",
+    envvar="PARAMETERS",
+    multiple=True,
+    metavar="NAME=VALUE",
+    callback=_parameters,
+    help="A parameter of stack/template.yaml, such as ShardCount=2; others keep their value. Repeatable. A run takes "
+    "it only for a sandbox of its own.",
+)
+
+
 def load_options(command: Command) -> Command:
     """How much: the options of every command that runs Locust. Checked together later, so all are text here."""
     for option in (
@@ -100,6 +122,7 @@ def load_options(command: Command) -> Command:
         click.option("--scale", envvar="SCALE", help="Multiplies users and spawn rates."),
         click.option("--messages", envvar="MESSAGES", help="Messages of a profile that counts them (smoke, perf)."),
         click.option("--flows", envvar="FLOW", help="Flows to run, separated by commas; else those of the profile."),
+        parameter_option,
     ):
         command = option(command)
     return target_options(command)
@@ -165,6 +188,7 @@ def smoke(**options: Any) -> int:
 
 @main.command()
 @target_options
+@parameter_option
 @click.option("--messages", envvar="MESSAGES", help="Messages to send one after another; else 100.")
 @click.option("--seed", envvar="SEED", help="Seed of payloads and waits; without it, a new one each run.")
 @click.option("--duration-limit-ms", type=click.FloatRange(min=0), default=500.0, show_default=True)
@@ -245,26 +269,9 @@ def worker(master_host: str, master_port: int, **options: Any) -> int:
     return orchestrate.work(options["target"], ["--master-host", master_host, "--master-port", str(master_port)])
 
 
-def _parameters(ctx: click.Context, option: click.Parameter, pairs: tuple[str, ...]) -> dict[str, str]:
-    found = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not (name and equals):
-            raise click.BadParameter(f"{pair!r} is not of the form NAME=VALUE")
-        found[name] = value
-    return found
-
-
 @main.command()
 @target_options
-@click.option(
-    "--parameter",
-    "parameters",
-    multiple=True,
-    metavar="NAME=VALUE",
-    callback=_parameters,
-    help="A parameter of stack/template.yaml, such as ShardCount=2. Others keep their value. Repeatable.",
-)
+@parameter_option
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 def deploy(target: str | None, stack_name: str | None, parameters: dict[str, str], dry_run: bool) -> int:
     """Create or update the sample applications' stack, and print its outputs."""

@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -54,6 +54,8 @@ class Request:
     workers: str | None = None
     seed: str | None = None
     shop_id: str | None = None
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    """Of the stack's template, for a sandbox that the run starts."""
     private_sandbox: bool = False
 
     def variables(self) -> dict[str, str]:
@@ -207,6 +209,7 @@ def stage(checked: Checked, console: Console) -> Iterator[Stage]:
             private=checked.request.private_sandbox,
             # The same seed on both sides: a run can be repeated.
             sandbox_options=["--seed", checked.request.seed] if checked.request.seed is not None else [],
+            parameters=checked.request.parameters,
         ) as target,
     ):
         yield Stage(checked, target, run_id, Path(logs), console)

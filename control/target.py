@@ -6,10 +6,11 @@ What was started for the run is stopped when the run is over, however it ends.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -59,12 +60,13 @@ def ready_target(
     *,
     private: bool = False,
     sandbox_options: Sequence[str] = (),
+    parameters: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[ReadyTarget]:
     """Make the target ready for these flows.
 
     With TARGET=sandbox one is started, with `sandbox_options`, where none answers at AWS_ENDPOINT_URL, or always with
-    `private`; the stack is deployed into it where it is not there yet. Raises ConfigError with everything that the
-    flows miss, DeployError, ProcessError.
+    `private`; the stack is deployed into it, with `parameters` of its template, where it is not there yet. Raises
+    ConfigError with everything that the flows miss, DeployError, ProcessError.
     """
     with ExitStack() as stack:
         sandbox, before = None, {}
@@ -81,18 +83,29 @@ def ready_target(
                 # Whatever API, function or key the variables name, it is not in a sandbox as new as this.
                 settings = settings.model_copy(update=_NO_RESOURCES)
             settings = settings.model_copy(update={"endpoint_url": sandbox})
-        resources = find_resources(settings, flows, progress)
+        resources = find_resources(settings, flows, progress, parameters)
         yield ReadyTarget(settings, resources, sandbox, before)
 
 
-def find_resources(settings: Settings, flows: Iterable[str], progress: Progress) -> RunTarget:
-    """What the flows need, from variables and the stack. Raises ConfigError with everything that is missing."""
+def find_resources(
+    settings: Settings, flows: Iterable[str], progress: Progress, parameters: Mapping[str, str] = MappingProxyType({})
+) -> RunTarget:
+    """What the flows need, from variables and the stack. Raises ConfigError with everything that is missing.
+
+    A run deploys the stack with `parameters` where a sandbox has none yet, and never changes one that is there.
+    """
     flows = list(flows)
     cloud = cloud_for(settings)
     description = describe(cloud, settings.stack_name)
+    if parameters and (description is not None or settings.target != "sandbox"):
+        pairs = " ".join(f"{name}={value}" for name, value in parameters.items())
+        raise ConfigError(
+            f"PARAMETERS: {pairs} is for a sandbox that the run starts; change a stack with "
+            "`python -m control deploy --parameter NAME=VALUE`"
+        )
     if description is None and settings.target == "sandbox":
         started_at = time.monotonic()
-        _, stack_outputs = deploy(settings, {}, lambda _: None)
+        _, stack_outputs = deploy(settings, parameters, lambda _: None)
         progress(f"stack {settings.stack_name} deployed ({time.monotonic() - started_at:.1f} s)")
         resources = with_outputs(settings, stack_outputs or {})
     elif description is None:
