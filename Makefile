@@ -65,11 +65,12 @@ destroy: $(RUNTIME) ## Delete the sample applications' stack and its code (TARGE
 test: $(DEV) ## All tests that need nothing outside this machine (PYTEST_ARGS)
 	@$(PY) -m pytest -n 2 $(PYTEST_ARGS)
 
-check: $(DEV) ## Linter, formatter, types, CloudFormation template
+check: $(DEV) ## Linter, formatter, types, CloudFormation template, docs that match the code
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy
 	@$(VENV)/bin/cfn-lint stack/template.yaml
+	@$(PY) -m pytest -q tests/docs
 
 bench: $(RUNTIME) ## A benchmark, as JSON and a table (BENCH=sandbox_votes)
 	@$(PY) -m "benchmarks.$${BENCH:-sandbox_votes}"

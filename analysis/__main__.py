@@ -128,7 +128,9 @@ def analyze(run: str, no_pull: bool, duration_limit_ms: float, memory_headroom_m
 
 @main.command()
 @run_argument
-@click.option("--format", "form", type=click.Choice(["text", "json", "markdown"]), default="text", show_default=True)
+@click.option(
+    "--format", "form", type=click.Choice(["text", "json", "markdown"]), default="text", show_default=True, help="Form."
+)
 def summary(run: str, form: str) -> int:
     """Print the summary of an analysed run."""
     found = find_run(run)

@@ -267,7 +267,9 @@ def pull_if_needed(run: RunDir, settings: Settings) -> int:
 @click.argument("run", metavar="RUN", default="latest")
 @click.option("--every", default="10s", show_default=True, metavar="TIME", help="Width of a bin.")
 @click.option("--function", "functions", multiple=True, metavar="FUNCTION", help="Only this function. Repeatable.")
-@click.option("--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True)
+@click.option(
+    "--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True, help="Form."
+)
 def bins_command(run: str, every: str, functions: tuple[str, ...], form: str) -> int:
     """Print what client and logs saw in each time bin of RUN."""
     try:

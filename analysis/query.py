@@ -172,7 +172,9 @@ def _window(settings: Settings, since: str, run: str | None) -> tuple[Window, di
 @click.option("--run", metavar="RUN", help="Look at the time and the functions of this run instead.")
 @click.option("--function", "only", multiple=True, metavar="FUNCTION", help="Only this function. Repeatable.")
 @click.option("--bin", "every", metavar="TIME", help="Width of time bins instead of 5m.")
-@click.option("--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True)
+@click.option(
+    "--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True, help="Form."
+)
 @click.option("--print", "show", is_flag=True, help="Print the query instead of running it.")
 def query_command(
     name: str | None, since: str, run: str | None, only: tuple[str, ...], every: str | None, form: str, show: bool

@@ -131,6 +131,14 @@ def load_options(command: Command) -> Command:
 profile_option = click.option(
     "--load-profile", "profile", envvar="PROFILE", default="demo", show_default=True, help="Profile: a name or a file."
 )
+master_port_option = click.option(
+    "--master-port",
+    envvar="MASTER_PORT",
+    type=click.IntRange(1, 65535),
+    default=5557,
+    show_default=True,
+    help="Port on which master and workers meet.",
+)
 workers_option = click.option("--workers", envvar="WORKERS", help="Locust worker processes; else one does it all.")
 
 
@@ -191,8 +199,12 @@ def smoke(**options: Any) -> int:
 @parameter_option
 @click.option("--messages", envvar="MESSAGES", help="Messages to send one after another; else 100.")
 @click.option("--seed", envvar="SEED", help="Seed of payloads and waits; without it, a new one each run.")
-@click.option("--duration-limit-ms", type=click.FloatRange(min=0), default=500.0, show_default=True)
-@click.option("--memory-headroom-mb", type=click.FloatRange(min=0), default=28.0, show_default=True)
+@click.option(
+    "--duration-limit-ms", type=click.FloatRange(min=0), default=500.0, show_default=True, help="Durations are over it."
+)
+@click.option(
+    "--memory-headroom-mb", type=click.FloatRange(min=0), default=28.0, show_default=True, help="Memory to leave free."
+)
 def perf(duration_limit_ms: float, memory_headroom_mb: float, **options: Any) -> int:
     """Send shop messages one after another, then print the statistics of each function."""
     from analysis import statistics_table
@@ -218,7 +230,9 @@ def perf(duration_limit_ms: float, memory_headroom_mb: float, **options: Any) ->
 @load_options
 @profile_option
 @click.option("--web-host", default="127.0.0.1", show_default=True, help="Where the web UI listens.")
-@click.option("--web-port", envvar="WEB_PORT", type=click.IntRange(1, 65535), default=8089, show_default=True)
+@click.option(
+    "--web-port", envvar="WEB_PORT", type=click.IntRange(1, 65535), default=8089, show_default=True, help="Its port."
+)
 def ui(web_host: str, web_port: int, **options: Any) -> int:
     """Locust's web UI with a profile and its flows; runs are analysed when it ends (Ctrl-C)."""
     from control import orchestrate
@@ -238,9 +252,18 @@ def ui(web_host: str, web_port: int, **options: Any) -> int:
 @main.command()
 @load_options
 @profile_option
-@click.option("--expect-workers", envvar="EXPECT_WORKERS", type=click.IntRange(min=1), default=1, show_default=True)
-@click.option("--master-bind-host", envvar="MASTER_BIND_HOST", default="*", show_default=True)
-@click.option("--master-port", envvar="MASTER_PORT", type=click.IntRange(1, 65535), default=5557, show_default=True)
+@click.option(
+    "--expect-workers",
+    envvar="EXPECT_WORKERS",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Workers to wait for before the run begins.",
+)
+@click.option(
+    "--master-bind-host", envvar="MASTER_BIND_HOST", default="*", show_default=True, help="Where workers may connect."
+)
+@master_port_option
 def master(expect_workers: int, master_bind_host: str, master_port: int, **options: Any) -> int:
     """The master of a distributed run: waits for its workers, runs the profile, analyses."""
     from control import orchestrate
@@ -260,8 +283,10 @@ def master(expect_workers: int, master_bind_host: str, master_port: int, **optio
 
 @main.command()
 @target_options
-@click.option("--master-host", envvar="MASTER_HOST", default="127.0.0.1", show_default=True)
-@click.option("--master-port", envvar="MASTER_PORT", type=click.IntRange(1, 65535), default=5557, show_default=True)
+@click.option(
+    "--master-host", envvar="MASTER_HOST", default="127.0.0.1", show_default=True, help="Where the master is."
+)
+@master_port_option
 def worker(master_host: str, master_port: int, **options: Any) -> int:
     """A worker of a distributed run: does what its master says, and ends with it."""
     from control import orchestrate

@@ -1,0 +1,94 @@
+"""What the documentation names exists, and what exists is documented. Part of `make check`."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from analysis.__main__ import main as analysis
+from config.profiles import profile_names
+from config.settings import FUNCTION_VARIABLES, Settings
+from control.__main__ import main as control
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+MAKEFILE = (ROOT / "Makefile").read_text()
+DOCS = {path: path.read_text() for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]}
+EXAMPLE = set(re.findall(r"^#?([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
+ONLY_MAKE = {"RATE", "RUN", "PORT", "BENCH"}
+"""Variables of one target, which its line in README shows; RATE belongs to a load model that is still to come."""
+
+
+def commands(group: click.Group) -> Iterator[tuple[str, click.Command]]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        yield name, command
+
+
+def variables() -> set[str]:
+    """Every variable that something reads."""
+    fields = {str(field.alias) for field in Settings.model_fields.values() if field.alias}
+    options = {
+        str(option.envvar)
+        for group in (control, analysis)
+        for _, command in commands(group)
+        for option in command.params
+        if option.envvar
+    }
+    made = re.search(r"^VARIABLES := ((?:.*\\\n)*.*)$", MAKEFILE, re.MULTILINE)
+    assert made is not None
+    of_make = set(made[1].replace("\\\n", " ").split()) - ONLY_MAKE
+    return fields | options | of_make | set(FUNCTION_VARIABLES.values())
+
+
+@pytest.mark.parametrize("variable", sorted(variables()))
+def test_every_variable_is_explained_in_the_example(variable):
+    assert variable in EXAMPLE
+
+
+@pytest.mark.parametrize("target", re.findall(r"^([a-z-]+):(?!=)", MAKEFILE, re.MULTILINE))
+def test_every_make_target_stands_in_the_readme(target):
+    assert target == "help" or f"`make {target}`" in README
+
+
+@pytest.mark.parametrize("name", re.findall(r"make ([a-z]+)", "".join(re.findall(r"`[^`]*`|```.*?```", README, re.S))))
+def test_every_make_target_of_the_readme_exists(name):
+    assert re.search(rf"^{name}:", MAKEFILE, re.MULTILINE)
+
+
+@pytest.mark.parametrize("profile", profile_names())
+def test_every_profile_stands_in_the_readme(profile):
+    assert f"| `{profile}` |" in README
+
+
+@pytest.mark.parametrize(
+    ("package", "name", "command"),
+    [(p, n, c) for p, group in (("analysis", analysis), ("control", control)) for n, c in commands(group)],
+)
+def test_every_command_and_option_has_a_help_text(package, name, command):
+    assert command.help, f"{package} {name}"
+    bare = [option.name for option in command.params if isinstance(option, click.Option) and not option.help]
+    assert bare == [], f"{package} {name}"
+
+
+@pytest.mark.parametrize("command", [name for name, _ in commands(analysis)])
+def test_every_analysis_command_is_documented(command):
+    assert any(re.search(rf"(analysis|`){{1}} ?{command}\b|`make {command}`", text) for text in DOCS.values())
+
+
+@pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
+def test_links_lead_somewhere(path):
+    for link in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", DOCS[path]):
+        assert link.startswith("https://") or (path.parent / link).exists(), link
+
+
+@pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
+def test_files_that_are_named_exist(path):
+    named = re.findall(
+        r"`((?:config|control|analysis|loadgen|sandbox|stack|runstore|locustfiles)/[\w./-]+)`", DOCS[path]
+    )
+    assert [name for name in named if not (ROOT / name).exists()] == []
