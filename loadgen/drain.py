@@ -68,7 +68,7 @@ def attach(environment: Environment, runner: Runner, session: Session) -> None:
 
 
 def handle_interrupts(session: Session, main: Greenlet) -> None:
-    """Ctrl-C ends the run as if its time were over; a second one gives up open requests, a third everything.
+    """Ctrl-C and SIGTERM end the run as if its time were over; a second one gives up open requests, a third everything.
 
     Python would raise KeyboardInterrupt in whatever greenlet happens to run, which may be a user between its answer
     and its row. Here it is raised in `main`, where Locust waits for it.
@@ -79,12 +79,14 @@ def handle_interrupts(session: Session, main: Greenlet) -> None:
         nonlocal presses
         presses += 1
         if presses == 2:
-            logger.warning("Second Ctrl-C: requests still open are given up")
+            logger.warning("Interrupted again: requests still open are given up")
             session.hurry()
             return
         if presses == 1:
-            logger.info("Ctrl-C: open requests may finish; press again to give them up")
+            logger.info("Interrupted: open requests may finish; a second Ctrl-C gives them up")
         session.interrupted()
         gevent.kill(main, KeyboardInterrupt)
 
     gevent.signal_handler(signal.SIGINT, on_interrupt)
+    # Locust takes over SIGTERM in the end, but not as long as it is in a headless run with a shape.
+    signal.signal(signal.SIGTERM, lambda *_: gevent.spawn(on_interrupt))

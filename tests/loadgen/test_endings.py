@@ -95,6 +95,15 @@ def test_termination(locust, server):
     assert run.manifest["state"] == "interrupted"
 
 
+def test_termination_during_a_profile(locust, server):
+    run = locust.run(PROFILE=profile(locust.directory, 'duration = "60s"\nusers = 5\nspawn_rate = 5'))
+    run.wait_for_rows(21)
+    run.processes[0].terminate()
+    assert run.finish() == 130
+    assert_one_count(run, server)
+    assert run.manifest["state"] == "interrupted"
+
+
 def test_ctrl_c_of_the_master_alone_stops_its_workers(locust, server):
     server.delay_s = 0.2
     run = locust.distributed(2, "-u", "20", "-r", "20")
@@ -125,7 +134,7 @@ def test_second_ctrl_c_gives_up_open_requests(locust, server):
     while server.count < before + 6:
         pass
     run.interrupt()
-    run.wait_for_output("press again")
+    run.wait_for_output("a second Ctrl-C")
     run.interrupt()
     run.finish(10)
     assert_one_count(run, server)
