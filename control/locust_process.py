@@ -13,7 +13,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from control.errors import ProcessError
 from control.processes import ROOT, Process, free_port
 
 DRAIN_LIMIT_S = 120.0
@@ -30,7 +29,7 @@ class LocustEnd:
     """None where it had to be ended."""
     interrupted: bool
     last_lines: str
-    """The end of its output."""
+    """The end of its output; where all its workers ended before it did, of theirs too."""
 
 
 def command(*options: str) -> list[str]:
@@ -48,8 +47,8 @@ def run_headless(
     """Run Locust to its end, with `workers` worker processes (0: one process does it all).
 
     Its output goes to `locust*.log` in `logs`. `progress` is called every `poll_s` seconds. KeyboardInterrupt makes
-    Locust stop and drain; a second one, or a drain that takes too long, ends it at once. Raises ProcessError where
-    all workers are gone and the master waits for them.
+    Locust stop and drain; a second one, or a drain that takes too long, ends it at once. A master left without
+    workers, or workers left without their master, are stopped too.
     """
     with ExitStack() as stack:
         role: list[str] = []
@@ -77,27 +76,27 @@ def run_in_foreground(environment: Mapping[str, str], options: Sequence[str], po
 
 
 def _follow(main: Process, workers: Sequence[Process], progress: Callable[[], None], poll_s: float) -> LocustEnd:
-    interrupted = False
+    interrupted = lonely = False
     try:
-        while main.exit_code is None:
-            if workers and all(worker.exit_code is not None for worker in workers):
-                _await_lonely_master(main, workers)
+        while main.exit_code is None and not lonely:
             progress()
             time.sleep(poll_s)
+            # A master without workers waits for new ones; a moment shows whether it was about to end as they were.
+            lonely = bool(workers) and all(worker.exit_code is not None for worker in workers)
+            lonely = lonely and main.wait(WORKER_EXIT_LIMIT_S) is None
     except KeyboardInterrupt:
         interrupted = True
+    if main.exit_code is None:
         main.interrupt()
         deadline = time.monotonic() + DRAIN_LIMIT_S
         while main.exit_code is None and time.monotonic() < deadline:
             progress()
             time.sleep(poll_s)
+    if main.exit_code is None or main.exit_code < 0:
+        # Killed, it told its workers nothing.
+        for worker in workers:
+            worker.interrupt()
     for worker in workers:
         worker.wait(WORKER_EXIT_LIMIT_S)
-    return LocustEnd(main.exit_code, interrupted, main.last_lines())
-
-
-def _await_lonely_master(main: Process, workers: Sequence[Process]) -> None:
-    """All workers have ended: give the master a moment to end too. Raises ProcessError where it waits for them."""
-    if main.wait(WORKER_EXIT_LIMIT_S) is None:
-        last = "\n".join(worker.last_lines() for worker in workers)
-        raise ProcessError(f"all Locust workers ended before the run did; their last words:\n{last}")
+    last = [main, *workers] if lonely else [main]
+    return LocustEnd(main.exit_code, interrupted, "\n".join(process.last_lines() for process in last))

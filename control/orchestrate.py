@@ -32,7 +32,8 @@ from control.progress import RunProgress
 from control.run_lock import run_lock
 from control.smoke import await_change, expected_change, explain, read_shop
 from control.target import ReadyTarget, ready_target
-from runstore.rundir import RunDir, new_run_id
+from runstore.rundir import FAILED, RUNNING, RunDir, new_run_id
+from runstore.spool import recover_all
 
 Found = TypeVar("Found")
 
@@ -120,6 +121,7 @@ class Stage:
         self.logs = logs
         self.console = console
         self.tables_before: dict[str, Any] | None = None
+        self._target_gone = False
 
     @property
     def run(self) -> RunDir:
@@ -145,7 +147,7 @@ class Stage:
             self.tables_before = table_snapshot.take(client(self.target.settings, "dynamodb"), tables, time.time())
 
     def load(self) -> LocustEnd:
-        """Put the profile's load on the target. Raises ProcessError or ConfigError where Locust did not get going."""
+        """Put the profile's load on the target. Raises ProcessError where Locust did not get going."""
         self.look_at_tables()
         with RunProgress(self.console, self.run, self.checked.profile) as progress:
             end = run_headless(self.locust_environment(self.run_id), self.checked.workers, self.logs, progress.update)
@@ -163,6 +165,10 @@ class Stage:
         What was looked at before and after is one run's doing only where it was the `only_run` in between.
         """
         known = {name: value for name, value in self.target.resources.manifest().items() if value}
+        if run.read_manifest()["state"] == RUNNING:
+            # The load generator was killed before it could say so, and before it took its workers' last rows.
+            recover_all(run)
+            known["state"] = FAILED
         run.update_manifest(**known)
         if self.tables_before is not None and only_run:
             run.write_json(table_snapshot.BEFORE, self.tables_before)
@@ -175,7 +181,9 @@ class Stage:
         """-> the analysis' exit code."""
         from analysis import pipeline
 
-        return pipeline.analyze(run, self.target.settings, console=out, limits=limits)
+        exit_code = pipeline.analyze(run, self.target.settings, console=out, limits=limits)
+        # That a sandbox went away during the run is no wrong configuration.
+        return errors.INCOMPLETE if exit_code == errors.USAGE and self._target_gone else exit_code
 
     def _keep_truth(self, run: RunDir) -> None:
         limit_s = self.checked.profile.chain_limit_s + SETTLE_LIMIT_S
@@ -186,6 +194,7 @@ class Stage:
                 )
         except ProcessError as gone:
             # What Locust recorded is still worth an analysis.
+            self._target_gone = True
             run.update_manifest(warnings=[*run.read_manifest().get("warnings", ()), str(gone)])
             return
         run.write_json("truth.json", truth)

@@ -1,7 +1,7 @@
 """Processes that a run starts: each in a session of its own, with its output in a file, always stopped in the end.
 
 In a session of its own a process does not get the terminal's Ctrl-C: who started it decides who is interrupted, and
-in which order.
+in which order. Nor would it notice that its starter is gone: a watch beside it does, and ends it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from pathlib import Path
 
 LAST_LINES = 15
 
+_WATCH = 'read -r stopped || kill -s TERM -- "-$1"'
+"""What the shell beside a process does: a line comes when it was stopped, the end of input when its starter died,
+however that happened, and left a session behind."""
 
 ROOT = Path(__file__).parents[1]
 """The repository: where the packages are that the processes run."""
@@ -37,6 +40,13 @@ class Process:
                 env={**environment, "PYTHONPATH": os.pathsep.join(search_path)},
                 start_new_session=True,
             )
+        self._watch = subprocess.Popen(
+            ["/bin/sh", "-c", _WATCH, "sh", str(self._process.pid)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
 
     @property
     def exit_code(self) -> int | None:
@@ -63,6 +73,7 @@ class Process:
                 self._signal_session(signal.SIGKILL)
         self._signal_session(signal.SIGKILL)
         self._process.wait()
+        self._watch.communicate(b"stopped\n")
 
     def last_lines(self, count: int = LAST_LINES) -> str:
         """The end of its output, for an error message; empty where it went to the terminal."""

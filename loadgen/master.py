@@ -21,8 +21,8 @@ from loadgen.options import Chosen
 from loadgen.recording import RowFile
 from loadgen.session import RecordingSession
 from loadgen.shipping import Batch, Inbox
-from loadgen.spool import recover_rows
 from runstore.rundir import RunDir
+from runstore.spool import recover_rows
 
 logger = logging.getLogger(__name__)
 

@@ -12,11 +12,9 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from runstore.columns import REQUEST_COLUMNS
+from runstore.columns import HEADER
 
 logger = logging.getLogger(__name__)
-
-HEADER = (",".join(REQUEST_COLUMNS) + "\n").encode()
 
 MAX_UNWRITTEN_BYTES = 64 * 1024 * 1024
 """What is kept for later while a disk takes nothing; beyond it rows are dropped and counted."""

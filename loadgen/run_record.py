@@ -24,8 +24,6 @@ from runstore import rundir
 
 logger = logging.getLogger(__name__)
 
-COMPLETE, INTERRUPTED, FAILED = "complete", "interrupted", "failed"
-
 
 class RunRecord:
     """One run: its plan, its directory, its manifest, Locust's statistics."""
@@ -73,7 +71,7 @@ class RunRecord:
             hosts=[socket.gethostname()],
             started_at=started_at,
             ended_at=None,
-            state="running",
+            state=rundir.RUNNING,
             workers=[],
             warnings=[],
         )

@@ -20,8 +20,9 @@ from locust.runners import STATE_CLEANUP, STATE_STOPPING, Runner
 from loadgen.options import Chosen, check_reachable
 from loadgen.plan import RunPlan
 from loadgen.recording import RequestLog, Sink
-from loadgen.run_record import COMPLETE, FAILED, INTERRUPTED, RunRecord
+from loadgen.run_record import RunRecord
 from loadgen.shapes import ProfileShape
+from runstore.rundir import COMPLETE, FAILED, INTERRUPTED
 
 FLUSH_EVERY_S = 1.0
 

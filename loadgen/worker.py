@@ -19,8 +19,8 @@ from loadgen.recording import RequestLog, RowFile
 from loadgen.sending import Sending, set_sending
 from loadgen.session import FLUSH_EVERY_S, Session, request_log
 from loadgen.shipping import Batch, Outbox
-from loadgen.spool import remove_spool, spool_file
 from runstore.rundir import RunDir
+from runstore.spool import remove_spool, spool_file
 
 logger = logging.getLogger(__name__)
 

@@ -44,6 +44,9 @@ REQUEST_COLUMNS: tuple[str, ...] = (
     "phase",
 )
 
+HEADER = (",".join(REQUEST_COLUMNS) + "\n").encode()
+"""First line of a file of rows."""
+
 DROPPED = "dropped"
 """`error` of an arrival that found no free slot: it was never sent and fired no Locust event."""
 

@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import Any
 
 MANIFEST_SCHEMA = 1
+RUNNING, COMPLETE, INTERRUPTED, FAILED = "running", "complete", "interrupted", "failed"
+"""States of a run; a run that is `running` and does not was killed."""
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 

@@ -1,6 +1,7 @@
 """Real processes, as small as they get; each test waits for what it asks about, with a limit."""
 
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -9,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from control import locust_process
-from control.errors import ProcessError
 from control.locust_process import LocustEnd, run_headless
-from control.processes import Process, free_port, is_port_free
+from control.processes import ROOT, Process, free_port, is_port_free
 
 
 def python(script: str) -> list[str]:
@@ -61,6 +61,18 @@ def test_a_process_that_ignores_the_polite_way_is_ended_the_other(tmp_path):
     until(lambda: "ready" in process.last_lines())
     process.stop(grace_s=0.1)
     assert process.exit_code == -9
+
+
+def test_a_process_ends_with_its_starter_however_that_ends(tmp_path):
+    starter = (
+        "import os, sys, time; from pathlib import Path; from control.processes import Process\n"
+        "process = Process([sys.executable, '-c', 'import os, time; print(os.getpid(), flush=True); time.sleep(60)'],"
+        " Path(sys.argv[1]), os.environ)\n"
+        "while not process.last_lines(): time.sleep(0.01)\n"
+        "os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([*python(starter), str(tmp_path / "log")], cwd=ROOT, check=False, timeout=20)
+    until(lambda: not is_alive(int((tmp_path / "log").read_text())))
 
 
 def test_a_process_is_not_in_our_session(tmp_path):
@@ -122,11 +134,34 @@ def test_workers_are_gone_when_the_run_is_over(locust, tmp_path, monkeypatch):
     assert not is_alive(int((tmp_path / "locust-worker-0.log").read_text()))
 
 
-def test_a_master_whose_workers_have_all_died_is_not_waited_for(locust, tmp_path, monkeypatch):
+CLOSES_ITS_RECORD = """
+import os, signal, time
+def close(*_): print("closed", flush=True); raise SystemExit(0)
+signal.signal(signal.SIGINT, close)
+open(os.environ["READY"], "w")
+time.sleep(60)
+"""
+AWAITS_THE_OTHER = """
+import os, time
+while not os.path.exists(os.environ["READY"]): time.sleep(0.01)
+"""
+
+
+def test_a_master_whose_workers_have_all_died_is_interrupted(locust, tmp_path, monkeypatch):
     monkeypatch.setattr(locust_process, "WORKER_EXIT_LIMIT_S", 0.1)
-    locust("import time; time.sleep(60)", "print('cannot import'); raise SystemExit(1)")
-    with pytest.raises(ProcessError, match="cannot import"):
-        headless(tmp_path, workers=2)
+    monkeypatch.setenv("READY", str(tmp_path / "ready"))
+    locust(CLOSES_ITS_RECORD, f"{AWAITS_THE_OTHER}print('cannot import'); raise SystemExit(1)")
+    end = headless(tmp_path, workers=2)
+    assert (end.exit_code, end.interrupted) == (0, False)
+    assert end.last_lines == "closed\ncannot import\ncannot import"
+
+
+def test_workers_whose_master_was_killed_are_interrupted(locust, tmp_path, monkeypatch):
+    monkeypatch.setenv("READY", str(tmp_path / "ready"))
+    locust(f"{AWAITS_THE_OTHER}os.kill(os.getpid(), 9)", CLOSES_ITS_RECORD)
+    end = headless(tmp_path, workers=1)
+    assert (end.exit_code, end.interrupted) == (-9, False)
+    assert (tmp_path / "locust-worker-0.log").read_text() == "closed\n"
 
 
 def test_an_interruption_is_passed_on_to_the_master_and_awaited(locust, tmp_path):

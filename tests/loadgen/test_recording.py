@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadgen import recording
-from loadgen.recording import HEADER, RequestLog, RowFile, csv_field
-from runstore.columns import REQUEST_COLUMNS
+from loadgen.recording import RequestLog, RowFile, csv_field
+from runstore.columns import HEADER, REQUEST_COLUMNS
 
 
 def add(log: RequestLog, **changed) -> None:

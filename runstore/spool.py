@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from loadgen.recording import HEADER
+from runstore.columns import HEADER
 from runstore.rundir import RunDir
 
 
-def spool_file(directory: RunDir, worker: int) -> Path:
+def spool_file(directory: RunDir, worker: int | str) -> Path:
     return directory.spool / f"requests-{worker}.csv"
 
 
@@ -22,7 +22,21 @@ def remove_spool(path: Path) -> None:
             return
 
 
-def recover_rows(directory: RunDir, worker: int, rows: int) -> int:
+def recover_all(directory: RunDir) -> int:
+    """Add what any worker on this machine wrote and no master took; returns how many rows that won.
+
+    For a run whose master is gone: as long as one goes on, its workers still write.
+    """
+    won = 0
+    for path in directory.spool.glob("requests-*.csv"):
+        worker = path.stem.removeprefix("requests-")
+        taken = directory.requests_file(worker)
+        rows = max(0, taken.read_bytes().count(b"\n") - 1) if taken.exists() else 0
+        won += recover_rows(directory, worker, rows)
+    return won
+
+
+def recover_rows(directory: RunDir, worker: int | str, rows: int) -> int:
     """Add what a lost worker on this machine wrote but did not ship; returns how many rows that won over `rows`.
 
     Its spool holds every row it wrote since the start, the last perhaps cut off; where it has more than the master, it

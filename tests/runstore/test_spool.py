@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from loadgen.recording import HEADER
-from loadgen.spool import recover_rows, remove_spool, spool_file
+from runstore.columns import HEADER
 from runstore.rundir import RunDir
+from runstore.spool import recover_all, recover_rows, remove_spool, spool_file
 
 
 @pytest.fixture
@@ -53,3 +53,12 @@ def test_directories_with_anything_else_in_them_stay(run):
     spool_file(run, 3).write_bytes(HEADER)
     remove_spool(spool_file(run, 3))
     assert run.requests_file(3).exists()
+
+
+def test_all_that_any_worker_left_is_won_where_there_is_no_master_any_more(run):
+    spool_file(run, 3).write_bytes(HEADER + b"1\n2\n3\n")
+    spool_file(run, 4).write_bytes(HEADER + b"1\n")
+    assert recover_all(run) == 2
+    assert [file.read_bytes() for file in run.requests_files()] == [HEADER + b"1\n2\n3\n", HEADER + b"1\n"]
+    assert not run.spool.exists()
+    assert recover_all(run) == 0
