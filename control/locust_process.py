@@ -17,8 +17,10 @@ from control.processes import ROOT, Process, free_port
 
 DRAIN_LIMIT_S = 120.0
 """After an interruption: API Gateway's 29 s for open requests, the workers' last rows, and room to spare."""
+WORKER_FAREWELL_S = 1.0
+"""After the master's end its workers leave by themselves, if it could tell them."""
 WORKER_EXIT_LIMIT_S = 15.0
-"""After the master's end a worker only has to notice it."""
+"""A worker, or a master, that the others have left has its last rows to write."""
 
 
 @dataclass(frozen=True)
@@ -92,9 +94,9 @@ def _follow(main: Process, workers: Sequence[Process], progress: Callable[[], No
         while main.exit_code is None and time.monotonic() < deadline:
             progress()
             time.sleep(poll_s)
-    if main.exit_code is None or main.exit_code < 0:
-        # Killed, it told its workers nothing.
-        for worker in workers:
+    for worker in workers:
+        if worker.wait(WORKER_FAREWELL_S) is None:
+            # Its master was killed, or interrupted before it knew of its workers, and told them nothing.
             worker.interrupt()
     for worker in workers:
         worker.wait(WORKER_EXIT_LIMIT_S)

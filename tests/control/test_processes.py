@@ -131,7 +131,7 @@ def test_workers_are_gone_when_the_run_is_over(locust, tmp_path, monkeypatch):
     monkeypatch.setattr(locust_process, "WORKER_EXIT_LIMIT_S", 0.1)
     locust("import time; time.sleep(0.5)", "import os, time; print(os.getpid(), flush=True); time.sleep(60)")
     headless(tmp_path, workers=1)
-    assert not is_alive(int((tmp_path / "locust-worker-0.log").read_text()))
+    assert not is_alive(int((tmp_path / "locust-worker-0.log").read_text().splitlines()[0]))
 
 
 CLOSES_ITS_RECORD = """
