@@ -12,14 +12,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
-from botocore.exceptions import (
-    ClientError,
-    EndpointConnectionError,
-    NoCredentialsError,
-    PartialCredentialsError,
-    ProfileNotFound,
-    SSOTokenLoadError,
-)
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as NoConnectionError
 from dotenv import load_dotenv
 from rich.console import Console
 
@@ -38,19 +32,14 @@ class ControlGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             exit_code = super().invoke(ctx)
-        except (ControlError, ConfigError, AnalysisError, KeyboardInterrupt, *_AWS_ERRORS) as error:
+        except BrokenPipeError:
+            raise  # nobody reads us any more: click's matter
+        except (ControlError, ConfigError, AnalysisError, KeyboardInterrupt, OSError, *_AWS_ERRORS) as error:
             exit_code = _tell(error)
         ctx.exit(exit_code or 0)
 
 
-_AWS_ERRORS = (
-    ClientError,
-    EndpointConnectionError,
-    NoCredentialsError,
-    PartialCredentialsError,
-    ProfileNotFound,
-    SSOTokenLoadError,
-)
+_AWS_ERRORS = (ClientError, BotoCoreError)
 
 
 def _tell(error: BaseException) -> int:
@@ -61,12 +50,14 @@ def _tell(error: BaseException) -> int:
         exit_code, lines = error.exit_code, [f"error: {error}"]
     elif isinstance(error, KeyboardInterrupt):
         exit_code, lines = 130, ["interrupted"]
-    elif isinstance(error, EndpointConnectionError):
+    elif isinstance(error, HTTPClientError | NoConnectionError):
         exit_code, lines = 2, [f"error: {error}", "hint: start one with `make sandbox`, or mend AWS_ENDPOINT_URL"]
     elif isinstance(error, ClientError):
         exit_code, lines = 2, [f"error: AWS refused: {error}"]
-    else:
+    elif isinstance(error, BotoCoreError):
         exit_code, lines = 2, [f"error: {error}", "hint: see AWS_PROFILE and AWS_REGION in .env.example"]
+    else:
+        exit_code, lines = 3, [f"error: {error}"]  # a full disk, most likely: what was recorded until then stays
     for line in lines:
         click.echo(line, err=True)
     return exit_code

@@ -19,9 +19,13 @@ from config.errors import ConfigError
 @contextmanager
 def run_lock(runs_dir: Path, run_id: str) -> Iterator[None]:
     """Hold the runs directory for `run_id`. Raises ConfigError naming the run that holds it."""
-    runs_dir.mkdir(parents=True, exist_ok=True)
     path = runs_dir / ".lock"
-    with path.open("a+") as file:
+    try:
+        runs_dir.mkdir(parents=True, exist_ok=True)
+        file = path.open("a+")
+    except OSError as error:
+        raise ConfigError(f"RUNS_DIR: cannot write to {runs_dir}: {error.strerror}") from None
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -65,10 +65,10 @@ class _Worker:
         entry: dict[str, Any] = {"index": self.index, "host": self.host, "rows": rows}
         if self.sent_rows is None:
             entry["lost_at"] = self.seen_at
-            warnings.append(f"worker {self.index} was lost: requests of the second before may be missing")
+            logger.warning(f"Worker {self.index} was lost: requests of the second before may be missing")
         elif rows < self.sent_rows:
             entry["missing_rows"] = self.sent_rows - rows
-            warnings.append(f"worker {self.index}: {self.sent_rows - rows} of its rows are missing")
+            logger.warning(f"Worker {self.index}: {self.sent_rows - rows} of its rows are missing")
         return entry, warnings
 
 

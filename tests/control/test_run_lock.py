@@ -44,3 +44,12 @@ def test_a_run_that_was_killed_leaves_no_lock(tmp_path):
 def test_runs_in_other_directories_do_not_meet(tmp_path):
     with run_lock(tmp_path / "a", "first"), run_lock(tmp_path / "b", "second"):
         pass
+
+
+def test_a_directory_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(ConfigError, match=r"RUNS_DIR: cannot write to .*: Not a directory"),
+        run_lock(tmp_path / "file" / "runs", "first"),
+    ):
+        pass

@@ -1,0 +1,33 @@
+"""What the command line makes of errors: a message and an exit code, never a traceback."""
+
+import errno
+
+import pytest
+from botocore.exceptions import ConnectionClosedError, EndpointConnectionError, NoRegionError, ReadTimeoutError
+from click.testing import CliRunner
+
+from control import __main__ as command_line
+from control import orchestrate
+
+ENDPOINT = "http://127.0.0.1:1/"
+
+
+@pytest.mark.parametrize(
+    ("error", "exit_code", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "runs/a"), 3, "No space left on device: 'runs/a'"),
+        (EndpointConnectionError(endpoint_url=ENDPOINT), 2, "AWS_ENDPOINT_URL"),
+        (ConnectionClosedError(endpoint_url=ENDPOINT), 2, "AWS_ENDPOINT_URL"),
+        (ReadTimeoutError(endpoint_url=ENDPOINT), 2, "AWS_ENDPOINT_URL"),
+        (NoRegionError(), 2, "AWS_REGION"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
+)
+def test_an_error_is_a_message_and_an_exit_code(monkeypatch, error, exit_code, said):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(orchestrate, "load", fail)
+    done = CliRunner().invoke(command_line.main, ["load"])
+    assert (done.exit_code, said in done.output) == (exit_code, True), done.output
