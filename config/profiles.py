@@ -179,7 +179,7 @@ def load_profile(
         known = profile_names(profiles_dir)
         close = difflib.get_close_matches(name, known, n=1)
         meant = f"; did you mean {close[0]!r}?" if close else ""
-        raise ConfigError(f"PROFILE: no profile {name!r}{meant} There are {', '.join(known)}.") from None
+        raise ConfigError(f"PROFILE: no profile {name!r} among {', '.join(known)}{meant}") from None
     except tomllib.TOMLDecodeError as malformed:
         raise ConfigError(f"{path}: not valid TOML: {malformed}") from None
     except UnicodeDecodeError:

@@ -73,14 +73,13 @@ def _say(line: str) -> None:
     click.echo(line, err=True)
 
 
+target_option = click.option("--target", envvar="TARGET", help="sandbox (default), aws or emulator.")
+stack_name_option = click.option("--stack-name", envvar="STACK_NAME", help="Name of the sample applications' stack.")
+
+
 def target_options(command: Command) -> Command:
     """Where: `--target`, `--stack-name`."""
-    for option in (
-        click.option("--stack-name", envvar="STACK_NAME", help="Name of the sample applications' stack."),
-        click.option("--target", envvar="TARGET", help="sandbox (default), aws or emulator."),
-    ):
-        command = option(command)
-    return command
+    return target_option(stack_name_option(command))
 
 
 def _parameters(ctx: click.Context, option: click.Parameter, pairs: tuple[str, ...]) -> dict[str, str]:
@@ -273,16 +272,16 @@ def master(expect_workers: int, master_bind_host: str, master_port: int, **optio
 
 
 @main.command()
-@target_options
+@target_option
 @click.option(
     "--master-host", envvar="MASTER_HOST", default="127.0.0.1", show_default=True, help="Where the master is."
 )
 @master_port_option
-def worker(master_host: str, master_port: int, **options: Any) -> int:
+def worker(target: str | None, master_host: str, master_port: int) -> int:
     """A worker of a distributed run: does what its master says, and ends with it."""
     from control import orchestrate
 
-    return orchestrate.work(options["target"], ["--master-host", master_host, "--master-port", str(master_port)])
+    return orchestrate.work(target, ["--master-host", master_host, "--master-port", str(master_port)])
 
 
 @main.command()
