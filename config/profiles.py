@@ -178,8 +178,8 @@ def load_profile(
     except FileNotFoundError:
         known = profile_names(profiles_dir)
         close = difflib.get_close_matches(name, known, n=1)
-        meant = f"; did you mean {close[0]!r}?" if close else ""
-        raise ConfigError(f"PROFILE: no profile {name!r} among {', '.join(known)}{meant}") from None
+        known_are = f"did you mean {close[0]!r}? There are" if close else "there are"
+        raise ConfigError(f"PROFILE: no profile {name!r}; {known_are} {', '.join(known)}") from None
     except tomllib.TOMLDecodeError as malformed:
         raise ConfigError(f"{path}: not valid TOML: {malformed}") from None
     except UnicodeDecodeError:
