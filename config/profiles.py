@@ -7,6 +7,7 @@ Locust's one-second tick, thresholds that do not parse. All problems are reporte
 from __future__ import annotations
 
 import difflib
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -22,6 +23,14 @@ from config.timespans import parse_timespan
 PROFILES_DIR = Path(__file__).parent / "profiles"
 FLOWS = ("vote", "shop", "direct")
 
+TOKENS = 100
+"""Locust users of an open profile: each stands for a hundredth of the arrival rate, in one process, for one flow."""
+OPEN_END_MARGIN_S = 0.5
+"""What an open run goes on after its last stage, with no more arrivals: the clocks of its processes start a moment
+after Locust's own, and the last arrivals are theirs."""
+DEFAULT_MAX_IN_FLIGHT = 1000
+EVEN, POISSON = "even", "poisson"
+
 Timespan = Annotated[float, BeforeValidator(parse_timespan)]
 
 
@@ -30,10 +39,22 @@ class Stage:
     """One stretch of the load."""
 
     duration_s: float
-    users: int
-    """Users at the end of the stage."""
+    users: int | None
+    """Users at the end of the stage; None in the open model."""
     spawn_rate: float | None
-    """Users started a second; None ramps evenly over the whole stage."""
+    """Users started a second, or by how much the arrival rate changes in a second; None ramps evenly over the whole
+    stage."""
+    rate: float | None = None
+    """Arrivals a second at the end of the stage; None in the closed model."""
+
+
+@dataclass(frozen=True)
+class RateRamp:
+    """A stretch over which the arrival rate changes evenly, or not at all. Rates are per second."""
+
+    duration_s: float
+    from_rate: float
+    to_rate: float
 
 
 @dataclass(frozen=True)
@@ -45,7 +66,7 @@ class Profile:
     flows: Mapping[str, float]
     """Flow -> its share of the users; the shares add up to 1."""
     model: str
-    """`closed`: users that wait for their answers."""
+    """`closed`: users that wait for their answers. `open`: arrivals that wait for nothing."""
     think_time_s: tuple[float, float] | None
     """Shortest and longest wait after an answer; None where the profile paces or does not wait."""
     pacing_s: float | None
@@ -62,6 +83,12 @@ class Profile:
     thresholds: tuple[Threshold, ...]
     scale: float
     time_scale: float
+    arrivals: str | None = None
+    """`even` or `poisson`; None in the closed model."""
+    max_in_flight: int | None = None
+    """Requests that a process may have open at once, in the open model; arrivals beyond it are dropped."""
+    rate_per_user: float | None = None
+    """Arrivals a second for each Locust user, in an open run whose users Locust's own options set; else None."""
 
     @property
     def duration_s(self) -> float:
@@ -69,7 +96,15 @@ class Profile:
 
     @property
     def peak_users(self) -> int:
-        return max(stage.users for stage in self.stages)
+        """The most users at once; in the open model, the most requests that one process may have open at once."""
+        if self.max_in_flight is not None:
+            return self.max_in_flight
+        return max(stage.users or 0 for stage in self.stages)
+
+    @property
+    def peak_rate(self) -> float | None:
+        """The most arrivals a second; None in the closed model."""
+        return max((stage.rate for stage in self.stages if stage.rate is not None), default=None)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for the manifest; `profile_from_dict` turns it back."""
@@ -84,9 +119,14 @@ def users_at(profile: Profile, elapsed_s: float) -> tuple[int, float] | None:
 
     A stage with a spawn rate asks for its users at once, at that rate. A stage without one climbs (or descends) in a
     straight line from where the last stage ended; Locust is asked once a second, so the rate is one step's worth.
+
+    In the open model there are always as many users as there are tokens: what changes is the rate each stands for.
     """
+    if profile.model == "open":
+        return None if elapsed_s >= profile.duration_s + OPEN_END_MARGIN_S else (TOKENS, float(TOKENS))
     start_s, from_users = 0.0, 0
     for stage in profile.stages:
+        assert stage.users is not None
         end_s = start_s + stage.duration_s
         if elapsed_s < end_s:
             if stage.spawn_rate is not None:
@@ -99,11 +139,35 @@ def users_at(profile: Profile, elapsed_s: float) -> tuple[int, float] | None:
     return None
 
 
+def rate_ramps(profile: Profile) -> tuple[RateRamp, ...]:
+    """The arrival rate of an open profile over its whole length, from 0 a second.
+
+    A stage without a spawn rate changes the rate evenly from where the last one ended; one with it changes the rate by
+    so much a second, and holds it once it is there.
+    """
+    ramps: list[RateRamp] = []
+    rate = 0.0
+    for stage in profile.stages:
+        assert stage.rate is not None
+        change = stage.rate - rate
+        ramp_s = stage.duration_s
+        if stage.spawn_rate is not None:
+            ramp_s = min(ramp_s, abs(change) / stage.spawn_rate)
+            change = math.copysign(stage.spawn_rate * ramp_s, change)
+        if ramp_s:
+            ramps.append(RateRamp(ramp_s, rate, rate + change))
+        if ramp_s < stage.duration_s:
+            ramps.append(RateRamp(stage.duration_s - ramp_s, stage.rate, stage.rate))
+        rate += change
+    return tuple(ramps)
+
+
 class _StageFile(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=False)
 
     duration: Timespan = Field(gt=0)
-    users: int = Field(ge=0)
+    users: int | None = Field(None, ge=0)
+    rate: float | None = Field(None, ge=0, allow_inf_nan=False)
     spawn_rate: float | None = Field(None, gt=0)
 
 
@@ -114,7 +178,9 @@ class _ProfileFile(BaseModel):
 
     description: str
     flows: dict[str, float]
-    model: Literal["closed"] = "closed"
+    model: Literal["closed", "open"] = "closed"
+    arrivals: Literal["even", "poisson"] | None = None
+    max_in_flight: int | None = Field(None, gt=0)
     think_time: tuple[Timespan, Timespan] | None = None
     pacing: Timespan | None = Field(None, gt=0)
     warmup: Timespan = 0.0
@@ -149,6 +215,15 @@ class _ProfileFile(BaseModel):
             raise ValueError("think_time and pacing exclude each other: a wait after the answer, or start to start")
         if self.think_time is not None and self.think_time[0] > self.think_time[1]:
             raise ValueError(f"think_time: the shortest wait comes first, got {list(self.think_time)}")
+        wanted, other = ("rate", "users") if self.model == "open" else ("users", "rate")
+        for number, stage in enumerate(self.stages, 1):
+            if getattr(stage, wanted) is None:
+                raise ValueError(f"stages.{number}.{wanted}: Field required")
+            if getattr(stage, other) is not None:
+                raise ValueError(f'stages.{number}.{other}: model = "{self.model}" has {wanted}, not {other}')
+        theirs = ("think_time", "pacing", "messages") if self.model == "open" else ("arrivals", "max_in_flight")
+        if misplaced := [key for key in theirs if getattr(self, key) is not None]:
+            raise ValueError(f'{", ".join(misplaced)}: not with model = "{self.model}"')
         return self
 
 
@@ -168,8 +243,8 @@ def load_profile(
 ) -> Profile:
     """Read the profile `name`, or the file `name` where it is a path to one, and scale it.
 
-    `scale` multiplies users and spawn rates; `time_scale` multiplies stages and warm-up, never think time or pacing.
-    `flows` (comma-separated) keeps only those flows, with their weights where the profile has them; `messages`
+    `scale` multiplies users, rates and spawn rates; `time_scale` multiplies stages and warm-up, never think time or
+    pacing. `flows` (comma-separated) keeps only those flows, with their weights where the profile has them; `messages`
     overrides the number of messages. Raises ConfigError with every problem.
     """
     path = Path(name) if name.endswith(".toml") else profiles_dir / f"{name}.toml"
@@ -226,8 +301,9 @@ def profile_from(
     stages = tuple(
         Stage(
             duration_s=stage.duration * time_scale,
-            users=round(stage.users * scale) if stage.users == 0 else max(1, round(stage.users * scale)),
+            users=_scaled_users(stage.users, scale),
             spawn_rate=None if stage.spawn_rate is None else stage.spawn_rate * scale,
+            rate=None if stage.rate is None else stage.rate * scale,
         )
         for stage in read.stages
     )
@@ -238,7 +314,7 @@ def profile_from(
                 "Locust changes the load once a second, so a stage needs at least 1 s"
             )
     counted = messages if messages is not None else read.messages
-    if counted is not None and max(stage.users for stage in stages) > 1:
+    if counted is not None and (read.model == "open" or max(stage.users or 0 for stage in stages) > 1):
         problems.append(f"{source}: messages are sent one after another by one user; its stages ask for more")
     weights = _chosen_flows(read.flows, flows, problems)
     if problems:
@@ -259,7 +335,14 @@ def profile_from(
         thresholds=tuple(thresholds),
         scale=scale,
         time_scale=time_scale,
+        arrivals=(read.arrivals or EVEN) if read.model == "open" else None,
+        max_in_flight=(read.max_in_flight or DEFAULT_MAX_IN_FLIGHT) if read.model == "open" else None,
     )
+
+
+def _scaled_users(users: int | None, scale: float) -> int | None:
+    """At least one user stays of those there were."""
+    return users and max(1, round(users * scale))
 
 
 def profile_from_dict(values: Mapping[str, Any]) -> Profile:

@@ -12,7 +12,7 @@ from locust.runners import LocalRunner
 
 from loadgen.options import Chosen
 from loadgen.recording import RequestLog, RowFile
-from loadgen.sending import Sending, set_sending
+from loadgen.sending import Sending
 from loadgen.session import FLUSH_EVERY_S, RecordingSession, request_log
 
 
@@ -34,7 +34,7 @@ class LoneSession(RecordingSession):
         record = self.open_record()
         file = RowFile(record.directory.requests_file(0))
         log = request_log(record.plan, 0, lambda rows, lines: file.append(lines))
-        set_sending(self.environment, Sending(record.plan, self.chosen.settings, 0, log, self.all_sent))
+        self.let_users_send(Sending(record.plan, self.chosen.settings, 0, log, self.all_sent), 0)
         self._run = _Run(log, file, gevent.spawn(_flush_for_ever, log))
         self.opened()
 
@@ -42,10 +42,13 @@ class LoneSession(RecordingSession):
         run, self._run = self._run, None
         if run is None:
             return
+        self.finish_requests()
         run.flushing.kill()
         run.log.flush()
         run.file.close()
         worker: dict[str, Any] = {"index": 0, "host": socket.gethostname(), "rows": run.log.rows - run.file.lost_rows}
+        if run.file.dropped_arrivals:
+            worker["dropped"] = run.file.dropped_arrivals
         if run.file.lost_rows:
             worker["missing_rows"] = run.file.lost_rows
         self.close_record([worker], run.file.complaints())

@@ -63,6 +63,8 @@ class _Worker:
         if not self.settled:
             rows += recover_rows(directory, self.index, rows)
         entry: dict[str, Any] = {"index": self.index, "host": self.host, "rows": rows}
+        if self.file.dropped_arrivals:
+            entry["dropped"] = self.file.dropped_arrivals
         if self.sent_rows is None:
             entry["lost_at"] = self.seen_at
             logger.warning(f"Worker {self.index} was lost: requests of the second before may be missing")

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from dotenv import dotenv_values
 
 from config.errors import ConfigError
-from config.profiles import Profile, Stage, load_profile
+from config.profiles import DEFAULT_MAX_IN_FLIGHT, EVEN, Profile, Stage, load_profile
 from config.settings import Settings, is_loopback, load_settings
 from loadgen.payloads import Seal
 from loadgen.signing import CredentialsNotFoundError, default_endpoint, find_credentials
@@ -43,9 +43,9 @@ def add_options(parser: LocustArgumentParser) -> None:
         ("--load-profile", "PROFILE", "<name>", "Load profile: a name below config/profiles, or a path to a TOML file"),
         ("--flows", "FLOW", "<flows>", "Flows to run, separated by commas; without it, those of the profile"),
         ("--target", "TARGET", "<target>", "sandbox (default), aws or emulator"),
-        ("--scale", "SCALE", "<factor>", "Multiplies users and spawn rates of the profile"),
+        ("--scale", "SCALE", "<factor>", "Multiplies users, arrival rates and spawn rates of the profile"),
         ("--time-scale", "TIME_SCALE", "<factor>", "Multiplies stages and warm-up, never think time or pacing"),
-        ("--rate", "RATE", "<per second>", "Arrivals per second, for profiles with the open model"),
+        ("--rate", "RATE", "<per second>", "Without a profile: each user stands for so many arrivals a second"),
         ("--messages", "MESSAGES", "<count>", "Messages of a profile that counts them (smoke, perf)"),
         ("--results-share", "RESULTS_SHARE", "<0 to 1>", "Share of a vote user's requests that read the tally"),
         ("--shop-id", "SHOP_ID", "<id>", "The one shop that all sales go to; without it, they are spread over 100"),
@@ -70,6 +70,8 @@ class Chosen:
     seed: int | None
     results_share: float
     shop_id: str | None
+    rate_per_user: float | None = None
+    """Arrivals a second for each user of a run without a profile; None: its users wait for their answers."""
 
 
 def read_settings(options: Namespace) -> Settings:
@@ -113,8 +115,11 @@ def resolve(options: Namespace) -> Chosen:
             flows = profile.flows
     elif options.flows:
         flows = dict.fromkeys(options.flows.replace(",", " ").split(), 1.0)
-    if options.rate:
-        problems.append("RATE: only profiles with the open model have one; these are closed: their users set the rate")
+    rate_per_user = _number(options.rate, "RATE", 0.0, problems) if options.rate else None
+    if rate_per_user is not None and options.load_profile:
+        problems.append("RATE: it is for runs without a profile; SCALE multiplies the arrival rates of a profile")
+    elif rate_per_user is not None and not 0 < rate_per_user < float("inf"):
+        problems.append(f"RATE: {options.rate!r} is not a number above 0")
     if settings is not None and settings.max_users is not None:
         users = profile.peak_users if profile is not None else options.num_users
         if users is not None and users > settings.max_users:
@@ -127,6 +132,7 @@ def resolve(options: Namespace) -> Chosen:
         settings=settings,
         profile=profile,
         flows=flows,
+        rate_per_user=rate_per_user,
         runs_dir=Path(options.runs_dir) if options.runs_dir else settings.runs_dir,
         run_id=options.run_id or None,
         seed=seed,
@@ -222,14 +228,14 @@ def lambda_endpoint(settings: Settings, environ: Mapping[str, str]) -> str:
     return default_endpoint("lambda", settings.region, settings.profile) if settings.region else ""
 
 
-def adhoc_profile(options: Namespace, flows: Mapping[str, float]) -> Profile:
-    """What a run without a profile amounts to, for the manifest: no think time, one stage."""
+def adhoc_profile(options: Namespace, flows: Mapping[str, float], rate_per_user: float | None) -> Profile:
+    """What a run without a profile amounts to: no think time, one stage, and the open model where a rate is given."""
     users = options.num_users or 1
     return Profile(
         name=ADHOC,
         description="Locust's own options",
         flows=flows,
-        model="closed",
+        model="closed" if rate_per_user is None else "open",
         think_time_s=None,
         pacing_s=None,
         warmup_s=0.0,
@@ -240,6 +246,9 @@ def adhoc_profile(options: Namespace, flows: Mapping[str, float]) -> Profile:
         thresholds=(),
         scale=1.0,
         time_scale=1.0,
+        arrivals=None if rate_per_user is None else EVEN,
+        max_in_flight=None if rate_per_user is None else DEFAULT_MAX_IN_FLIGHT,
+        rate_per_user=rate_per_user,
     )
 
 

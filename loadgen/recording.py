@@ -12,9 +12,12 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from runstore.columns import HEADER
+from runstore.columns import DROPPED, HEADER
 
 logger = logging.getLogger(__name__)
+
+_DROPPED_FIELDS = f",,,,0,{DROPPED},".encode()
+"""In the row of a dropped arrival and in no other: a request has a name."""
 
 MAX_UNWRITTEN_BYTES = 64 * 1024 * 1024
 """What is kept for later while a disk takes nothing; beyond it rows are dropped and counted."""
@@ -28,12 +31,14 @@ class RowFile:
     """A file of rows that is only ever appended to, whole rows or nothing.
 
     What the disk does not take is kept and tried again with the next rows; nothing is raised. `problem` says what is
-    wrong, None where all is written; `lost_rows` counts what had to be dropped.
+    wrong, None where all is written; `lost_rows` counts what had to be given up. `dropped_arrivals` counts those among
+    all rows that stand for arrivals, not for requests.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.lost_rows = 0
+        self.dropped_arrivals = 0
         self.problem: str | None = None
         self._descriptor: int | None = None
         self._written = 0
@@ -42,6 +47,7 @@ class RowFile:
     def append(self, rows: bytes) -> None:
         """Append whole lines."""
         self._unwritten += rows
+        self.dropped_arrivals += rows.count(_DROPPED_FIELDS)
         try:
             self._write()
             self.problem = None
@@ -133,6 +139,14 @@ class RequestLog:
             f"{'' if status is None else status},{0 if error else 1},{error},{function_error},{request_id},"
             f"{lambda_request_id},{trace_id},{correlation_id},{executed_version},{bytes_sent},{bytes_received},"
             f"{'warmup' if started_at < self._measure_from else 'measure'}\n"
+        )
+
+    def add_dropped(self, scheduled_at: float, flow: str) -> None:
+        """Add the row of an arrival that was never sent: which request it would have been is not known."""
+        self.rows += 1
+        self._unflushed.append(
+            f"{self._worker},{self.rows},{scheduled_at:.6f},,,{csv_field(flow)},,,,0,{DROPPED},,,,,,,,,"
+            f"{'warmup' if scheduled_at < self._measure_from else 'measure'}\n"
         )
 
     def flush(self) -> None:

@@ -33,7 +33,7 @@ class RunRecord:
         options = environment.parsed_options or Namespace()
         settings = chosen.settings
         started_at = time.time()
-        profile = chosen.profile or adhoc_profile(options, _flow_shares(environment))
+        profile = chosen.profile or adhoc_profile(options, _flow_shares(environment), chosen.rate_per_user)
         run_id = chosen.run_id or rundir.new_run_id(profile.name, started_at)
         self.directory = rundir.create(chosen.runs_dir, run_id)
         self.plan = RunPlan(

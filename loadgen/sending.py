@@ -11,6 +11,7 @@ from locust.env import Environment
 
 from config.settings import Settings
 from loadgen.identity import IdentitySource
+from loadgen.open_model import OpenModel
 from loadgen.plan import RunPlan
 from loadgen.recording import RequestLog
 from loadgen.signing import Signer, find_credentials
@@ -34,6 +35,8 @@ class Sending:
         self._unsent = plan.profile.messages
         self._unanswered = plan.profile.messages
         self._on_all_sent = on_all_sent
+        self.open_model: OpenModel | None = None
+        """None in the closed model."""
 
     @cached_property
     def lambda_signer(self) -> Signer:

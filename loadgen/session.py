@@ -17,10 +17,12 @@ from gevent.event import Event
 from locust.env import Environment
 from locust.runners import STATE_CLEANUP, STATE_STOPPING, Runner
 
+from loadgen.open_model import OpenModel
 from loadgen.options import Chosen, check_reachable
 from loadgen.plan import RunPlan
 from loadgen.recording import RequestLog, Sink
 from loadgen.run_record import RunRecord
+from loadgen.sending import Sending, set_sending
 from loadgen.shapes import ProfileShape
 from runstore.rundir import COMPLETE, FAILED, INTERRUPTED
 
@@ -34,6 +36,7 @@ class Session:
         self.environment = environment
         self.base_runner = runner
         self.running = False
+        self._open_model: OpenModel | None = None
         self._ended = Event()
         self._ended.set()
 
@@ -61,6 +64,22 @@ class Session:
     def hurry(self) -> None:
         """The user asked a second time: open requests are given up."""
         self.base_runner.user_greenlets.kill(block=False)
+        if self._open_model is not None:
+            self._open_model.hurry()
+
+    def let_users_send(self, sending: Sending, process: int) -> None:
+        """What users find when they start; in the open model, arrivals come as soon as there are users."""
+        if sending.plan.profile.model == "open":
+            self._open_model = sending.open_model = OpenModel(
+                self.environment, sending.plan, process, sending.log, sending.random
+            )
+        set_sending(self.environment, sending)
+
+    def finish_requests(self) -> None:
+        """Locust waits for its users; the requests of the open model are nobody's."""
+        if self._open_model is not None:
+            self._open_model.drain(self.environment.stop_timeout)
+            self._open_model = None
 
     def end(self) -> None:
         """End the run that goes, if any, and return when all of it is written."""
@@ -108,12 +127,12 @@ class RecordingSession(Session):
     def close_record(self, workers: Iterable[Mapping[str, Any]], warnings: Iterable[str]) -> None:
         """Write how the run ended, and let the process exit with a code that says so.
 
-        `workers` are entries of the manifest: index, host, rows, and where there is reason lost_at (epoch seconds)
-        and missing_rows.
+        `workers` are entries of the manifest: index, host, rows, and where there is reason dropped (those of the rows
+        that stand for arrivals never sent), lost_at (epoch seconds) and missing_rows.
         """
         assert self._record is not None
         workers, warnings = list(workers), list(warnings)
-        rows = sum(worker["rows"] for worker in workers)
+        rows = sum(worker["rows"] - worker.get("dropped", 0) for worker in workers)
         counted = self.environment.stats.total.num_requests
         if rows != counted:
             warnings.append(f"the records hold {rows} requests, Locust's statistics {counted}")

@@ -16,7 +16,7 @@ from config.settings import Settings
 from loadgen.messages import ACKNOWLEDGE, ALL_SENT, DRAIN, DRAINED, PLAN, ROWS
 from loadgen.plan import RunPlan
 from loadgen.recording import RequestLog, RowFile
-from loadgen.sending import Sending, set_sending
+from loadgen.sending import Sending
 from loadgen.session import FLUSH_EVERY_S, Session, request_log
 from loadgen.shipping import Batch, Outbox
 from runstore.rundir import RunDir
@@ -60,9 +60,8 @@ class WorkerSession(Session):
             outbox.put(rows, lines, time.monotonic())
 
         log = request_log(plan, index, keep_and_ship)
-        set_sending(
-            self.environment, Sending(plan, self._settings, index, log, lambda: self.runner.send_message(ALL_SENT))
-        )
+        sending = Sending(plan, self._settings, index, log, lambda: self.runner.send_message(ALL_SENT))
+        self.let_users_send(sending, index)
         self._run = _Run(plan.run_id, log, spool, outbox)
         self.opened()
         # Locust's worker says so only once it spawns users, and ignores a stop that comes before that.
@@ -71,6 +70,7 @@ class WorkerSession(Session):
 
     def test_stop(self) -> None:
         if self.running and self._run is not None:
+            self.finish_requests()
             self.running = False
             self._run.log.flush()
             self._run.spool.close()

@@ -1,0 +1,179 @@
+"""The open model in one process: requests start when they are due, whether earlier ones have been answered or not.
+
+Locust's users are tokens. Each stands for a share of the arrival rate, in this process and for its class; it sends
+nothing itself, so that Locust's shapes, the web UI's number of users and the spreading over workers set the rate, and
+stopping a token ends no request. One greenlet issues the arrivals. Each takes an idle performer (a user of the same
+class that is none of Locust's, with a connection of its own) or makes a new one, and runs one task. Beyond
+`max_in_flight` open requests an arrival is dropped: it becomes a row, and is never sent later.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import traceback
+from collections import Counter, defaultdict
+from contextlib import suppress
+from itertools import accumulate
+from random import Random
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+import gevent
+from gevent import GreenletExit
+from gevent.event import Event
+from gevent.pool import Group
+from locust.env import Environment
+from locust.exception import InterruptTaskSet, RescheduleTask, RescheduleTaskImmediately, StopTest, StopUser
+from locust.user.task import DefaultTaskSet
+
+from config.profiles import POISSON, TOKENS, Profile, RateRamp, rate_ramps
+from loadgen.alarm import new_alarm
+from loadgen.arrivals import ArrivalClock, RateCurve, even_clock, poisson_clock
+from loadgen.plan import RunPlan
+from loadgen.recording import RequestLog
+
+if TYPE_CHECKING:
+    from loadgen.users import RecordedUser
+
+logger = logging.getLogger(__name__)
+
+JOINED_LATE_S = 2.0
+"""A process that comes to a run so much after its start goes by the master's clock: it must not begin with the first
+stage. Any other goes by its own, from its first user on: clocks of machines differ."""
+
+TOGETHER_S = 0.01
+"""Tokens that come within so much of one another have come together."""
+
+_TASK_ENDED = (StopUser, StopTest, InterruptTaskSet, RescheduleTask, RescheduleTaskImmediately)
+
+
+class OpenModel:
+    """Arrivals and requests of one process in one run."""
+
+    def __init__(self, environment: Environment, plan: RunPlan, process: int, log: RequestLog, source: Random) -> None:
+        """`process`: its index among the workers; `source` chooses among classes and makes Poisson gaps."""
+        profile = plan.profile
+        assert profile.max_in_flight is not None
+        self._environment = environment
+        self._started_at = plan.started_at
+        self._log = log
+        self._random = source
+        self._max_in_flight = profile.max_in_flight
+        self._clock = _clock(profile, process, source)
+        self._alarm = new_alarm()
+        self._tokens: Counter[type[RecordedUser]] = Counter()
+        self._tokens_changed = False
+        self._classes: list[type[RecordedUser]] = []
+        self._shares: list[int] = []
+        self._idle: dict[type[RecordedUser], list[RecordedUser]] = defaultdict(list)
+        self._in_flight = Group()
+        self._pacing = gevent.spawn(self._issue)
+
+    def hold_token(self, user_class: type[RecordedUser]) -> None:
+        """Count a user of Locust's among the tokens until its greenlet is killed."""
+        self._change(user_class, 1)
+        try:
+            Event().wait()
+        finally:
+            self._change(user_class, -1)
+
+    def drain(self, timeout_s: float) -> None:
+        """No more arrivals; open requests may finish until the time-out and are then given up."""
+        self._pacing.kill()
+        self._in_flight.join(timeout_s)
+        self._in_flight.kill()
+        for performers in self._idle.values():
+            for performer in performers:
+                performer.on_stop()
+        self._idle.clear()
+
+    def hurry(self) -> None:
+        """Give open requests up."""
+        self._in_flight.kill(block=False)
+
+    def _change(self, user_class: type[RecordedUser], by: int) -> None:
+        self._tokens[user_class] += by
+        self._tokens_changed = True
+        self._alarm.ring()
+
+    def _issue(self) -> None:
+        """Start each request when it is due, until killed."""
+        clock, alarm = self._clock, self._alarm
+        try:
+            self._await_tokens()
+            now = self._elapsed_before()
+            begun = perf_counter() - now
+            while True:
+                while (due := clock.due()) is not None and due <= now:
+                    clock.take()
+                    self._arrive(begun + due)
+                if self._tokens_changed:
+                    self._tokens_changed = False
+                    self._count_tokens(now)
+                    due = clock.due()
+                alarm.wait(None if due is None else begun + due - perf_counter())
+                now = perf_counter() - begun
+        finally:
+            alarm.close()
+
+    def _await_tokens(self) -> None:
+        """Until there are tokens, all of those that come together: a rate that only some held would be too low."""
+        self._alarm.wait(None)
+        while self._tokens_changed:
+            self._tokens_changed = False
+            gevent.sleep(TOGETHER_S)
+        self._tokens_changed = True
+
+    def _elapsed_before(self) -> float:
+        """How far the run is, in seconds, as this process comes to it."""
+        elapsed_s = time.time() - self._started_at
+        return elapsed_s if elapsed_s > JOINED_LATE_S else 0.0
+
+    def _count_tokens(self, now: float) -> None:
+        self._classes = [user_class for user_class, count in self._tokens.items() if count]
+        self._shares = list(accumulate(self._tokens[user_class] for user_class in self._classes))
+        self._clock.set_users(self._shares[-1] if self._shares else 0, now)
+
+    def _arrive(self, due: float) -> None:
+        """A request is due at `due` (by perf_counter)."""
+        classes = self._classes
+        user_class = classes[0] if len(classes) == 1 else self._random.choices(classes, cum_weights=self._shares)[0]
+        if len(self._in_flight) >= self._max_in_flight:
+            self._log.add_dropped(time.time() - (perf_counter() - due), user_class.flow)
+            return
+        idle = self._idle[user_class]
+        # The one used last: its connection is the least likely to have been closed.
+        self._in_flight.spawn(self._perform, user_class, idle.pop() if idle else None, due)
+
+    def _perform(self, user_class: type[RecordedUser], performer: RecordedUser | None, due: float) -> None:
+        """Run one task."""
+        try:
+            if performer is None:
+                performer = user_class(self._environment)
+                performer._taskset_instance = DefaultTaskSet(performer)
+                performer.on_start()
+            performer.due = due
+            tasks = performer._taskset_instance
+            assert tasks is not None
+            with suppress(*_TASK_ENDED):
+                tasks.execute_task(tasks.get_next_task())
+        except GreenletExit:
+            return
+        except Exception as mistake:  # noqa: BLE001 -- as Locust: a mistake in a task ends that task
+            self._environment.events.user_error.fire(
+                user_instance=performer, exception=mistake, tb=mistake.__traceback__
+            )
+            logger.error("%s\n%s", mistake, traceback.format_exc())
+        if performer is not None:
+            self._idle[user_class].append(performer)
+
+
+def _clock(profile: Profile, process: int, source: Random) -> ArrivalClock:
+    if profile.rate_per_user is not None:
+        curve = RateCurve((), afterwards=profile.rate_per_user)
+    else:
+        curve = RateCurve(
+            [RateRamp(ramp.duration_s, ramp.from_rate / TOKENS, ramp.to_rate / TOKENS) for ramp in rate_ramps(profile)]
+        )
+    return poisson_clock(curve, source) if profile.arrivals == POISSON else even_clock(curve, process)
