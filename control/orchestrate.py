@@ -103,8 +103,9 @@ def check(request: Request, environ: Mapping[str, str]) -> Checked:
         ),
     )
     if settings and profile and settings.max_users is not None and profile.peak_users > settings.max_users:
+        what = "users" if profile.model == "closed" else "open requests a process (max_in_flight)"
         problems.append(
-            f"MAX_USERS: profile {profile.name} asks for {profile.peak_users}, {settings.max_users} allowed"
+            f"MAX_USERS: profile {profile.name} asks for {profile.peak_users} {what}, {settings.max_users} allowed"
         )
     if problems or settings is None or profile is None:
         raise ConfigError(problems)

@@ -46,11 +46,12 @@ class RunProgress:
         )
         self._progress = Progress(*columns, console=console, transient=True)
         self._task = self._progress.add_task(profile.name, total=profile.messages or profile.duration_s, state="")
-        amount = (
-            f"up to {profile.peak_users} users for {profile.duration_s:g} s"
-            if profile.messages is None
-            else f"messages: {profile.messages}"
-        )
+        if profile.messages is not None:
+            amount = f"messages: {profile.messages}"
+        elif profile.peak_rate is not None:
+            amount = f"up to {profile.peak_rate:g} arrivals/s for {profile.duration_s:g} s"
+        else:
+            amount = f"up to {profile.peak_users} users for {profile.duration_s:g} s"
         console.print(f"run {run.run_id}: {amount}", style="dim", markup=False, highlight=False)
 
     def __enter__(self) -> RunProgress:

@@ -32,7 +32,7 @@ class Alarm(Protocol):
         """Let others run, for so long or until somebody rings; None: until somebody rings."""
 
     def ring(self) -> None:
-        """End the wait that goes, or the next one."""
+        """End the wait that goes, or the next one. Once closed there is none."""
 
     def close(self) -> None: ...
 
@@ -56,12 +56,13 @@ class _TimerAlarm:
 
     def __init__(self) -> None:
         self._libc = ctypes.CDLL(None, use_errno=True)
-        self._descriptor = self._libc.timerfd_create(_CLOCK_MONOTONIC, _TFD_NONBLOCK | _TFD_CLOEXEC)
-        if self._descriptor < 0:
+        descriptor = self._libc.timerfd_create(_CLOCK_MONOTONIC, _TFD_NONBLOCK | _TFD_CLOEXEC)
+        if descriptor < 0:
             raise OSError(ctypes.get_errno(), "timerfd_create")
+        self._descriptor: int | None = descriptor
         self._timer = _Timer()
         self._hub = gevent.get_hub()
-        self._watcher = self._hub.loop.io(self._descriptor, _READABLE)
+        self._watcher = self._hub.loop.io(descriptor, _READABLE)
         self._rung = False
 
     def wait(self, seconds: float | None) -> None:
@@ -80,11 +81,14 @@ class _TimerAlarm:
 
     def ring(self) -> None:
         self._rung = True
-        self._set(_AT_ONCE_S)
+        if self._descriptor is not None:
+            self._set(_AT_ONCE_S)
 
     def close(self) -> None:
-        self._watcher.close()
-        os.close(self._descriptor)
+        if self._descriptor is not None:
+            self._watcher.close()
+            os.close(self._descriptor)
+            self._descriptor = None
 
     def _set(self, seconds: float) -> None:
         whole = int(seconds)
@@ -93,6 +97,7 @@ class _TimerAlarm:
         self._libc.timerfd_settime(self._descriptor, 0, ctypes.byref(self._timer), None)
 
     def _sleep(self) -> None:
+        assert self._descriptor is not None
         self._hub.wait(self._watcher)
         with suppress(BlockingIOError):
             os.read(self._descriptor, 8)

@@ -123,7 +123,10 @@ def resolve(options: Namespace) -> Chosen:
     if settings is not None and settings.max_users is not None:
         users = profile.peak_users if profile is not None else options.num_users
         if users is not None and users > settings.max_users:
-            problems.append(f"MAX_USERS: {users} users asked for, {settings.max_users} allowed")
+            what = (
+                "users" if profile is None or profile.model == "closed" else "open requests a process (max_in_flight)"
+            )
+            problems.append(f"MAX_USERS: {users} {what} asked for, {settings.max_users} allowed")
     if settings is not None and settings.api_auth == "iam":
         problems.append("API_AUTH: 'iam' is not supported by the load generator; use none or bearer")
     if problems or settings is None:

@@ -1,7 +1,15 @@
 import pytest
 
 from config.errors import ConfigError
-from config.profiles import load_profile, profile_from, profile_from_dict, profile_names, users_at
+from config.profiles import (
+    RateRamp,
+    load_profile,
+    profile_from,
+    profile_from_dict,
+    profile_names,
+    rate_ramps,
+    users_at,
+)
 
 MINIMAL = {"description": "d", "flows": ["vote"], "stages": [{"duration": "10s", "users": 10}]}
 
@@ -124,3 +132,69 @@ def test_a_stage_problem_counts_stages_from_one():
 def test_unknown_flow_asked_for_names_the_variable():
     with pytest.raises(ConfigError, match="FLOW: 'vot'"):
         load_profile("demo", flows="vot")
+
+
+OPEN = {"description": "d", "flows": ["vote"], "model": "open", "stages": [{"duration": "10s", "rate": 20}]}
+
+
+def make_open(**changes):
+    return profile_from({**OPEN, **changes}, name="p", source="p.toml")
+
+
+def open_problems(**changes):
+    with pytest.raises(ConfigError) as caught:
+        make_open(**changes)
+    return " ".join(caught.value.problems)
+
+
+def test_open_stages_have_rates_that_ramp_from_zero():
+    stages = [{"duration": "10s", "rate": 20}, {"duration": "5s", "rate": 20}, {"duration": "4s", "rate": 0}]
+    assert rate_ramps(make_open(stages=stages)) == (RateRamp(10, 0, 20), RateRamp(5, 20, 20), RateRamp(4, 20, 0))
+
+
+def test_open_stage_with_spawn_rate_climbs_by_so_much_a_second_and_holds():
+    stages = [{"duration": "10s", "rate": 20, "spawn_rate": 10}, {"duration": "3s", "rate": 5, "spawn_rate": 1}]
+    ramps = rate_ramps(make_open(stages=stages))
+    assert ramps == (RateRamp(2, 0, 20), RateRamp(8, 20, 20), RateRamp(3, 20, 17))
+
+
+def test_scale_multiplies_rates_and_time_scale_does_not():
+    ramps = rate_ramps(profile_from(OPEN, name="p", source="p.toml", scale=0.5, time_scale=2.0))
+    assert ramps == (RateRamp(20, 0, 10),)
+
+
+def test_users_of_an_open_profile_are_tokens_until_it_is_over():
+    profile = make_open()
+    assert [users_at(profile, s) for s in (0, 10.2, 10.6)] == [(100, 100), (100, 100), None]
+
+
+def test_open_profile_has_even_arrivals_and_a_cap_unless_it_says_otherwise():
+    assert (make_open().arrivals, make_open().max_in_flight) == ("even", 1000)
+    assert make_open(arrivals="poisson", max_in_flight=5).arrivals == "poisson"
+    assert make_open(max_in_flight=5).peak_users == 5
+
+
+def test_burst_offers_ten_then_a_hundred_arrivals_a_second():
+    ramps = rate_ramps(load_profile("burst"))
+    assert [(ramp.from_rate, ramp.to_rate) for ramp in ramps] == [(0, 10), (10, 10), (10, 100), (100, 100), (100, 10)]
+
+
+def test_model_and_stages_must_agree():
+    assert "stages.1.rate: Field required" in open_problems(stages=[{"duration": "10s"}])
+    both = [{"duration": "10s", "rate": 1, "users": 1}]
+    assert 'stages.1.users: model = "open" has rate, not users' in open_problems(stages=both)
+    assert 'stages.1.rate: model = "closed" has users, not rate' in " ".join(problems(stages=both))
+
+
+@pytest.mark.parametrize("changes", [{"think_time": "1s"}, {"pacing": "1s"}, {"messages": 3}])
+def test_open_model_has_no_users_that_wait(changes):
+    assert f'{next(iter(changes))}: not with model = "open"' in open_problems(**changes)
+
+
+def test_closed_model_has_no_arrivals():
+    assert 'arrivals, max_in_flight: not with model = "closed"' in problems(arrivals="even", max_in_flight=3)[0]
+
+
+def test_messages_asked_for_need_the_closed_model():
+    with pytest.raises(ConfigError, match="by one user"):
+        profile_from(OPEN, name="p", source="p.toml", messages=3)

@@ -53,6 +53,10 @@ class CountingServer:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    def freeze(self, seconds: float) -> None:
+        """Do nothing at all for so long, from now on: connections are taken by the kernel, nothing is answered."""
+        self._loop.call_soon_threadsafe(time.sleep, seconds)
+
     def stop(self) -> None:
         if self._loop.is_closed():
             return

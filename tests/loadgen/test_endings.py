@@ -30,9 +30,15 @@ def assert_one_count(run, server) -> None:
     assert run.all_gone()
 
 
-def test_time_limit(locust, server):
+@pytest.fixture(params=["closed", "open"])
+def model(request) -> dict[str, str]:
+    """Variables that make of users what waits for answers, or what stands for five arrivals a second."""
+    return {"closed": {}, "open": {"RATE": "5"}}[request.param]
+
+
+def test_time_limit(locust, server, model):
     server.delay_s = 0.2
-    run = locust.run("-u", "20", "-r", "20", "-t", "2s")
+    run = locust.run("-u", "20", "-r", "20", "-t", "2s", **model)
     assert run.finish() == 0
     assert_one_count(run, server)
     assert run.manifest["state"] == "complete"
@@ -57,18 +63,18 @@ def test_ramp_down(locust, server):
     assert {row["ok"] for row in run.rows} == {"1"}
 
 
-def test_two_processes(locust, server):
+def test_two_processes(locust, server, model):
     server.delay_s = 0.2
-    run = locust.run("-u", "20", "-r", "20", "-t", "2s", "--processes", "2")
+    run = locust.run("-u", "20", "-r", "20", "-t", "2s", "--processes", "2", **model)
     assert run.finish() == 0
     assert_one_count(run, server)
     assert [worker["rows"] > 0 for worker in run.manifest["workers"]] == [True, True]
 
 
 @pytest.mark.parametrize("options", [(), ("--processes", "2")], ids=["alone", "two processes"])
-def test_ctrl_c(locust, server, options):
+def test_ctrl_c(locust, server, options, model):
     server.delay_s = 0.2
-    run = locust.run("-u", "20", "-r", "20", *options)
+    run = locust.run("-u", "20", "-r", "20", *options, **model)
     run.wait_for_rows(21)
     run.interrupt()
     assert run.finish() == 0
@@ -115,19 +121,20 @@ def test_ctrl_c_of_the_master_alone_stops_its_workers(locust, server):
 
 
 @pytest.mark.parametrize("options", [(), ("--processes", "2")], ids=["alone", "two processes"])
-def test_requests_still_open_at_the_deadline_are_unfinished_rows(locust, server, options):
+def test_requests_still_open_at_the_deadline_are_unfinished_rows(locust, server, options, model):
     server.delay_s = 60
-    run = locust.run("-u", "6", "-r", "6", "-t", "1s", "--stop-timeout", "1", *options)
+    run = locust.run("-u", "6", "-r", "6", "-t", "1s", "--stop-timeout", "1", *options, **model)
     assert run.finish() == 1
     counts = run.counts(server)
-    assert set(counts.values()) == {6}, counts
+    assert len(set(counts.values())) == 1, counts
+    assert counts["rows"] == 6 if not model else counts["rows"] > 6
     assert {(row["error"], row["ok"], row["response_ms"], row["status"]) for row in run.rows} == {
         ("unfinished", "0", "", "")
     }
 
 
-def test_second_ctrl_c_gives_up_open_requests(locust, server):
-    run = locust.run("-u", "6", "-r", "6")
+def test_second_ctrl_c_gives_up_open_requests(locust, server, model):
+    run = locust.run("-u", "6", "-r", "6", **model)
     run.wait_for_rows(21)
     server.delay_s = 60
     before = server.count
@@ -138,7 +145,8 @@ def test_second_ctrl_c_gives_up_open_requests(locust, server):
     run.interrupt()
     run.finish(10)
     assert_one_count(run, server)
-    assert sum(row["error"] == "unfinished" for row in run.rows) == 6
+    unfinished = sum(row["error"] == "unfinished" for row in run.rows)
+    assert unfinished == 6 if not model else unfinished >= 6
 
 
 def test_killed_worker_is_named_in_the_manifest_and_the_others_lose_nothing(locust, server):

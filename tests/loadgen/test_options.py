@@ -13,6 +13,7 @@ from config.errors import ConfigError
 from config.settings import settings_from
 from loadgen.options import (
     Chosen,
+    adhoc_profile,
     check_reachable,
     check_recordable,
     choose_user_classes,
@@ -187,3 +188,20 @@ def test_flow_that_no_locustfile_has_is_named():
 )
 def test_where_lambda_is(variables, environ, endpoint):
     assert lambda_endpoint(settings_from(variables), environ) == endpoint
+
+
+def test_rate_without_a_profile_makes_users_tokens():
+    found = resolve(options(rate="2.5"))
+    profile = adhoc_profile(Namespace(num_users=4, spawn_rate=None, run_time=None), {"vote": 1.0}, found.rate_per_user)
+    assert (profile.model, profile.rate_per_user, profile.arrivals) == ("open", 2.5, "even")
+
+
+@pytest.mark.parametrize("rate", ["0", "-1", "nan", "inf", "fast"])
+def test_rate_is_a_number_above_zero(rate):
+    with pytest.raises(ConfigError, match="RATE"):
+        resolve(options(rate=rate))
+
+
+def test_rate_is_not_for_profiles():
+    with pytest.raises(ConfigError, match="SCALE multiplies the arrival rates"):
+        resolve(options(rate="1", load_profile="burst"))

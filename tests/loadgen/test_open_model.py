@@ -1,0 +1,203 @@
+"""Whole runs of the open model: what is offered does not depend on how the target answers."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.parse
+import urllib.request
+from collections import Counter
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from runstore.columns import REQUEST_COLUMNS
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def write_profile(directory: Path, text: str) -> str:
+    path = directory / "arrivals.toml"
+    path.write_text(f'description = "a test"\nflows = ["vote"]\nmodel = "open"\n{text}\n')
+    return str(path)
+
+
+def stages(*stages: tuple[str, float]) -> str:
+    """Stages that jump to their rate."""
+    return "".join(
+        f'[[stages]]\nduration = "{duration}"\nrate = {rate}\nspawn_rate = 1e6\n' for duration, rate in stages
+    )
+
+
+def offered_by_second(run) -> list[int]:
+    """Rows by the second in which they were due, from the first of them on."""
+    due = sorted(float(row["scheduled_at"]) for row in run.rows)
+    seconds = Counter(int(at - due[0]) for at in due)
+    return [seconds[second] for second in range(max(seconds) + 1)]
+
+
+def dropped(run) -> list[dict[str, str]]:
+    return [row for row in run.rows if row["error"] == "dropped"]
+
+
+@pytest.fixture(scope="module")
+def ramp(lasting_locust, lasting_server):
+    """1 s from 0 to 40 a second, 2 s at 40, 1 s back to 0, in two processes: 20 + 80 + 20 arrivals."""
+    text = "".join(f'[[stages]]\nduration = "{s}s"\nrate = {rate}\n' for s, rate in ((1, 40), (2, 40), (1, 0)))
+    run = lasting_locust.run("--processes", "2", PROFILE=write_profile(lasting_locust.directory, text))
+    assert run.finish() == 0, run.output
+    return run
+
+
+def test_arrivals_are_the_integral_of_the_rate_over_all_processes(ramp, lasting_server):
+    assert len(ramp.rows) == pytest.approx(120, abs=1)
+    assert set(ramp.counts(lasting_server).values()) == {len(ramp.rows)}
+    assert [worker["rows"] for worker in ramp.manifest["workers"]] == [60, pytest.approx(60, abs=1)]
+    assert ramp.manifest["state"] == "complete"
+    assert ramp.manifest["warnings"] == []
+
+
+def test_every_request_says_when_it_was_due_and_when_it_started(ramp):
+    lags = [float(row["started_at"]) - float(row["scheduled_at"]) for row in ramp.rows]
+    assert min(lags) >= 0
+    assert sorted(lags)[len(lags) // 2] < 0.02
+
+
+def test_ramp_is_a_ramp_and_no_staircase(ramp):
+    due = sorted(float(row["scheduled_at"]) for row in ramp.rows)
+    # From 0 to 40 in a second: 5 in the first half (t²/2 · 40), 15 in the second.
+    rising = [at - due[0] + (1 / 20) ** 0.5 for at in due]
+    assert sum(at < 0.5 for at in rising) == pytest.approx(5, abs=2)
+    assert sum(0.5 <= at < 1.0 for at in rising) == pytest.approx(15, abs=2)
+
+
+def test_users_of_locust_stand_for_the_rate_and_send_nothing_themselves(ramp):
+    with (ramp.directory / "locust_stats_history.csv").open() as file:
+        assert max(int(row["User Count"]) for row in csv.DictReader(file)) == 100
+
+
+def test_slow_target_does_not_slow_the_arrivals_down(locust, server):
+    server.delay_s = 1.0
+    run = locust.run(PROFILE=write_profile(locust.directory, stages(("3s", 50))))
+    assert run.finish() == 0
+    assert offered_by_second(run) == pytest.approx([50, 50, 50], abs=1)
+    assert set(run.counts(server).values()) == {len(run.rows)}
+    assert dropped(run) == []
+
+
+def test_arrivals_without_a_free_slot_are_dropped_and_counted(locust, server):
+    server.delay_s = 1.0
+    profile = write_profile(locust.directory, "max_in_flight = 20\n" + stages(("3s", 50)))
+    run = locust.run(PROFILE=profile)
+    assert run.finish() == 0
+    assert offered_by_second(run) == pytest.approx([50, 50, 50], abs=1), "sent and dropped together"
+    gone = dropped(run)
+    sent = len(run.rows) - len(gone)
+    assert len(gone) > 60
+    assert set(run.counts(server).values()) == {sent, len(run.rows)}
+    assert (server.count, run.console_count, run.csv_count) == (sent, sent, sent), "they fire no event"
+    assert run.manifest["warnings"] == []
+    assert run.manifest["workers"][0]["dropped"] == len(gone)
+    filled = {column for row in gone for column in REQUEST_COLUMNS if row[column] != ""}
+    assert filled == {"worker", "seq", "scheduled_at", "flow", "ok", "error", "phase"}
+    assert {(row["flow"], row["ok"]) for row in gone} == {("vote", "0")}
+
+
+def test_stall_of_six_seconds_shows_in_both_latencies(locust, server):
+    run = locust.run(PROFILE=write_profile(locust.directory, stages(("9s", 50))))
+    run.wait_for_rows(50)
+    server.freeze(6)
+    assert run.finish() == 0
+    assert offered_by_second(run) == pytest.approx([50] * 9, abs=1), "the target stands still, the arrivals do not"
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY), "RUNS_DIR": str(run.runs)}
+    command = [sys.executable, "-m", "analysis", "analyze", str(run.directory)]
+    subprocess.run(command, cwd=locust.directory, env=environment, check=False, capture_output=True, timeout=60)
+    client = json.loads((run.directory / "summary.json").read_text())["client"]
+    assert client["requests"] == client["offered"] == len(run.rows)
+    assert client["from_schedule"]["p99_ms"] > 5500
+    assert client["p99_ms"] > 5500
+    assert client["schedule_lag_ms"]["p99"] < 500, "the generator was not what stood still"
+    report = (run.directory / "report.html").read_text()
+    assert "from when it was due" in report
+    assert "from when it was sent" in report
+
+
+def test_dropped_arrivals_of_workers_reach_the_master(locust, server):
+    server.delay_s = 1.0
+    profile = write_profile(locust.directory, "max_in_flight = 10\n" + stages(("2s", 60)))
+    run = locust.run("--processes", "2", PROFILE=profile)
+    assert run.finish() == 0
+    assert len(run.rows) == pytest.approx(120, abs=1)
+    assert server.count == run.csv_count == len(run.rows) - len(dropped(run)) < 60
+    assert run.manifest["warnings"] == []
+
+
+def test_poisson_arrivals_come_in_clusters(locust, server):
+    profile = write_profile(locust.directory, 'arrivals = "poisson"\n' + stages(("3s", 100)))
+    run = locust.run("--seed", "3", PROFILE=profile)
+    assert run.finish() == 0
+    due = sorted(float(row["scheduled_at"]) for row in run.rows)
+    gaps = [b - a for a, b in pairwise(due)]
+    mean = sum(gaps) / len(gaps)
+    assert (sum((gap - mean) ** 2 for gap in gaps) / len(gaps)) ** 0.5 / mean == pytest.approx(1, abs=0.25)
+
+
+def test_rate_needs_no_profile_and_follows_the_users_of_the_web_ui(locust, server):
+    run, url = locust.web_ui(0, RATE="10")
+    wait_for(lambda: reachable(url))
+    post(f"{url}/swarm", user_count="2", spawn_rate="10", host=server.url)
+    wait_for(lambda: server.count >= 30)
+    post(f"{url}/swarm", user_count="8", spawn_rate="10", host=server.url)
+    wait_for(lambda: server.count >= 220)
+    post(f"{url}/stop")
+    run.wait_for_state("complete")
+    by_second = offered_by_second(run)
+    assert by_second[0] == pytest.approx(20, abs=1)
+    assert by_second[-2] == pytest.approx(80, abs=1)
+    assert run.manifest["profile"]["model"] == "open"
+    assert run.manifest["profile"]["rate_per_user"] == 10
+
+
+def test_mistake_in_a_task_ends_no_more_than_that_task(locust, server):
+    own = locust.directory / "own.py"
+    own.write_text(
+        "from locust import events, task\n"
+        "from loadgen.listeners import register\n"
+        "from loadgen.users import ApiGatewayUser\n"
+        "register(events)\n"
+        "class Mistaken(ApiGatewayUser):\n"
+        "    flow = 'own'\n"
+        "    @task\n"
+        "    def ask(self):\n"
+        "        self.get('/a')\n"
+        "        raise ValueError('of ours')\n"
+    )
+    run = locust.run("-u", "1", "-t", "2s", locustfiles=str(own), RATE="20")
+    run.finish()
+    assert server.count == len(run.rows) > 10
+    assert "ValueError: of ours" in run.output
+
+
+def wait_for(condition) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def reachable(url: str) -> bool:
+    try:
+        urllib.request.urlopen(url, timeout=5).close()
+    except OSError:
+        return False
+    return True
+
+
+def post(url: str, **form: str) -> None:
+    with urllib.request.urlopen(url, urllib.parse.urlencode(form).encode(), timeout=20) as response:
+        assert response.status == 200
