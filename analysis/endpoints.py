@@ -1,7 +1,10 @@
 """The client's side: requests, failures, rates and response times, in all, per endpoint and per flow.
 
 Counts cover the whole run; what follows `measured` and every percentile and rate cover the rows of phase `measure`.
-Failures are Locust's own (`ok` = 0). Dropped arrivals were never sent and are counted apart.
+Failures are Locust's own (`ok` = 0). Dropped arrivals were never sent and are counted apart; offered is both together.
+
+Response times begin when a request was sent. `from_schedule` begins when it was due: it holds what a late start hid,
+for requests that were due at some time (the open model, and pacing). `schedule_lag_ms` is the difference.
 """
 
 from __future__ import annotations
@@ -15,11 +18,14 @@ from analysis.distributions import distribution, struct
 NO_RESPONSE = "none"
 """Key, in `status`, of requests that got no response."""
 
+_LAG_MS = "(started_at - scheduled_at) * 1000"
+
 _BLOCK = ", ".join(
     (
         "count(*) FILTER (WHERE sent) AS requests",
         "count(*) FILTER (WHERE sent AND NOT ok) AS failures",
         "count(*) FILTER (WHERE NOT sent) AS dropped",
+        "count(*) AS offered",
         # Measured requests by the time from the first start to the last end among them.
         """count(*) FILTER (WHERE sent AND measured)
            / nullif(max(coalesce(ended_at, started_at)) FILTER (WHERE sent AND measured)
@@ -27,6 +33,9 @@ _BLOCK = ", ".join(
         "unnest("
         + distribution("response_ms", "mean p50 p90 p95 p99 max", where="sent AND measured", suffix="_ms")
         + ")",
+        distribution(f"response_ms + {_LAG_MS}", "mean p50 p90 p95 p99 max", where="sent AND measured", suffix="_ms")
+        + " AS from_schedule",
+        distribution(_LAG_MS, "mean p50 p95 p99 max", where="sent AND measured") + " AS schedule_lag_ms",
         "count(*) FILTER (WHERE sent AND measured AND NOT ok) / nullif(count(*) FILTER (WHERE sent AND measured), 0)"
         " AS error_rate",
         "count(*) FILTER (WHERE NOT sent AND measured) / nullif(count(*) FILTER (WHERE measured), 0) AS dropped_rate",

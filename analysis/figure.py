@@ -97,6 +97,7 @@ def _panels(series: Series) -> list[Panel]:
             [
                 _line(name, values, colour)
                 for name, values, colour in (
+                    ("offered", series.offered_per_s, _GREY),
                     ("sent", series.sent_per_s, _BLUE),
                     ("failed", series.failed_per_s, _RED),
                 )

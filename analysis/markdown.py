@@ -50,10 +50,13 @@ def _lines(summary: Mapping[str, Any]) -> Iterator[str]:
     started_at, ended_at = run.get("started_at"), run.get("ended_at")
     lasted = timespan(ended_at - started_at) if started_at and ended_at else NOTHING
     simulated = " (**simulated**, not AWS)" if run.get("simulated") else ""
+    dropped = ""
+    if client.get("dropped"):
+        dropped = f"{count(client['dropped'])} of {count(client.get('offered'))} offered dropped, "
     yield (
         f"Run {escape(visible(run.get('id')))} on {escape(visible(run.get('target')))}{simulated}, "
         f"{date_and_time(started_at)}, {lasted}: {count(client.get('requests'))} requests, "
-        f"{count(client.get('failures'))} failed, {decimal(client.get('rps'))}/s."
+        f"{count(client.get('failures'))} failed, {dropped}{decimal(client.get('rps'))}/s."
     )
     causes = summary.get("root_causes") or []
     if causes:
@@ -67,6 +70,7 @@ def _lines(summary: Mapping[str, Any]) -> Iterator[str]:
     for table in (
         tables.thresholds(summary),
         tables.endpoints(summary),
+        tables.schedule(summary),
         tables.functions(summary),
         tables.chains(summary),
     ):

@@ -23,7 +23,7 @@ from runstore.rundir import RunDir
 
 # What the template names: absent in an older or unfinished summary, it is None.
 _RUN = ("id", "profile", "flows", "target", "simulated", "region", "started_at", "ended_at", "warnings")
-_CLIENT = ("requests", "failures", "dropped", "rps")
+_CLIENT = ("requests", "failures", "dropped", "offered", "rps")
 _CAUSE = ("status", "requests", "share", "flow", "frame", "first_at", "last_at", "examples", "advice")
 
 
@@ -84,6 +84,7 @@ def render(
         tables=[
             ("thresholds", tables.thresholds(summary)),
             ("endpoints", tables.endpoints(summary)),
+            ("schedule", tables.schedule(summary)),
             ("breakdown", tables.breakdown(summary)),
             ("functions", tables.functions(summary)),
             ("billing", tables.billing(summary)),

@@ -41,6 +41,8 @@ class Series:
     warmup_until: float | None = None
     """Epoch seconds at which the last request of the warm-up started; None where there was no warm-up."""
     users: Floats | None = None
+    offered_per_s: Floats | None = None
+    """Sent and dropped, where they were due; None where nothing was dropped: then it is what was sent."""
     sent_per_s: Floats | None = None
     failed_per_s: Floats | None = None
     latency_ms: Mapping[str, Floats] = field(default_factory=dict)
@@ -72,6 +74,7 @@ def build(run: RunDir) -> Series | None:
     values: dict[str, Any] = {}
     if requests:
         values.update(_rates_and_latency(db, binning, bins))
+        values["offered_per_s"] = _offered(db, binning, bins)
         values["errors_per_s"] = _errors(db, binning, bins)
     if invocations:
         values["cold_starts"] = _cold_starts(db, binning, bins)
@@ -115,7 +118,8 @@ def _requests(db: duckdb.DuckDBPyConnection, run: RunDir) -> bool:
         return False
     db.execute(
         """CREATE VIEW sent_or_due AS
-           SELECT coalesce(started_at, scheduled_at) AS begun_at, started_at, response_ms, ok::BOOLEAN AS ok,
+           SELECT coalesce(started_at, scheduled_at) AS begun_at, coalesce(scheduled_at, started_at) AS due_at,
+                  started_at, response_ms, ok::BOOLEAN AS ok,
                   status::VARCHAR AS status, error, function_error, phase
            FROM requests WHERE begun_at IS NOT NULL"""
     )
@@ -195,6 +199,18 @@ def _rates_and_latency(db: duckdb.DuckDBPyConnection, binning: Mapping[str, Any]
         "latency_ms": dict(zip(("p50", "p95", "p99"), latency, strict=True)),
         "warmup_until": warmup[0] if warmup else None,
     }
+
+
+def _offered(db: duckdb.DuckDBPyConnection, binning: Mapping[str, Any], bins: int) -> Floats | None:
+    if not db.execute(f"SELECT 1 FROM sent_or_due WHERE error = '{DROPPED}' LIMIT 1").fetchone():
+        return None
+    offered = np.zeros(bins)
+    # A request that was due before the first bin begins was sent in it.
+    for index, number in db.execute(
+        f"SELECT greatest({_BIN.format(at='due_at')}, 0) AS bin, count(*) FROM sent_or_due GROUP BY bin", binning
+    ).fetchall():
+        offered[index] = number
+    return offered / binning["width_s"]
 
 
 def _errors(db: duckdb.DuckDBPyConnection, binning: Mapping[str, Any], bins: int) -> dict[str, Floats]:

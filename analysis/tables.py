@@ -144,6 +144,28 @@ def endpoints(summary: Summary) -> Table:
     )
 
 
+def schedule(summary: Summary) -> Table:
+    """Response times of requests that were due at some time, from then and from when they were sent."""
+    statistics = ("p50", "p95", "p99", "max")
+
+    def lines(name: str, one: Mapping[str, Any]) -> Iterable[tuple[str, ...]]:
+        from_schedule, lag = one.get("from_schedule") or {}, one.get("schedule_lag_ms") or {}
+        if lag.get("p50") is None:
+            return
+        due = [from_schedule.get(f"{statistic}_ms") for statistic in statistics]
+        sent = [one.get(f"{statistic}_ms") for statistic in statistics]
+        late = [lag.get(statistic) for statistic in statistics]
+        for label, values in (("from when it was due", due), ("from when it was sent", sent), ("sent late by", late)):
+            yield (visible(name, 40), label, *map(milliseconds, values))
+
+    return Table(
+        "Latency from schedule",
+        (text("endpoint"), text("time"), *(Column(statistic, "ms") for statistic in statistics)),
+        _rows(row for name, one in _section(summary, "client", "endpoints").items() for row in lines(name, one)),
+        "A request that was sent late waited before it was measured: the first line of an endpoint holds that wait.",
+    )
+
+
 def statuses(by_status: Mapping[str, int]) -> str:
     """`200: 11,520 · 502: 480`."""
     return " · ".join(f"{visible(status)}: {count(number)}" for status, number in by_status.items()) or NOTHING

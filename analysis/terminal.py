@@ -54,9 +54,10 @@ def _parts(summary: Mapping[str, Any]) -> Iterator[RenderableType]:
         yield Text(verdict.detail)
     yield _about(summary.get("run") or {})
     client = summary.get("client") or {}
+    offered = f" of {count(client.get('offered'))} offered" if client.get("dropped") else ""
     yield Text(
         f"{count(client.get('requests'))} requests, {count(client.get('failures'))} failed, "
-        f"{count(client.get('dropped'))} dropped, {decimal(client.get('rps'))} requests/s"
+        f"{count(client.get('dropped'))} dropped{offered}, {decimal(client.get('rps'))} requests/s"
     )
     causes = summary.get("root_causes") or []
     if causes:
@@ -66,6 +67,7 @@ def _parts(summary: Mapping[str, Any]) -> Iterator[RenderableType]:
     for table in (
         tables.thresholds(summary),
         tables.endpoints(summary),
+        tables.schedule(summary),
         tables.functions(summary),
         tables.chains(summary),
         tables.metrics(summary),

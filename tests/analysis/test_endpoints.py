@@ -2,6 +2,8 @@ import pytest
 
 from analysis.endpoints import client as client_of
 
+T0 = 1795255200.0
+
 
 @pytest.fixture
 def client(build):
@@ -62,3 +64,27 @@ def test_every_request_failed(build, client):
         build.request(1.0, None, None, error="ConnectionRefusedError")
     found = client()
     assert (found["requests"], found["failures"], found["error_rate"], found["p50_ms"]) == (3, 3, 1.0, None)
+
+
+def test_offered_is_what_was_sent_and_what_was_dropped(build, client):
+    build.request(1.0)
+    build.request(None, None, None, error="dropped", scheduled_at=T0 + 1.5, name=None, method=None)
+    found = client()
+    assert (found["offered"], found["requests"], found["dropped"]) == (2, 1, 1)
+    assert found["flows"]["vote"]["offered"] == 2
+    assert found["endpoints"]["POST /vote"]["offered"] == 1, "which endpoint it would have been is not known"
+
+
+def test_latency_from_schedule_holds_the_wait_before_the_request(build, client):
+    build.request(2.0, 100, scheduled_at=T0 + 1.5)
+    build.request(3.0, 100, scheduled_at=T0 + 3.0)
+    found = client()["endpoints"]["POST /vote"]
+    assert (found["p50_ms"], found["max_ms"]) == (100, 100)
+    assert (found["from_schedule"]["p50_ms"], found["from_schedule"]["max_ms"]) == (350, 600)
+    assert (found["schedule_lag_ms"]["p50"], found["schedule_lag_ms"]["max"]) == (250, 500)
+
+
+def test_what_was_never_due_has_no_latency_from_schedule(build, client):
+    build.request(2.0, 100)
+    found = client()
+    assert set(found["from_schedule"].values()) == {None} == set(found["schedule_lag_ms"].values())

@@ -102,6 +102,18 @@ def test_errors_without_a_status_have_names(run: RunDir) -> None:
     assert values(series.sent_per_s) == [3], "what was dropped was never sent"
 
 
+def test_offered_is_counted_where_it_was_due_and_only_where_something_was_dropped(run: RunDir) -> None:
+    sent = [{"scheduled_at": T0 + 0.1, "started_at": T0 + 1.2, "response_ms": 1}]
+    write_requests(run, sent)
+    series = build(run)
+    assert series is not None
+    assert series.offered_per_s is None
+    write_requests(run, [*sent, {"scheduled_at": T0 + 0.5, "ok": 0, "error": "dropped"}])
+    series = build(run)
+    assert series is not None
+    assert (values(series.offered_per_s), values(series.sent_per_s)) == ([2, 0], [0, 1])
+
+
 def test_warm_up_is_in_the_picture_and_marked(run: RunDir) -> None:
     write_requests(
         run,

@@ -12,6 +12,7 @@ SUMMARY: dict[str, Any] = json.loads((Path(__file__).parent / "golden" / "summar
 ALL = (
     tables.thresholds,
     tables.endpoints,
+    tables.schedule,
     tables.breakdown,
     tables.functions,
     tables.chains,
@@ -80,3 +81,18 @@ def test_the_join_is_told_in_a_sentence() -> None:
         "100 % of those that reached a function"
     )
     assert tables.join_in_words({"join": {"requests": 0}}) is None
+
+
+def test_latency_from_schedule_stands_beside_latency_from_send():
+    one = {
+        "p50_ms": 40.0,
+        "p99_ms": 80.0,
+        "from_schedule": {"p50_ms": 41.0, "p99_ms": 6000.0},
+        "schedule_lag_ms": {"p50": 1.0, "p99": 5920.0},
+    }
+    table = tables.schedule({"client": {"endpoints": {"POST /vote": one, "GET /vote": {"p50_ms": 1.0}}}})
+    assert [(row.cells[0], row.cells[1], row.cells[2], row.cells[4]) for row in table.rows] == [
+        ("POST /vote", "from when it was due", "41.0", "6,000"),
+        ("POST /vote", "from when it was sent", "40.0", "80.0"),
+        ("POST /vote", "sent late by", "1.0", "5,920"),
+    ]
