@@ -68,6 +68,7 @@ class Request:
             "TIME_SCALE": self.time_scale,
             "MESSAGES": self.messages,
             "SEED": self.seed,
+            "RATE": None,
         }
         return {name: value or "" for name, value in named.items()} | (
             {"SHOP_ID": self.shop_id} if self.shop_id else {}
@@ -96,6 +97,8 @@ def check(request: Request, environ: Mapping[str, str]) -> Checked:
     messages = _count(problems, "MESSAGES", request.messages, least=1)
     workers = _count(problems, "WORKERS", request.workers, least=0)
     _count(problems, "SEED", request.seed, least=0)
+    if environ.get("RATE"):
+        problems.append("RATE: it is for Locust without a profile; SCALE multiplies the arrival rates of a profile")
     profile = _collect(
         problems,
         lambda: load_profile(

@@ -17,8 +17,8 @@ README = (ROOT / "README.md").read_text()
 MAKEFILE = (ROOT / "Makefile").read_text()
 DOCS = {path: path.read_text() for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]}
 EXAMPLE = set(re.findall(r"^#?([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
-ONLY_MAKE = {"RATE", "RUN", "PORT", "BENCH"}
-"""Variables of one target, which its line in README shows; RATE belongs to a load model that is still to come."""
+ONLY_MAKE = {"RUN", "PORT", "BENCH"}
+"""Variables of one target, which its line in README shows."""
 
 
 def commands(group: click.Group) -> Iterator[tuple[str, click.Command]]:
