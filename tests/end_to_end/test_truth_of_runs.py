@@ -59,6 +59,19 @@ spawn_rate = 50
 """
 
 
+ARRIVALS = """
+description = "60 arrivals a second, some of which find no free slot"
+flows = {vote = 1, shop = 1}
+model = "open"
+arrivals = "poisson"
+max_in_flight = 3
+[[stages]]
+duration = "7s"
+rate = 60
+spawn_rate = 1000
+"""
+
+
 @dataclass(frozen=True)
 class Case:
     """One run and what is wrong in it."""
@@ -95,6 +108,7 @@ CASES = [
             {"kind": "duplicate", "topic": "decrypted-sales", "count": 5, "of": 490},
         ],
     ),
+    Case("arrivals at two workers", 5, ARRIVALS, [], workers=2),
 ]
 
 
@@ -189,7 +203,8 @@ def test_rows_console_and_csv_agree(outcome):
 def test_what_failed_is_explained(outcome):
     case, result = outcome
     causes = result.summary["root_causes"]
-    assert sum(cause["requests"] for cause in causes) == result.summary["client"]["failures"]
+    client = result.summary["client"]
+    assert sum(cause["requests"] for cause in causes) == client["failures"] + client["dropped"]
     assert not [cause for cause in causes if cause["kind"] == "unknown"]
     if case.profile is MIXED:
         throttled = next(c for c in causes if c["error_type"] == "ProvisionedThroughputExceededException")
@@ -197,6 +212,14 @@ def test_what_failed_is_explained(outcome):
         assert throttled["resource"] == "stream votes"
         assert throttled["frame"].startswith("handler.py:")
         assert throttled["examples"]
+
+
+def test_offered_is_sent_and_dropped(outcome):
+    case, result = outcome
+    client = result.summary["client"]
+    assert client["offered"] == client["requests"] + client["dropped"]
+    assert (client["dropped"] > 0) == (case.profile is ARRIVALS)
+    assert client["from_schedule"]["p99_ms"] >= client["from_schedule"]["p50_ms"] > 0
 
 
 def test_the_chain_says_what_was_lost_and_duplicated(outcome):
