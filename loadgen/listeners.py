@@ -28,6 +28,7 @@ from loadgen.lone import LoneSession
 from loadgen.master import MasterSession
 from loadgen.options import (
     add_options,
+    check_model,
     check_reachable,
     check_recordable,
     choose_user_classes,
@@ -85,6 +86,7 @@ def _open_session(environment: Environment, runner: Runner) -> Session:
         environment.user_classes[:] = choose_user_classes(environment.user_classes, chosen.flows)
     host_needed = options.headless or options.autostart
     check_reachable(chosen, environment.user_classes, environment.host, host_needed=host_needed)
+    check_model(chosen, environment.user_classes)
     check_recordable(chosen)
     if chosen.profile is not None:
         if options.num_users or options.spawn_rate or options.run_time:

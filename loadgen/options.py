@@ -167,6 +167,14 @@ def choose_user_classes(classes: Iterable[type[User]], flows: Mapping[str, float
     return chosen
 
 
+def check_model(chosen: Chosen, classes: Iterable[type[User]]) -> None:
+    """Check that every user class can stand for arrivals where it must. Raises ConfigError."""
+    others = [user_class.__name__ for user_class in classes if not hasattr(user_class, "flow")]
+    if chosen.rate_per_user is not None and others:
+        named = ", ".join(others)
+        raise ConfigError(f"RATE: {named} send by themselves; only users of loadgen.users stand for arrivals")
+
+
 def check_reachable(chosen: Chosen, classes: Iterable[type[User]], host: str | None, *, host_needed: bool) -> None:
     """Check that what the flows of the user classes need is known and allowed. Raises ConfigError with every problem.
 

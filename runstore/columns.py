@@ -6,7 +6,7 @@
 | scheduled_at | epoch seconds, 6 decimals; empty where nothing was scheduled |
 | started_at | epoch seconds, 6 decimals; empty for an arrival that was dropped |
 | response_ms | from start to the last byte, 3 decimals; empty where no response ended |
-| flow, name, method | `vote`; Locust's request name; `POST`, `Invoke`, `SendMessage`, ... |
+| flow, name, method | `vote`; Locust's request name; `POST`, `Invoke`, `SendMessage`, ...; of a dropped arrival: flow |
 | status | HTTP status, empty where there was no response |
 | ok | 1 or 0, as Locust counted it |
 | error | one line, empty where ok; `dropped` and `unfinished` are reserved |

@@ -14,6 +14,7 @@ from config.settings import settings_from
 from loadgen.options import (
     Chosen,
     adhoc_profile,
+    check_model,
     check_reachable,
     check_recordable,
     choose_user_classes,
@@ -200,6 +201,13 @@ def test_rate_without_a_profile_makes_users_tokens():
 def test_rate_is_a_number_above_zero(rate):
     with pytest.raises(ConfigError, match="RATE"):
         resolve(options(rate=rate))
+
+
+def test_rate_needs_users_that_can_stand_for_arrivals():
+    found = resolve(options(rate="1"))
+    check_model(found, [type("OfOurs", (), {"flow": "vote"})])
+    with pytest.raises(ConfigError, match="RATE: Plain send by themselves"):
+        check_model(found, [type("Plain", (), {})])
 
 
 def test_rate_is_not_for_profiles():
