@@ -16,6 +16,8 @@ from runstore.columns import HEADER
 
 logger = logging.getLogger(__name__)
 
+_COMMAS = HEADER.count(b",")
+
 MAX_UNWRITTEN_BYTES = 64 * 1024 * 1024
 """What is kept for later while a disk takes nothing; beyond it rows are dropped and counted."""
 
@@ -116,24 +118,29 @@ class RequestLog:
         bytes_received: int,
     ) -> None:
         """Add the row of a request that has ended; `error` is empty where it succeeded."""
-        # One look at all texts together: nearly always there is nothing to quote.
-        texts = (
-            f"{flow}{name}{method}{error}{function_error}{request_id}{lambda_request_id}{trace_id}{correlation_id}"
-            f"{executed_version}"
+        self.rows += 1
+        status_text = "" if status is None else status
+        ok = 0 if error else 1
+        start = (
+            f"{self._worker},{self.rows},{'' if scheduled_at is None else f'{scheduled_at:.6f}'},{started_at:.6f},"
+            f"{'' if response_ms is None else f'{response_ms:.3f}'},"
         )
-        if not texts.isprintable() or "," in texts or '"' in texts:
+        end = f",{bytes_sent},{bytes_received},{'warmup' if started_at < self._measure_from else 'measure'}"
+        row = (
+            f"{start}{flow},{name},{method},{status_text},{ok},{error},{function_error},{request_id},"
+            f"{lambda_request_id},{trace_id},{correlation_id},{executed_version}{end}"
+        )
+        # One look at the whole row: nearly always there is nothing to quote.
+        if not row.isprintable() or '"' in row or row.count(",") != _COMMAS:
             flow, name, method, error, function_error, request_id, lambda_request_id = map(
                 csv_field, (flow, name, method, error, function_error, request_id, lambda_request_id)
             )
             trace_id, correlation_id, executed_version = map(csv_field, (trace_id, correlation_id, executed_version))
-        self.rows += 1
-        self._unflushed.append(
-            f"{self._worker},{self.rows},{'' if scheduled_at is None else f'{scheduled_at:.6f}'},{started_at:.6f},"
-            f"{'' if response_ms is None else f'{response_ms:.3f}'},{flow},{name},{method},"
-            f"{'' if status is None else status},{0 if error else 1},{error},{function_error},{request_id},"
-            f"{lambda_request_id},{trace_id},{correlation_id},{executed_version},{bytes_sent},{bytes_received},"
-            f"{'warmup' if started_at < self._measure_from else 'measure'}\n"
-        )
+            row = (
+                f"{start}{flow},{name},{method},{status_text},{ok},{error},{function_error},{request_id},"
+                f"{lambda_request_id},{trace_id},{correlation_id},{executed_version}{end}"
+            )
+        self._unflushed.append(row + "\n")
 
     def flush(self) -> None:
         """Hand the rows since the last flush to the sink."""

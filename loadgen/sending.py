@@ -14,6 +14,7 @@ from loadgen.identity import IdentitySource
 from loadgen.plan import RunPlan
 from loadgen.recording import RequestLog
 from loadgen.signing import Signer, find_credentials
+from loadgen.transport import ConnectionCounts
 
 
 class Sending:
@@ -31,6 +32,7 @@ class Sending:
         self.log = log
         self.random = Random(f"{plan.seed}-{worker}")
         self.identities = IdentitySource(Random(), plan.sampled_share)
+        self.connections = ConnectionCounts()
         self._unsent = plan.profile.messages
         self._unanswered = plan.profile.messages
         self._on_all_sent = on_all_sent

@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from loadgen import transport
-from loadgen.transport import Connection, Endpoint, TransportError, parse_endpoint, tls_context
+from loadgen.tls import tls_context
+from loadgen.transport import Connection, Endpoint, Timeouts, TransportError, parse_endpoint
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
@@ -232,7 +233,7 @@ def test_silence_ends_at_the_read_time_out_and_the_next_request_gets_a_fresh_con
         connection.sendall(OK)
 
     server = serve(late, answer(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n"))
-    connection = Connection(server.endpoint, read_timeout_s=0.1)
+    connection = Connection(server.endpoint, Timeouts(first_byte_s=0.1))
     with pytest.raises(TransportError, match=r"no answer within 0\.1 s"):
         connection.exchange(REQUEST)
     waiting.set()
