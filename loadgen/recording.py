@@ -130,8 +130,7 @@ class RequestLog:
             f"{start}{flow},{name},{method},{status_text},{ok},{error},{function_error},{request_id},"
             f"{lambda_request_id},{trace_id},{correlation_id},{executed_version}{end}"
         )
-        # One look at the whole row: nearly always there is nothing to quote.
-        if not row.isprintable() or '"' in row or row.count(",") != _COMMAS:
+        if not _is_plain(row):
             flow, name, method, error, function_error, request_id, lambda_request_id = map(
                 csv_field, (flow, name, method, error, function_error, request_id, lambda_request_id)
             )
@@ -147,6 +146,21 @@ class RequestLog:
         if self._unflushed:
             rows, self._unflushed = self._unflushed, []
             self._sink(len(rows), "".join(rows).encode())
+
+
+_SPECIAL = bytes(byte for byte in range(256) if not 0x20 <= byte < 0x7F or byte in b',"')
+
+
+def _is_plain(row: str) -> bool:
+    """Whether nothing in a row needs to be quoted or blanked out: one look at all of it, for so it is nearly always.
+
+    Its own commas, and nothing else, are special.
+    """
+    try:
+        encoded = row.encode()
+    except UnicodeEncodeError:
+        return False
+    return len(encoded) - len(encoded.translate(None, _SPECIAL)) == _COMMAS
 
 
 def csv_field(text: str) -> str:

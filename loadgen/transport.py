@@ -15,6 +15,7 @@ import os
 import socket as stdlib_socket
 import ssl as stdlib_ssl
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from errno import EINPROGRESS, EWOULDBLOCK
 from math import inf
@@ -132,6 +133,9 @@ class Connection:
         self._watchdog.watch(self)
         self._resume: Callable[[bool], None] | None = None
         self._socket: stdlib_socket.socket | None = None
+        self._send: Callable[[Any], int]
+        self._recv: Callable[[int], bytes]
+        self._poll: Callable[[int], list[Any]]
         self._used_at = 0.0
 
     def exchange(self, request: bytes) -> Response:
@@ -145,7 +149,7 @@ class Connection:
         started = perf_counter()
         end = started + self._timeouts.whole_s
         if self._socket is not None:
-            if not self._hung_up():
+            if not self._poll(0) or not self._hung_up():
                 was_idle = started - self._used_at > _IDLE_S
                 try:
                     return self._exchange(request, end)
@@ -169,9 +173,7 @@ class Connection:
             self._resume(False)
 
     def _hung_up(self) -> bool:
-        """Whether the server has closed a kept connection, or has sent what nobody asked for."""
-        if not self._poll(0):
-            return False
+        """Whether the server has closed a kept connection that something has come on, or says what nobody asked for."""
         try:
             self._recv(_READ_BYTES)
         except BlockingIOError:
@@ -323,10 +325,8 @@ class Connection:
                 return early
             except BlockingIOError:
                 pass
-            try:
+            with suppress(BlockingIOError):
                 sent += self._send(rest[sent:])
-            except BlockingIOError:
-                pass
         return b""
 
     def _wait(self, watcher: Any, end: float) -> None:
