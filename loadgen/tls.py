@@ -83,16 +83,19 @@ class TlsSocket:
         self._incoming.write(received)
         data = b""
         try:
-            data = self._tls.read(size)
-            while self._incoming.pending or self._tls.pending():
-                data += self._tls.read(size)
+            while True:
+                record = self._tls.read(size)
+                data += record
+                if not record:
+                    # The peer's farewell. The next look at the socket shall find the end, even if it is kept open.
+                    self._socket.shutdown(SHUT_RD)
+                    break
+                if not (self._incoming.pending or self._tls.pending()):
+                    break
         except stdlib_ssl.SSLWantReadError:
             if not data:
                 # Half a record, or a session ticket.
                 raise BlockingIOError from None
-        except stdlib_ssl.SSLZeroReturnError:
-            # Nothing more will be read: the next look at the socket shall find that it has ended.
-            self._socket.shutdown(SHUT_RD)
         return data
 
     def _flush_handshake(self) -> None:

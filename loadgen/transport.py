@@ -195,7 +195,10 @@ class Connection:
             if self.endpoint.scheme == "https":
                 tls_end = min(end, perf_counter() + self._timeouts.tls_s)
                 secure = TlsSocket(plain, tls_context(), self.endpoint.host)
-                secure.handshake(lambda: self._wait(readable, tls_end))
+                try:
+                    secure.handshake(lambda: self._wait(readable, tls_end))
+                except _OverdueError:
+                    raise TransportError(f"cannot connect to {where}: TLS handshake timed out") from None
                 self._send, self._recv = secure.send, secure.recv
             else:
                 self._send, self._recv = plain.send, plain.recv
