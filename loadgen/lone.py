@@ -12,7 +12,7 @@ from locust.runners import LocalRunner
 
 from loadgen.options import Chosen
 from loadgen.recording import RequestLog, RowFile
-from loadgen.sending import Sending, set_sending
+from loadgen.sending import Sending, sending_of, set_sending
 from loadgen.session import FLUSH_EVERY_S, RecordingSession, request_log
 
 
@@ -46,6 +46,8 @@ class LoneSession(RecordingSession):
         run.log.flush()
         run.file.close()
         worker: dict[str, Any] = {"index": 0, "host": socket.gethostname(), "rows": run.log.rows - run.file.lost_rows}
+        if reopened := sending_of(self.environment).connections.reopened:
+            worker["reopened_connections"] = reopened
         if run.file.lost_rows:
             worker["missing_rows"] = run.file.lost_rows
         self.close_record([worker], run.file.complaints())

@@ -108,8 +108,8 @@ class RecordingSession(Session):
     def close_record(self, workers: Iterable[Mapping[str, Any]], warnings: Iterable[str]) -> None:
         """Write how the run ended, and let the process exit with a code that says so.
 
-        `workers` are entries of the manifest: index, host, rows, and where there is reason lost_at (epoch seconds)
-        and missing_rows.
+        `workers` are entries of the manifest: index, host, rows, and where there is reason lost_at (epoch seconds),
+        missing_rows and reopened_connections (see `transport.ConnectionCounts`).
         """
         assert self._record is not None
         workers, warnings = list(workers), list(warnings)
