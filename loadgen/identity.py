@@ -12,12 +12,9 @@ from __future__ import annotations
 import random
 from typing import NamedTuple
 
-_BYTES = 16 + 16 + 12
+_BYTES = 15 + 15 + 12
 _POOL_IDS = 64
 """Ids that are drawn at once: one large draw is cheaper than many small ones."""
-
-_VARIANTS = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
-"""Any hex digit -> one of those that stand for the variant of RFC 9562."""
 
 
 class Identity(NamedTuple):
@@ -58,9 +55,9 @@ class IdentitySource:
             self._second, self._trace_prefix = second, f"1-{second:08x}-"
         digits, share = self._digits[at : self._at], self._sampled_share
         return Identity(
-            # Version 4 UUIDs: six of their bits are overwritten.
-            f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{_VARIANTS[digits[16]]}{digits[17:20]}-{digits[20:32]}",
-            f"{digits[32:40]}-{digits[40:44]}-4{digits[45:48]}-{_VARIANTS[digits[48]]}{digits[49:52]}-{digits[52:64]}",
-            self._trace_prefix + digits[64:],
+            # UUIDs of version 4 (RFC 9562), 120 bits of which are random: the variant takes a whole digit here.
+            f"{digits[:8]}-{digits[8:12]}-4{digits[12:15]}-8{digits[15:18]}-{digits[18:30]}",
+            f"{digits[30:38]}-{digits[38:42]}-4{digits[42:45]}-8{digits[45:48]}-{digits[48:60]}",
+            self._trace_prefix + digits[60:],
             "1" if share and (share >= 1.0 or self._random() < share) else "0",
         )

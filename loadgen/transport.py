@@ -280,8 +280,8 @@ class Connection:
                 early = self._send_rest(request, sent, end)
             data = early
             if not data:
-                first_byte_end = min(end, perf_counter() + self._timeouts.first_byte_s)
-                data = self._receive(first_byte_end)
+                first_byte_end = perf_counter() + self._timeouts.first_byte_s
+                data = self._receive(first_byte_end if first_byte_end < end else end)
                 if not data:
                     raise _HungUpError("connection closed before the answer")
             first_byte_end = inf

@@ -249,11 +249,11 @@ class ApiGatewayUser(RecordedUser):
             self._connection,
             head.encode() + body,
             _Call(
-                method=method,
-                name=name or f"{method} {path}",
-                identity=identity,
-                correlation_id="" if payload is None or self.correlation_key is None else identity.correlation_id,
-                body_bytes=len(body),
+                method,
+                name or f"{method} {path}",
+                identity,
+                "" if payload is None or self.correlation_key is None else identity.correlation_id,
+                len(body),
             ),
             check or success_status,
         )
