@@ -9,6 +9,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
+BENCHMARKS := $(VENV)/.benchmarks-installed
 
 VARIABLES := TARGET STACK_NAME PARAMETERS PROFILE FLOW SCALE TIME_SCALE RATE WORKERS MESSAGES SEED MASTER_HOST MASTER_PORT \
 	EXPECT_WORKERS RUN PORT WEB_PORT BENCH RUNS_DIR API_BASE_URL AWS_REGION AWS_PROFILE AWS_ENDPOINT_URL
@@ -72,12 +73,13 @@ check: $(DEV) ## Linter, formatter, types, CloudFormation template, docs that ma
 	@$(VENV)/bin/cfn-lint stack/template.yaml
 	@$(PY) -m pytest -q tests/docs
 
-bench: $(RUNTIME) ## A benchmark, as JSON and a table (BENCH=sandbox_votes)
+bench: $(BENCHMARKS) ## A benchmark, as JSON and a table (BENCH=generator|sandbox_votes)
 	@$(PY) -m "benchmarks.$${BENCH:-sandbox_votes}"
 
 lock: ## Resolve requirements*.in into requirements*.txt (needs uv)
 	$(UV) pip compile -q --universal --python-version 3.11 --no-header requirements.in -o requirements.txt
 	$(UV) pip compile -q --universal --python-version 3.11 --no-header requirements-dev.in -o requirements-dev.txt
+	$(UV) pip compile -q --universal --python-version 3.11 --no-header requirements-bench.in -o requirements-bench.txt
 
 clean: ## Remove what the tools left, the environment too; runs stay
 	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis
@@ -95,4 +97,8 @@ $(RUNTIME): requirements.txt
 
 $(DEV): requirements-dev.txt $(RUNTIME)
 	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+$(BENCHMARKS): requirements-bench.txt $(RUNTIME)
+	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
 	@touch $@

@@ -30,6 +30,8 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.processes import confine, cores, cpu_s, memory_mb
+
 _LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
 _BODY = b'{"vote_id":"benchmark","token":"token-%07d","vote_choice":"choice-%d","correlation_id":"benchmark-%09d"}'
 
@@ -153,21 +155,10 @@ class SandboxUnderTest:
         return truth
 
     def cpu_s(self) -> float:
-        """CPU time used so far, all threads (Linux; elsewhere not a number)."""
-        try:
-            fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            return float("nan")
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return cpu_s(self._process.pid)
 
     def memory_mb(self, name: str) -> float:
-        """`VmRSS` now or `VmHWM` at its peak (Linux; elsewhere not a number)."""
-        try:
-            status = Path(f"/proc/{self._process.pid}/status").read_text()
-        except OSError:
-            return float("nan")
-        found = re.search(rf"{name}:\s+(\d+) kB", status)
-        return int(found[1]) / 1024 if found else float("nan")
+        return memory_mb(self._process.pid, name)
 
     def stop(self) -> None:
         self._process.terminate()
@@ -175,15 +166,9 @@ class SandboxUnderTest:
         self._log.close()
 
 
-def confine(cores: set[int]) -> None:
-    """Keep this process to some cores, where the system can."""
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, cores)
-
-
 def measure(seconds: float, connections: int, shards: int, invocations: int | None, folder: Path) -> dict[str, Any]:
     """One measurement. Raises ClickException where client and sandbox do not agree on what happened."""
-    available = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
+    available = cores()
     sandbox = SandboxUnderTest({available[0]}, folder)
     confine(set(available[1:]) or {available[0]})
     try:

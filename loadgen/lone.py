@@ -12,7 +12,7 @@ from locust.runners import LocalRunner
 
 from loadgen.options import Chosen
 from loadgen.recording import RequestLog, RowFile
-from loadgen.sending import Sending
+from loadgen.sending import Sending, sending_of
 from loadgen.session import FLUSH_EVERY_S, RecordingSession, request_log
 
 
@@ -49,6 +49,8 @@ class LoneSession(RecordingSession):
         worker: dict[str, Any] = {"index": 0, "host": socket.gethostname(), "rows": run.log.rows - run.file.lost_rows}
         if run.file.dropped_arrivals:
             worker["dropped"] = run.file.dropped_arrivals
+        if reopened := sending_of(self.environment).connections.reopened:
+            worker["reopened_connections"] = reopened
         if run.file.lost_rows:
             worker["missing_rows"] = run.file.lost_rows
         self.close_record([worker], run.file.complaints())

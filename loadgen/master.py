@@ -44,6 +44,7 @@ class _Worker:
     """When it was last heard, epoch seconds."""
     sent_rows: int | None = None
     """Rows it says it sent; None until it has drained."""
+    reopened_connections: int = 0
 
     @property
     def host(self) -> str:
@@ -65,6 +66,8 @@ class _Worker:
         entry: dict[str, Any] = {"index": self.index, "host": self.host, "rows": rows}
         if self.file.dropped_arrivals:
             entry["dropped"] = self.file.dropped_arrivals
+        if self.reopened_connections:
+            entry["reopened_connections"] = self.reopened_connections
         if self.sent_rows is None:
             entry["lost_at"] = self.seen_at
             logger.warning(f"Worker {self.index} was lost: requests of the second before may be missing")
@@ -177,4 +180,6 @@ class MasterSession(RecordingSession):
 
     def _on_drained(self, environment: Environment, msg: Message) -> None:
         if self._run is not None and msg.data["run_id"] == self._run.run_id:
-            self._worker(self._run, msg.node_id).sent_rows = msg.data["rows"]
+            worker = self._worker(self._run, msg.node_id)
+            worker.sent_rows = msg.data["rows"]
+            worker.reopened_connections = msg.data["reopened_connections"]

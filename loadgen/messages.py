@@ -7,7 +7,7 @@ ACKNOWLEDGE = "swarmscope-acknowledge"
 DRAIN = "swarmscope-drain"
 """Master -> worker: stop and hand everything over; `run_id`, `hurry`: give up open requests."""
 DRAINED = "swarmscope-drained"
-"""Worker -> master: no user is left; `run_id`, `rows`: how many it sent in that run."""
+"""Worker -> master: no user is left; `run_id`, `rows`: how many it sent in that run, `reopened_connections`."""
 ALL_SENT = "swarmscope-all-sent"
 """Worker -> master: all messages of the profile have been answered."""
 

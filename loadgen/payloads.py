@@ -26,9 +26,10 @@ SALES: tuple[dict[str, int], ...] = (
 def vote(source: Random) -> dict[str, str]:
     """One vote. The token is random: it spreads the records over a stream's shards."""
     return {
-        "vote_id": source.choice(VOTE_IDS),
+        # Several times as quick as `choice`, and as even as random() is.
+        "vote_id": VOTE_IDS[int(source.random() * len(VOTE_IDS))],
         "token": f"{source.getrandbits(64):016x}",
-        "vote_choice": source.choice(VOTE_CHOICES),
+        "vote_choice": VOTE_CHOICES[int(source.random() * len(VOTE_CHOICES))],
     }
 
 

@@ -18,6 +18,9 @@ logger = logging.getLogger(__name__)
 
 _DROPPED_FIELDS = f",,,,0,{DROPPED},".encode()
 """In the row of a dropped arrival and in no other: a request has a name."""
+_SPECIAL = bytes(byte for byte in range(256) if not 0x20 <= byte < 0x7F or byte in b',"')
+_SPECIAL_IN_A_ROW = HEADER.count(b",") + 1
+"""The commas and the line's end of a row in which nothing else is special."""
 
 MAX_UNWRITTEN_BYTES = 64 * 1024 * 1024
 """What is kept for later while a disk takes nothing; beyond it rows are dropped and counted."""
@@ -122,24 +125,31 @@ class RequestLog:
         bytes_received: int,
     ) -> None:
         """Add the row of a request that has ended; `error` is empty where it succeeded."""
-        # One look at all texts together: nearly always there is nothing to quote.
-        texts = (
-            f"{flow}{name}{method}{error}{function_error}{request_id}{lambda_request_id}{trace_id}{correlation_id}"
-            f"{executed_version}"
+        self.rows += 1
+        status_text = "" if status is None else status
+        ok = 0 if error else 1
+        # As `:.6f`, at half the price.
+        started_us = str(int(started_at * 1e6 + 0.5))
+        start = (
+            f"{self._worker},{self.rows},{'' if scheduled_at is None else f'{scheduled_at:.6f}'},"
+            f"{started_us[:-6]}.{started_us[-6:]},"
+            f"{'' if response_ms is None else f'{response_ms:.3f}'}"
         )
-        if not texts.isprintable() or "," in texts or '"' in texts:
+        phase = "warmup" if started_at < self._measure_from else "measure"
+        row = (
+            f"{start},{flow},{name},{method},{status_text},{ok},{error},{function_error},{request_id},"
+            f"{lambda_request_id},{trace_id},{correlation_id},{executed_version},{bytes_sent},{bytes_received},{phase}\n"
+        )
+        if not _is_plain(row):
             flow, name, method, error, function_error, request_id, lambda_request_id = map(
                 csv_field, (flow, name, method, error, function_error, request_id, lambda_request_id)
             )
             trace_id, correlation_id, executed_version = map(csv_field, (trace_id, correlation_id, executed_version))
-        self.rows += 1
-        self._unflushed.append(
-            f"{self._worker},{self.rows},{'' if scheduled_at is None else f'{scheduled_at:.6f}'},{started_at:.6f},"
-            f"{'' if response_ms is None else f'{response_ms:.3f}'},{flow},{name},{method},"
-            f"{'' if status is None else status},{0 if error else 1},{error},{function_error},{request_id},"
-            f"{lambda_request_id},{trace_id},{correlation_id},{executed_version},{bytes_sent},{bytes_received},"
-            f"{'warmup' if started_at < self._measure_from else 'measure'}\n"
-        )
+            row = (
+                f"{start},{flow},{name},{method},{status_text},{ok},{error},{function_error},{request_id},{lambda_request_id},"
+                f"{trace_id},{correlation_id},{executed_version},{bytes_sent},{bytes_received},{phase}\n"
+            )
+        self._unflushed.append(row)
 
     def add_dropped(self, scheduled_at: float, flow: str) -> None:
         """Add the row of an arrival that was never sent: which request it would have been is not known."""
@@ -154,6 +164,15 @@ class RequestLog:
         if self._unflushed:
             rows, self._unflushed = self._unflushed, []
             self._sink(len(rows), "".join(rows).encode())
+
+
+def _is_plain(row: str) -> bool:
+    """Whether nothing in a row needs to be quoted or blanked out: one look at all of it, for so it is nearly always."""
+    try:
+        encoded = row.encode()
+    except UnicodeEncodeError:
+        return False
+    return len(encoded) - len(encoded.translate(None, _SPECIAL)) == _SPECIAL_IN_A_ROW
 
 
 def csv_field(text: str) -> str:

@@ -65,7 +65,7 @@ class RunRecord:
             access_log_group=settings.access_log_group,
             versions={
                 "python": platform.python_version(),
-                **{name: version(name) for name in ("locust", "gevent", "geventhttpclient")},
+                **{name: version(name) for name in ("locust", "gevent", "httptools")},
             },
             seed=self.plan.seed,
             hosts=[socket.gethostname()],

@@ -15,6 +15,7 @@ from loadgen.open_model import OpenModel
 from loadgen.plan import RunPlan
 from loadgen.recording import RequestLog
 from loadgen.signing import Signer, find_credentials
+from loadgen.transport import ConnectionCounts
 
 
 class Sending:
@@ -32,6 +33,7 @@ class Sending:
         self.log = log
         self.random = Random(f"{plan.seed}-{worker}")
         self.identities = IdentitySource(Random(), plan.sampled_share)
+        self.connections = ConnectionCounts()
         self._unsent = plan.profile.messages
         self._unanswered = plan.profile.messages
         self._on_all_sent = on_all_sent

@@ -128,7 +128,8 @@ class RecordingSession(Session):
         """Write how the run ended, and let the process exit with a code that says so.
 
         `workers` are entries of the manifest: index, host, rows, and where there is reason dropped (those of the rows
-        that stand for arrivals never sent), lost_at (epoch seconds) and missing_rows.
+        that stand for arrivals never sent), lost_at (epoch seconds), missing_rows and reopened_connections (see
+        `transport.ConnectionCounts`).
         """
         assert self._record is not None
         workers, warnings = list(workers), list(warnings)

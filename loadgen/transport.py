@@ -1,37 +1,83 @@
-"""One HTTP/1.1 connection on a gevent socket: what every request of a load test goes through.
+"""One HTTP/1.1 connection on a non-blocking socket: what every request of a load test goes through.
 
 It sends what it is given and returns what came back, whole. No redirects, no cookies, no retries: a load test must see
 every failure. The one exception is a kept-alive connection that the server closed while it lay idle, which says
 nothing about the server's health; see `Connection.exchange`.
+
+A greenlet that waits here is resumed by the event loop itself; the time it may wait is the watchdog's business.
 
 Not here: proxies, HTTP/2, streaming, compressed bodies (none is asked for, so none comes).
 """
 
 from __future__ import annotations
 
+import os
 import socket as stdlib_socket
 import ssl as stdlib_ssl
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
+from errno import EINPROGRESS, EWOULDBLOCK
+from math import inf
+from select import POLLIN
 from time import perf_counter
+from typing import Any
 from urllib.parse import urlsplit
 
-import certifi
+import gevent
 import gevent.socket
-import gevent.ssl
-from geventhttpclient._parser import HTTPParseError, HTTPResponseParser
+from gevent.monkey import get_original
 
-CONNECT_TIMEOUT_S = 5.0
-READ_TIMEOUT_S = 32.0
-"""Longest silence while waiting for an answer: above the 29 s after which API Gateway answers 504."""
+from loadgen.answers import AnswerReader, MalformedAnswerError, Response
+from loadgen.tls import TlsSocket, tls_context
+from loadgen.watchdog import watchdog_of
 
 _IDLE_S = 1.0
-_CUT_OFF = "connection closed in the middle of the answer"
 _READ_BYTES = 65536
+_READABLE, _WRITABLE = 1, 2
+
+# Locust has gevent replace what waits in the standard library. Here nothing blocks, and the replacements cost time.
+_socket_class: type[stdlib_socket.socket] = get_original("socket", "socket")
+_getaddrinfo = get_original("socket", "getaddrinfo")
+_poll_class: Callable[[], Any] = get_original("select", "poll")
 
 
 class TransportError(Exception):
     """There is no whole answer; the text says why, in words that are the same for every request it happens to."""
+
+
+class _HungUpError(TransportError):
+    """The connection was closed before anything of an answer came."""
+
+
+class _OverdueError(Exception):
+    """A wait has reached its deadline."""
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """What each phase of a request may take, in seconds."""
+
+    connect_s: float = 5.0
+    """To look up the name and reach one of its addresses."""
+    tls_s: float = 5.0
+    """To agree on keys."""
+    first_byte_s: float = 32.0
+    """From the request to the first byte of its answer: above the 29 s after which API Gateway answers 504."""
+    whole_s: float = 34.0
+    """All of it, to the last byte: below what a drain waits for open requests, so that every one ends by itself."""
+
+
+DEFAULT_TIMEOUTS = Timeouts()
+
+
+@dataclass
+class ConnectionCounts:
+    """What became of the connections of a process."""
+
+    opened: int = 0
+    reopened: int = 0
+    """Of these, how many took the place of one that the server had closed while it lay idle."""
 
 
 @dataclass(frozen=True)
@@ -71,67 +117,25 @@ def parse_endpoint(url: str) -> Endpoint:
     return Endpoint(parts.scheme, parts.hostname, port or _DEFAULT_PORTS[parts.scheme], parts.path.rstrip("/"))
 
 
-class Response(HTTPResponseParser):
-    """One answer: the parser that reads it, and what it read.
-
-    `headers` maps lower-case names to values; of a repeated header the last value is kept.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.complete = False
-        self._on_message_begin()
-
-    @property
-    def status(self) -> int:
-        return int(self.get_code())
-
-    # llhttp's callbacks. A name or a value comes in pieces where it is cut by the end of what was read.
-
-    def _on_message_begin(self) -> None:
-        if self.complete:
-            raise HTTPParseError("more than one answer to one request")
-        self.headers: dict[str, str] = {}
-        self.body = bytearray()
-        self._names: list[str] = []
-        self._values: list[str] = []
-
-    def _on_status(self, text: str) -> None:
-        """The reason phrase says nothing that the number does not."""
-
-    def _on_header_field(self, text: str) -> None:
-        if len(self._names) > len(self._values):
-            self._names[-1] += text
-        else:
-            self._names.append(text)
-
-    def _on_header_value(self, text: str) -> None:
-        if len(self._values) == len(self._names):
-            self._values[-1] += text
-        else:
-            self._values.append(text)
-
-    def _on_headers_complete(self) -> None:
-        self.headers = dict(zip([name.lower() for name in self._names], self._values, strict=True))
-
-    def _on_body(self, data: bytearray) -> None:
-        self.body += data
-
-    def _on_message_complete(self) -> None:
-        # 1xx answers are followed by the real one on the same connection.
-        self.complete = self.get_code() >= 200
-
-
 class Connection:
     """A connection to one endpoint, opened when first needed and kept while the server lets it."""
 
     def __init__(
-        self, endpoint: Endpoint, connect_timeout_s: float = CONNECT_TIMEOUT_S, read_timeout_s: float = READ_TIMEOUT_S
+        self, endpoint: Endpoint, timeouts: Timeouts = DEFAULT_TIMEOUTS, counts: ConnectionCounts | None = None
     ) -> None:
         self.endpoint = endpoint
-        self._connect_timeout_s = connect_timeout_s
-        self._read_timeout_s = read_timeout_s
-        self._socket: gevent.socket.socket | None = None
+        self.deadline = inf
+        """When the wait that goes on must end (`perf_counter`); infinite while there is none."""
+        self._timeouts = timeouts
+        self._counts = ConnectionCounts() if counts is None else counts
+        self._hub = gevent.get_hub()
+        self._watchdog = watchdog_of(self._hub)
+        self._watchdog.watch(self)
+        self._resume: Callable[[bool], None] | None = None
+        self._socket: stdlib_socket.socket | None = None
+        self._send: Callable[[Any], int]
+        self._recv: Callable[[int], bytes]
+        self._poll: Callable[[int], list[Any]]
         self._used_at = 0.0
 
     def exchange(self, request: bytes) -> Response:
@@ -140,119 +144,218 @@ class Connection:
         A kept connection that turns out closed before anything was sent is opened anew without a word. So is one that
         had lain idle for a second and is closed before anything of the answer came: the server hung up while the
         request was on its way. Closed at once after an answer it is a failure, for then the server may well have
-        taken the request.
+        taken the request. `ConnectionCounts.reopened` counts both.
         """
+        started = perf_counter()
+        end = started + self._timeouts.whole_s
         if self._socket is not None:
-            if not self._hung_up():
-                was_idle = perf_counter() - self._used_at > _IDLE_S
+            if not self._poll(0) or not self._hung_up():
+                was_idle = started - self._used_at > _IDLE_S
                 try:
-                    return self._exchange(request)
-                except _HungUpError as hung_up:
+                    return self._exchange(request, end)
+                except _HungUpError:
                     if not was_idle:
-                        raise TransportError(str(hung_up)) from None
+                        raise
             self.close()
-        self._connect()
-        try:
-            return self._exchange(request)
-        except _HungUpError as hung_up:
-            raise TransportError(str(hung_up)) from None
+            self._counts.reopened += 1
+        self._connect(end)
+        return self._exchange(request, end)
 
     def close(self) -> None:
         if self._socket is not None:
+            self._readable.stop()
             self._socket.close()
             self._socket = None
 
+    def overdue(self) -> None:
+        """The watchdog's call: the wait that goes on has reached its deadline."""
+        if self._resume is not None:
+            self._resume(False)
+
     def _hung_up(self) -> bool:
-        """Whether the server has closed a kept connection, or has sent what nobody asked for."""
-        assert self._socket is not None
-        self._socket.settimeout(0.0)
+        """Whether the server has closed a kept connection that something has come on, or says what nobody asked for."""
         try:
-            self._socket.recv(1)
-        except (BlockingIOError, gevent.ssl.SSLWantReadError):
-            self._socket.settimeout(self._read_timeout_s)
+            self._recv(_READ_BYTES)
+        except BlockingIOError:
+            # TLS talks to itself.
             return False
         except OSError:
-            return True
+            pass
         return True
 
-    def _connect(self) -> None:
+    # ------------------------------------------------------------------ opening
+
+    def _connect(self, end: float) -> None:
         where = f"{self.endpoint.host}:{self.endpoint.port}"
         plain = None
         try:
-            plain = gevent.socket.create_connection(
-                (self.endpoint.host, self.endpoint.port), timeout=self._connect_timeout_s
-            )
+            plain = self._reach(min(end, perf_counter() + self._timeouts.connect_s))
             plain.setsockopt(stdlib_socket.IPPROTO_TCP, stdlib_socket.TCP_NODELAY, 1)
+            readable = self._hub.loop.io(plain.fileno(), _READABLE)
             if self.endpoint.scheme == "https":
-                # The handshake, too, has the connect time-out.
-                self._socket = tls_context().wrap_socket(plain, server_hostname=self.endpoint.host)
+                tls_end = min(end, perf_counter() + self._timeouts.tls_s)
+                secure = TlsSocket(plain, tls_context(), self.endpoint.host)
+                try:
+                    secure.handshake(lambda: self._wait(readable, tls_end))
+                except _OverdueError:
+                    raise TransportError(f"cannot connect to {where}: TLS handshake timed out") from None
+                self._send, self._recv = secure.send, secure.recv
             else:
-                self._socket = plain
+                self._send, self._recv = plain.send, plain.recv
         except BaseException as failure:
             if plain is not None:
                 plain.close()
-            if isinstance(failure, OSError):
+            if isinstance(failure, OSError | _OverdueError):
                 raise TransportError(f"cannot connect to {where}: {_reason(failure)}") from None
             raise
-        self._socket.settimeout(self._read_timeout_s)
+        self._socket = plain
+        self._readable = readable
+        self._reader = AnswerReader()
+        poll = _poll_class()
+        poll.register(plain.fileno(), POLLIN)
+        self._poll = poll.poll
+        self._counts.opened += 1
 
-    def _exchange(self, request: bytes) -> Response:
+    def _reach(self, end: float) -> stdlib_socket.socket:
+        """A connected socket: the first of the endpoint's addresses, looked up anew, that can be reached.
+
+        Each address may take its share of the time that is left. Raises OSError or _OverdueError.
+        """
+        addresses = self._look_up(end)
+        for number, (family, kind, protocol, _, address) in enumerate(addresses, 1):
+            now = perf_counter()
+            plain = _socket_class(family, kind, protocol)
+            try:
+                plain.setblocking(False)
+                error = plain.connect_ex(address)
+                if error in (EINPROGRESS, EWOULDBLOCK):
+                    share = (end - now) / (len(addresses) - number + 1)
+                    self._wait(self._hub.loop.io(plain.fileno(), _WRITABLE), now + share)
+                    error = plain.getsockopt(stdlib_socket.SOL_SOCKET, stdlib_socket.SO_ERROR)
+                if error:
+                    raise OSError(error, os.strerror(error))
+                return plain
+            except (OSError, _OverdueError):
+                plain.close()
+                if number == len(addresses):
+                    raise
+            except BaseException:
+                plain.close()
+                raise
+        raise OSError("the name has no address")
+
+    def _look_up(self, end: float) -> list[Any]:
+        host, port, kind = self.endpoint.host, self.endpoint.port, stdlib_socket.SOCK_STREAM
         try:
-            response = self._converse(request)
+            # An address needs no resolver, nor its thread.
+            return _getaddrinfo(host, port, 0, kind, 0, stdlib_socket.AI_NUMERICHOST)
+        except stdlib_socket.gaierror:
+            with gevent.Timeout(max(0.0, end - perf_counter()), _OverdueError()):
+                return gevent.socket.getaddrinfo(host, port, 0, kind)
+
+    # ------------------------------------------------------------------ talking
+
+    def _exchange(self, request: bytes, end: float) -> Response:
+        try:
+            response = self._converse(request, end)
         except BaseException:
             # Also where the user was stopped: what comes on this connection later would answer the wrong request.
             self.close()
             raise
-        if response.should_keep_alive():
+        if self._reader.keep_alive:
             self._used_at = perf_counter()
         else:
             self.close()
         return response
 
-    def _converse(self, request: bytes) -> Response:
-        connection = self._socket
-        assert connection is not None
-        response = Response()
-        data = b""
-        started = False
+    def _converse(self, request: bytes, end: float) -> Response:
+        reader, first_byte_end, early = self._reader, end, b""
+        reader.begin(request.startswith(b"HEAD "))
         try:
-            connection.sendall(request)
-            while not response.complete:
-                data = connection.recv(_READ_BYTES)
-                if not data and not started:
+            try:
+                sent = self._send(request)
+            except BlockingIOError:
+                sent = 0
+            if sent < len(request):
+                early = self._send_rest(request, sent, end)
+            data = early
+            if not data:
+                first_byte_end = perf_counter() + self._timeouts.first_byte_s
+                data = self._receive(first_byte_end if first_byte_end < end else end)
+                if not data:
                     raise _HungUpError("connection closed before the answer")
-                started = True
-                # An empty read is fed too: it ends an answer that has no length.
-                response.feed(data)
-                if not data and not response.complete:
-                    raise TransportError(_CUT_OFF)
-        except HTTPParseError as malformed:
-            raise TransportError(f"malformed answer: {malformed.args[0]}" if data else _CUT_OFF) from None
-        except TimeoutError:
-            raise TransportError(f"no answer within {self._read_timeout_s:g} s") from None
+            first_byte_end = inf
+            while (response := reader.feed(data)) is None:
+                data = self._receive(end)
+        except MalformedAnswerError as malformed:
+            raise TransportError(str(malformed)) from None
+        except _OverdueError:
+            if first_byte_end < end:
+                raise TransportError(f"no answer within {self._timeouts.first_byte_s:g} s") from None
+            raise TransportError(f"no whole answer within {self._timeouts.whole_s:g} s") from None
         except OSError as failure:
-            if isinstance(failure, ConnectionError) and not started:
+            if isinstance(failure, ConnectionError) and first_byte_end < inf:
                 raise _HungUpError(f"{_reason(failure)} before the answer") from None
             raise TransportError(_reason(failure)) from None
+        if early:
+            reader.keep_alive = False
         return response
 
+    def _receive(self, end: float) -> bytes:
+        """What comes next, empty at the end of the connection."""
+        while True:
+            self._wait(self._readable, end)
+            try:
+                return self._recv(_READ_BYTES)
+            except BlockingIOError:
+                pass
 
-class _HungUpError(TransportError):
-    """The connection was closed before anything of an answer came."""
+    def _send_rest(self, request: bytes, sent: int, end: float) -> bytes:
+        """Send what the socket did not take at once.
+
+        A server may answer before it has read everything, to refuse it: then the rest is not sent, and what was
+        received is returned. The connection cannot be used again, as the server will say or show.
+        """
+        assert self._socket is not None
+        either = self._hub.loop.io(self._socket.fileno(), _READABLE | _WRITABLE)
+        rest = memoryview(request)
+        while sent < len(request):
+            self._wait(either, end)
+            try:
+                early = self._recv(_READ_BYTES)
+                if not early:
+                    raise _HungUpError("connection closed before the answer")
+                return early
+            except BlockingIOError:
+                pass
+            with suppress(BlockingIOError):
+                sent += self._send(rest[sent:])
+        return b""
+
+    def _wait(self, watcher: Any, end: float) -> None:
+        """Let others run until the loop sees what `watcher` looks for. Raises _OverdueError at `end`."""
+        resume = self._resume = gevent.getcurrent().switch
+        self.deadline = end
+        if end < self._watchdog.looks_at:
+            self._watchdog.look_at(end)
+        watcher.start(resume, True)
+        try:
+            if not self._hub.switch():
+                raise _OverdueError
+        finally:
+            watcher.stop()
+            self.deadline = inf
+            self._resume = None
 
 
-@cache
-def tls_context() -> stdlib_ssl.SSLContext:
-    """One context per process: the system's certificates and certifi's, names checked."""
-    context: stdlib_ssl.SSLContext = gevent.ssl.create_default_context()
-    context.load_verify_locations(certifi.where())
-    return context
-
-
-def _reason(failure: OSError) -> str:
+def _reason(failure: OSError | _OverdueError) -> str:
     """The reason in the words of the system, without numbers that differ from request to request."""
     if isinstance(failure, stdlib_ssl.SSLCertVerificationError):
         return f"certificate not accepted: {failure.verify_message}"
-    if isinstance(failure, TimeoutError):
+    if isinstance(failure, TimeoutError | _OverdueError):
         return "timed out"
+    if isinstance(failure, stdlib_ssl.SSLEOFError):
+        return "connection closed during the TLS handshake"
+    if isinstance(failure, stdlib_ssl.SSLError) and failure.reason:
+        return f"TLS: {failure.reason.replace('_', ' ').lower()}"
     return (failure.strerror or str(failure) or type(failure).__name__).lower()

@@ -31,6 +31,7 @@ from loadgen.checks import Check, invoke_failure, success_status
 from loadgen.identity import Identity
 from loadgen.pacing import Pacer
 from loadgen.sending import sending_of
+from loadgen.tasks import UserTasks
 from loadgen.transport import Connection, Response, TransportError, parse_endpoint
 from runstore.columns import UNFINISHED
 
@@ -70,6 +71,8 @@ class RecordedUser(User):
         super().__init__(environment)
         self.sending = sending_of(environment)
         self.random = self.sending.random
+        self.let_others_run = False
+        """Whether the event loop has had its turn since the last wait; see `UserTasks`."""
         self._fire = environment.events.request.fire
         pacing_s = self.sending.plan.profile.pacing_s
         self._pacer = None if pacing_s is None else Pacer(pacing_s)
@@ -87,6 +90,7 @@ class RecordedUser(User):
 
     def on_start(self) -> None:
         """Start somewhere within the first interval, so that users spawned together do not march in step."""
+        self._taskset_instance = UserTasks(self)
         pacing_s = self.sending.plan.profile.pacing_s
         if self._pacer is not None and pacing_s is not None:
             delay_s = self.random.random() * pacing_s
@@ -132,6 +136,7 @@ class RecordedUser(User):
         try:
             response = connection.exchange(request)
             elapsed_s = perf_counter() - started
+            self.let_others_run = True
             error = check(response)
         except TransportError as failure:
             error = str(failure)
@@ -209,7 +214,7 @@ class ApiGatewayUser(RecordedUser):
         if self.host is None:
             raise StopTest("no base URL: give -H or API_BASE_URL")
         endpoint = parse_endpoint(self.host)
-        self._connection = Connection(endpoint)
+        self._connection = Connection(endpoint, counts=self.sending.connections)
         self._base_path = endpoint.base_path
         self._headers = (
             f"Host: {endpoint.authority}\r\nUser-Agent: {_USER_AGENT}\r\nAccept: application/json\r\n"
@@ -257,11 +262,11 @@ class ApiGatewayUser(RecordedUser):
             self._connection,
             head.encode() + body,
             _Call(
-                method=method,
-                name=name or f"{method} {path}",
-                identity=identity,
-                correlation_id="" if payload is None or self.correlation_key is None else identity.correlation_id,
-                body_bytes=len(body),
+                method,
+                name or f"{method} {path}",
+                identity,
+                "" if payload is None or self.correlation_key is None else identity.correlation_id,
+                len(body),
             ),
             check or success_status,
         )
@@ -276,7 +281,7 @@ class LambdaUser(RecordedUser):
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
         self._endpoint = parse_endpoint(self.sending.plan.lambda_endpoint)
-        self._connection = Connection(self._endpoint)
+        self._connection = Connection(self._endpoint, counts=self.sending.connections)
         self._signer = self.sending.lambda_signer
         self._url = f"{self._endpoint.scheme}://{self._endpoint.authority}"
 

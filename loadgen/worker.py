@@ -16,7 +16,7 @@ from config.settings import Settings
 from loadgen.messages import ACKNOWLEDGE, ALL_SENT, DRAIN, DRAINED, PLAN, ROWS
 from loadgen.plan import RunPlan
 from loadgen.recording import RequestLog, RowFile
-from loadgen.sending import Sending
+from loadgen.sending import Sending, sending_of
 from loadgen.session import FLUSH_EVERY_S, Session, request_log
 from loadgen.shipping import Batch, Outbox
 from runstore.rundir import RunDir
@@ -108,8 +108,11 @@ class WorkerSession(Session):
             remove_spool(self._run.spool.path)
 
     def _report_drained(self, run_id: str) -> None:
-        rows = self._run.outbox.sent_rows if self._run is not None and self._run.run_id == run_id else 0
-        self.runner.send_message(DRAINED, {"run_id": run_id, "rows": rows})
+        rows = reopened = 0
+        if self._run is not None and self._run.run_id == run_id:
+            rows = self._run.outbox.sent_rows
+            reopened = sending_of(self.environment).connections.reopened
+        self.runner.send_message(DRAINED, {"run_id": run_id, "rows": rows, "reopened_connections": reopened})
 
     def _on_acknowledge(self, environment: Environment, msg: Message) -> None:
         if self._run is not None and msg.data["run_id"] == self._run.run_id:

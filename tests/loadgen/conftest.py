@@ -39,6 +39,8 @@ class CountingServer:
         self.bodies: list[bytes] = []
         self.answer: Callable[[str], bytes] = lambda head: b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
         """Head of the request -> the whole answer."""
+        self.hangs_up = False
+        """Close each connection after an answer, without having said so."""
         self._loop = asyncio.new_event_loop()
         self._server = self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0))
         self.port: int = self._server.sockets[0].getsockname()[1]
@@ -82,6 +84,8 @@ class CountingServer:
                 self.bodies.append(body)
                 await asyncio.sleep(self.delay_s)
                 writer.write(self.answer(head))
+                if self.hangs_up:
+                    return
         except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
             pass
         finally:
@@ -243,9 +247,9 @@ class Locust:
         """One process, headless, against the server."""
         return self.start([self.command(locustfiles, *options)], variables)
 
-    def distributed(self, workers: int, *options: str, **variables: str) -> LocustRun:
+    def distributed(self, workers: int, *options: str, locustfiles: str = "vote.py", **variables: str) -> LocustRun:
         """A master and workers, each in a process group of its own, as if on machines of their own."""
-        return self.start(self._roles(workers, *options), variables)
+        return self.start(self._roles(workers, *options, locustfiles=locustfiles), variables)
 
     def web_ui(self, workers: int, **variables: str) -> tuple[LocustRun, str]:
         """One process with the web UI, or a master with it and workers; and the URL of the UI."""
@@ -255,11 +259,11 @@ class Locust:
         commands[0].remove("--headless")
         return self.start(commands, variables), f"http://127.0.0.1:{port}"
 
-    def _roles(self, workers: int, *options: str) -> list[list[str]]:
+    def _roles(self, workers: int, *options: str, locustfiles: str = "vote.py") -> list[list[str]]:
         port = str(free_port())
         where = ("--master-bind-host", "127.0.0.1", "--master-bind-port", port)
-        master = self.command("vote.py", "--master", "--expect-workers", str(workers), *where, *options)
-        worker = self.command("vote.py", "--worker", "--master-host", "127.0.0.1", "--master-port", port)
+        master = self.command(locustfiles, "--master", "--expect-workers", str(workers), *where, *options)
+        worker = self.command(locustfiles, "--worker", "--master-host", "127.0.0.1", "--master-port", port)
         return [master, *[worker] * workers]
 
     def command(self, locustfiles: str, *options: str) -> list[str]:

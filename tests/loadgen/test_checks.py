@@ -9,10 +9,7 @@ from loadgen.transport import Response
 
 
 def response(status: int, body: bytes = b"", **headers: str) -> Response:
-    lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
-    parsed = Response()
-    parsed.feed(f"HTTP/1.1 {status} X\r\n{lines}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-    return parsed
+    return Response(status, {name.replace("_", "-").lower(): value for name, value in headers.items()}, body)
 
 
 @pytest.mark.parametrize(

@@ -198,6 +198,55 @@ def test_mistake_in_a_check_loses_no_row(locust, server):
     }
 
 
+LOCUSTFILE = """
+from locust import events, task
+from loadgen.listeners import register
+from loadgen.users import ApiGatewayUser
+register(events)
+
+class Voter(ApiGatewayUser):
+    flow = "vote"
+"""
+
+
+def test_task_that_sends_nothing_keeps_nobody_from_sending(locust, server, tmp_path):
+    """Between two requests a user does not sleep for 0 s: only where the loop has had its turn otherwise."""
+    tasks = """
+    @task(100)
+    def nothing(self):
+        pass
+
+    @task
+    def vote(self):
+        self.post("/vote", {"vote_id": "1"})
+"""
+    (tmp_path / "own.py").write_text(LOCUSTFILE + tasks)
+    run = locust.run("-u", "5", "-r", "5", "-t", "1s", locustfiles=str(tmp_path / "own.py"))
+    assert run.finish() == 0
+    assert set(run.counts(server).values()) == {server.count}
+    assert server.count > 20
+
+
+@pytest.mark.parametrize("workers", [0, 1], ids=["alone", "with a worker"])
+def test_connections_that_the_server_closed_are_opened_anew_and_counted(locust, server, tmp_path, workers):
+    server.hangs_up = True
+    tasks = """
+    @task
+    def vote(self):
+        self.post("/vote", {"vote_id": "1"})
+
+    def wait_time(self):
+        return 0.1
+"""
+    (tmp_path / "own.py").write_text(LOCUSTFILE + tasks)
+    options, own = ("-u", "1", "-t", "1s"), str(tmp_path / "own.py")
+    run = locust.distributed(workers, *options, locustfiles=own) if workers else locust.run(*options, locustfiles=own)
+    assert run.finish() == 0
+    assert set(run.counts(server).values()) == {server.count}
+    [worker] = run.manifest["workers"]
+    assert worker["reopened_connections"] == server.count - 1 > 0
+
+
 def test_run_id_that_exists_gets_a_number(locust, server):
     (locust.directory / "runs" / "mine").mkdir(parents=True)
     run = locust.run("-u", "1", "-t", "1s", RUN_ID="mine")

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import socket
 import ssl
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 
+import gevent
+import gevent.socket
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -18,7 +22,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from loadgen import transport
-from loadgen.transport import Connection, Endpoint, TransportError, parse_endpoint, tls_context
+from loadgen.tls import tls_context
+from loadgen.transport import Connection, ConnectionCounts, Endpoint, Timeouts, TransportError, parse_endpoint
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
@@ -27,18 +32,27 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
 class ScriptedServer:
     """Runs one function per accepted connection, in order; counts connections."""
 
-    def __init__(self, *scripts: Callable[[socket.socket], None], context: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        *scripts: Callable[[socket.socket], None],
+        context: ssl.SSLContext | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+    ) -> None:
         self.accepted = 0
         self._scripts = scripts
         self._context = context
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._host = f"[{host}]" if ":" in host else host
+        self._listener = socket.create_server(
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, reuse_port=False
+        )
         self.port: int = self._listener.getsockname()[1]
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
 
     @property
     def endpoint(self) -> Endpoint:
-        return parse_endpoint(f"{'https' if self._context else 'http'}://127.0.0.1:{self.port}")
+        return parse_endpoint(f"{'https' if self._context else 'http'}://{self._host}:{self.port}")
 
     def _run(self) -> None:
         for script in self._scripts:
@@ -118,9 +132,28 @@ def answer_all(connection: socket.socket) -> None:
         ([b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nun", b"til the end"], 200, b"until the end"),
         ([b"HTTP/1.0 502 Bad\r\nContent-Length: 1\r\n\r\n!"], 502, b"!"),
         ([b"HTTP/1.1 100 Continue\r\nX: 1\r\n\r\n", OK], 200, b"hi"),
+        ([b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n" + OK], 200, b"hi"),
+        ([b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n"], 304, b""),
+        ([b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;x=y\r\nhi\r\n0\r\nTrailer: 1\r\n\r\n"], 200, b"hi"),
+        ([b"HTTP/1.1 200 OK\r\n\r\n"], 200, b""),
         ([b"HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n", b"x" * 300_000], 200, b"x" * 300_000),
     ],
-    ids=["plain", "pieces", "bytes", "chunked", "204", "empty", "until close", "1.0", "after 100", "large"],
+    ids=[
+        "plain",
+        "pieces",
+        "bytes",
+        "chunked",
+        "204",
+        "empty",
+        "until close",
+        "1.0",
+        "after 100",
+        "after 103 and 100",
+        "304",
+        "trailer",
+        "nothing until close",
+        "large",
+    ],
 )
 def test_answers_come_whole(serve, pieces, status, body):
     response = Connection(serve(answer(*pieces)).endpoint).exchange(REQUEST)
@@ -146,6 +179,80 @@ def test_headers_by_lower_case_name(serve):
     }
 
 
+def test_folded_header_is_one_value(serve):
+    head = b"HTTP/1.1 200 OK\r\nFolded: one\r\n two\r\n\tthree\r\nContent-Length: 0\r\n\r\n"
+    response = Connection(serve(answer(head)).endpoint).exchange(REQUEST)
+    assert response.headers["folded"].split() == ["one", "two", "three"]
+
+
+def test_head_as_large_as_servers_send_is_read_and_one_without_end_is_not(serve):
+    large = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX: " + b"x" * 60_000 + b"\r\n\r\n"
+    assert len(Connection(serve(answer(large)).endpoint).exchange(REQUEST).headers["x"]) == 60_000
+    endless = b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 100_000
+    with pytest.raises(TransportError, match="a head of more than 262144 bytes"):
+        Connection(serve(answer(endless)).endpoint).exchange(REQUEST)
+
+
+def test_answer_to_head_has_no_body_and_the_connection_is_kept(serve):
+    def head_then_get(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+        answer_all(connection)
+
+    server = serve(head_then_get)
+    connection = Connection(server.endpoint)
+    response = connection.exchange(REQUEST.replace(b"GET", b"HEAD"))
+    assert (response.status, response.headers, response.body) == (200, {"content-length": "1000"}, b"")
+    assert connection.exchange(REQUEST).body == b"hi"
+    assert server.accepted == 1
+    connection.close()
+
+
+MEGABYTES_10 = bytes(range(256)) * 40 * 1024
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_ten_megabytes_there_and_back(serve, scheme, certificate, trusted):
+    def echo(connection: socket.socket) -> None:
+        head, body = b"", b""
+        while b"\r\n\r\n" not in head:
+            head += connection.recv(65536)
+        head, _, body = head.partition(b"\r\n\r\n")
+        received = [body]
+        missing = len(MEGABYTES_10) - len(body)
+        while missing:
+            received.append(connection.recv(65536))
+            missing -= len(received[-1])
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(MEGABYTES_10))
+        connection.sendall(b"".join(received))
+        answer_all(connection)
+
+    server = serve(echo, context=tls_server(certificate) if scheme == "https" else None)
+    connection = Connection(server.endpoint)
+    head = b"POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(MEGABYTES_10)
+    assert connection.exchange(head + MEGABYTES_10).body == MEGABYTES_10
+    assert connection.exchange(REQUEST).body == b"hi"
+    assert server.accepted == 1
+    connection.close()
+
+
+def test_server_may_refuse_a_large_body_before_it_has_read_it(serve):
+    refused = threading.Event()
+
+    def refuse(connection: socket.socket) -> None:
+        connection.recv(1000)
+        connection.sendall(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n")
+        refused.wait(5)
+
+    server = serve(refuse, answer(OK))
+    connection = Connection(server.endpoint)
+    head = b"POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(MEGABYTES_10)
+    assert connection.exchange(head + MEGABYTES_10).status == 413
+    refused.set()
+    assert connection.exchange(REQUEST).body == b"hi", "on a new connection: the old one is full of half a request"
+    assert server.accepted == 2
+
+
 def test_connection_is_kept(serve):
     server = serve(answer_all)
     connection = Connection(server.endpoint)
@@ -166,11 +273,27 @@ def test_connection_closes_when_the_server_says_so(serve):
 def test_kept_connection_that_the_server_closed_is_replaced_silently(serve):
     """No `Connection: close`: the server hangs up after its answer without a word."""
     server = serve(answer(OK), answer(OK))
-    connection = Connection(server.endpoint)
+    counts = ConnectionCounts()
+    connection = Connection(server.endpoint, counts=counts)
     connection.exchange(REQUEST)
     time.sleep(0.05)
     assert connection.exchange(REQUEST).body == b"hi"
     assert server.accepted == 2
+    assert counts == ConnectionCounts(opened=2, reopened=1)
+
+
+def test_what_nobody_asked_for_is_not_taken_for_an_answer(serve):
+    def answer_and_time_out(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(OK)
+        time.sleep(0.02)
+        connection.sendall(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n")
+        connection.recv(1)
+
+    connection = Connection(serve(answer_and_time_out, answer(OK)).endpoint)
+    assert connection.exchange(REQUEST).status == 200
+    time.sleep(0.05)
+    assert connection.exchange(REQUEST).status == 200
 
 
 def hang_up_on_second(connection: socket.socket) -> None:
@@ -232,11 +355,142 @@ def test_silence_ends_at_the_read_time_out_and_the_next_request_gets_a_fresh_con
         connection.sendall(OK)
 
     server = serve(late, answer(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n"))
-    connection = Connection(server.endpoint, read_timeout_s=0.1)
+    connection = Connection(server.endpoint, Timeouts(first_byte_s=0.1))
     with pytest.raises(TransportError, match=r"no answer within 0\.1 s"):
         connection.exchange(REQUEST)
     waiting.set()
     assert connection.exchange(REQUEST).status == 201, "not the late answer to the request before"
+
+
+def test_answer_that_never_ends_is_given_up(serve):
+    def drip(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+        while True:
+            connection.sendall(b"x")
+            time.sleep(0.02)
+
+    connection = Connection(serve(drip).endpoint, Timeouts(first_byte_s=0.1, whole_s=0.3))
+    started = time.monotonic()
+    with pytest.raises(TransportError, match=r"no whole answer within 0\.3 s"):
+        connection.exchange(REQUEST)
+    assert 0.28 < time.monotonic() - started < 1
+
+
+def test_server_that_reads_nothing_is_given_up(serve):
+    given_up = threading.Event()
+    connection = Connection(serve(lambda connection: given_up.wait(5)).endpoint, Timeouts(whole_s=0.2))
+    with pytest.raises(TransportError, match=r"no whole answer within 0\.2 s"):
+        connection.exchange(b"POST / HTTP/1.1\r\nContent-Length: 10485760\r\n\r\n" + MEGABYTES_10)
+    given_up.set()
+
+
+def test_each_wait_has_its_own_deadline(serve):
+    """Those that wait longer are looked at again when the first is over, and one that comes later may be due first."""
+    over = threading.Event()
+
+    def silent(connection: socket.socket) -> None:
+        read_request(connection)
+        over.wait(5)
+
+    endings = []
+
+    def wait(timeout_s: float, endpoint: Endpoint) -> None:
+        with pytest.raises(TransportError, match="no answer within"):
+            Connection(endpoint, Timeouts(first_byte_s=timeout_s)).exchange(REQUEST)
+        endings.append(timeout_s)
+
+    waits = [gevent.spawn(wait, timeout_s, serve(silent).endpoint) for timeout_s in (0.3, 0.1, 0.2)]
+    gevent.sleep(0.01)
+    waits.append(gevent.spawn(wait, 0.05, serve(silent).endpoint))
+    gevent.joinall(waits, raise_error=True, timeout=5)
+    over.set()
+    assert endings == [0.05, 0.1, 0.2, 0.3]
+
+
+def test_killed_request_leaves_no_connection_behind(serve):
+    def late(connection: socket.socket) -> None:
+        read_request(connection)
+        assert connection.recv(1) == b"", "the client has hung up"
+
+    server = serve(late, answer(OK))
+    connection = Connection(server.endpoint)
+    request = gevent.spawn(connection.exchange, REQUEST)
+    gevent.sleep(0.05)
+    request.kill()
+    assert connection.exchange(REQUEST).body == b"hi"
+    assert server.accepted == 2
+
+
+@pytest.mark.parametrize(
+    ("before", "reason"),
+    [(b"", "connection reset by peer before the answer"), (OK[:-1], "connection reset by peer")],
+    ids=["nothing", "half an answer"],
+)
+def test_reset_is_a_failure_with_its_reason(serve, before, reason):
+    def reset(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(before)
+        time.sleep(0.02)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    with pytest.raises(TransportError, match=f"^{reason}$"):
+        Connection(serve(reset).endpoint).exchange(REQUEST)
+
+
+def test_ipv6(serve):
+    try:
+        server = serve(answer(OK), host="::1")
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    assert Connection(server.endpoint).exchange(REQUEST).body == b"hi"
+
+
+class Names:
+    """A resolver that gives the addresses of its next answer."""
+
+    def __init__(self, *answers: list[str]) -> None:
+        self._answers = iter(answers)
+
+    def __call__(self, host: str, port: int, *_: object) -> list[tuple]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in next(self._answers)]
+
+
+def test_name_is_looked_up_for_every_connection(serve, monkeypatch):
+    first = serve(answer(OK))
+    second = serve(answer(OK), host="127.0.0.2", port=first.port)
+    monkeypatch.setattr(gevent.socket, "getaddrinfo", Names(["127.0.0.1"], ["127.0.0.2"]))
+    connection = Connection(parse_endpoint(f"http://rotating.test:{first.port}"))
+    for _ in range(2):
+        assert connection.exchange(REQUEST).body == b"hi"
+        time.sleep(0.05)
+    assert (first.accepted, second.accepted) == (1, 1)
+
+
+def test_address_that_refuses_is_passed_over(serve, monkeypatch):
+    server = serve(answer(OK), host="127.0.0.2")
+    monkeypatch.setattr(gevent.socket, "getaddrinfo", Names(["127.0.0.1", "127.0.0.2"]))
+    assert Connection(parse_endpoint(f"http://two.test:{server.port}")).exchange(REQUEST).body == b"hi"
+
+
+def test_address_that_says_nothing_is_given_up():
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        port = full.getsockname()[1]
+        waiting = [socket.socket() for _ in range(4)]
+        for client in waiting:
+            client.setblocking(False)
+            client.connect_ex(("127.0.0.1", port))
+        time.sleep(0.05)
+        with pytest.raises(TransportError, match=f"cannot connect to 127.0.0.1:{port}: timed out"):
+            Connection(parse_endpoint(f"http://127.0.0.1:{port}"), Timeouts(connect_s=0.1)).exchange(REQUEST)
+        for client in waiting:
+            client.close()
+
+
+def test_slow_resolver_is_given_up(monkeypatch):
+    monkeypatch.setattr(gevent.socket, "getaddrinfo", lambda *_: gevent.sleep(5))
+    with pytest.raises(TransportError, match=r"cannot connect to slow\.test:80: timed out"):
+        Connection(parse_endpoint("http://slow.test"), Timeouts(connect_s=0.05)).exchange(REQUEST)
 
 
 def test_refused_connection_says_where_and_why():
@@ -277,11 +531,15 @@ def tls_server(certificate: Path) -> ssl.SSLContext:
     return context
 
 
-def test_tls_connection_is_kept_and_replaced_once_closed(serve, certificate, monkeypatch):
+@pytest.fixture
+def trusted(certificate, monkeypatch) -> None:
+    """The client trusts the certificate."""
     context = tls_context.__wrapped__()
     context.load_verify_locations(certificate)
     monkeypatch.setattr(transport, "tls_context", lambda: context)
 
+
+def test_tls_connection_is_kept_and_replaced_once_closed(serve, certificate, trusted):
     def two_answers(connection: socket.socket) -> None:
         for _ in range(2):
             read_request(connection)
@@ -295,6 +553,79 @@ def test_tls_connection_is_kept_and_replaced_once_closed(serve, certificate, mon
     assert connection.exchange(REQUEST).body == b"hi"
     assert server.accepted == 2
     connection.close()
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [OK[index : index + 1] for index in range(len(OK))],
+        [b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", b"h", b"i"],
+        [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n", b"0\r\n\r\n"],
+    ],
+    ids=["bytes", "until close", "chunked"],
+)
+@pytest.mark.parametrize("farewell", [True, False])
+def test_answers_over_tls(serve, certificate, trusted, pieces, farewell):
+    def say(connection: socket.socket) -> None:
+        answer(*pieces)(connection)
+        if farewell:
+            connection.unwrap()
+
+    server = serve(say, context=tls_server(certificate))
+    assert Connection(server.endpoint).exchange(REQUEST).body == b"hi"
+
+
+def test_farewell_ends_an_answer_though_the_server_keeps_the_socket_open(serve, certificate, trusted):
+    over = threading.Event()
+
+    def say(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhi")
+        connection.settimeout(0.1)
+        with suppress(OSError):
+            connection.unwrap()
+        over.wait(5)
+
+    connection = Connection(serve(say, context=tls_server(certificate)).endpoint, Timeouts(whole_s=2))
+    assert connection.exchange(REQUEST).body == b"hi"
+    over.set()
+
+
+def test_server_that_does_not_speak_tls(serve):
+    server = serve(lambda connection: connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
+    with pytest.raises(TransportError, match=r"cannot connect to .*: TLS: (wrong version number|record layer failure)"):
+        Connection(parse_endpoint(f"https://127.0.0.1:{server.port}")).exchange(REQUEST)
+
+
+def test_server_that_says_nothing_to_the_handshake(serve):
+    over = threading.Event()
+    server = serve(lambda connection: over.wait(5))
+    connection = Connection(parse_endpoint(f"https://127.0.0.1:{server.port}"), Timeouts(tls_s=0.1))
+    with pytest.raises(TransportError, match=r"cannot connect to .*: TLS handshake timed out"):
+        connection.exchange(REQUEST)
+    over.set()
+
+
+def test_server_that_hangs_up_during_the_handshake(serve):
+    server = serve(lambda connection: connection.recv(1000))
+    with pytest.raises(TransportError, match=r"cannot connect to .*: connection (closed during the TLS|reset by peer)"):
+        Connection(parse_endpoint(f"https://127.0.0.1:{server.port}")).exchange(REQUEST)
+
+
+def test_server_that_refuses_the_client_s_tls_says_why(serve, certificate, trusted, monkeypatch):
+    context = tls_server(certificate)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    old = transport.tls_context()
+    old.maximum_version = ssl.TLSVersion.TLSv1_2
+    server = serve(answer(OK), context=context)
+    with pytest.raises(TransportError, match=r"cannot connect to .*: TLS: tlsv1 alert protocol version"):
+        Connection(server.endpoint).exchange(REQUEST)
+
+
+def test_certificate_of_another_host_is_refused(serve, certificate, trusted):
+    server = serve(answer(OK), host="127.0.0.2", context=tls_server(certificate))
+    with pytest.raises(TransportError, match="certificate not accepted: IP address mismatch"):
+        Connection(server.endpoint).exchange(REQUEST)
 
 
 def test_unknown_certificate_is_refused(serve, certificate):
