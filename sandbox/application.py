@@ -31,7 +31,11 @@ _SERVICE_BY_TARGET = {
     "TrentService": "kms",
     "Logs_20140328": "logs",
     "GraniteServiceVersion20100801": "monitoring",
+    "AmazonSQS": "sqs",
+    "AWSEvents": "events",
 }
+_DATA_PATHS = {"kinesis": "kinesis", "kms": "kms", "sqs": "sqs", "events": "eventbridge"}
+"""Service that speaks JSON -> the attribute of the sandbox that answers its data path."""
 _METRIC_READS = frozenset({"GetMetricData", "GetMetricStatistics", "ListMetrics"})
 
 
@@ -104,6 +108,15 @@ class Application:
             )
             return future
 
+        if headers.get("x-amz-target") == "AmazonSQS.ReceiveMessage":
+            to = addressee(headers, query_string)
+            self._sandbox.sqs.receive(
+                body,
+                to.region if to else DEFAULT_REGION,
+                lambda answer: _resolve(future, (answer[0], self._json_headers(answer[1]), orjson.dumps(answer[1]))),
+            )
+            return future
+
         def answer() -> Answer:
             if path.startswith("/_sandbox/"):
                 return self._control.handle(method, path, body)
@@ -135,10 +148,8 @@ class Application:
             return None if answered is None else (answered[0], [(b"content-type", b"text/xml")], answered[1])
         if not target:
             return None
-        if service == "kinesis":
-            answered = sandbox.kinesis.handle(called, body, region)
-        elif service == "kms":
-            answered = sandbox.kms.handle(called, body, region)
+        if service in _DATA_PATHS:
+            answered = getattr(sandbox, _DATA_PATHS[service]).handle(called, body, region)
         elif service in ("logs", "monitoring"):
             try:
                 parameters = orjson.loads(body or b"{}")

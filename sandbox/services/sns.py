@@ -50,7 +50,7 @@ class Delivery(Protocol):
 
 
 class Faults(Protocol):
-    def delivery(self, topic: str) -> Delivery: ...
+    def delivery(self, place: str) -> Delivery: ...
 
 
 class Functions(Protocol):
@@ -61,6 +61,9 @@ class Functions(Protocol):
 
 class Truth(Protocol):
     pending: int
+
+    def taken(self, service: str, messages: int) -> None: ...
+    def message_answered(self, entrance: str, body: bytes, status: int) -> None: ...
 
 
 class SnsService:
@@ -132,12 +135,14 @@ class SnsService:
                     return None
                 answer = self.publish(region, _entry(form))
                 content = f"<MessageId>{answer['MessageId']}</MessageId>"
+                self._truth.taken("sns", 1)
             else:
                 entries = [_entry(entry) for entry in members(form.get("PublishBatchRequestEntries", {}))]
                 answer = self.publish_batch(
                     region, {"TopicArn": form.get("TopicArn", ""), "PublishBatchRequestEntries": entries}
                 )
                 content = _batch_xml(answer)
+                self._truth.taken("sns", len(answer["Successful"]))
         except AwsError as error:
             return error.status, query_error(error.code, error.message, sender_fault=True)
         except (KeyError, TypeError, ValueError) as error:
@@ -161,10 +166,11 @@ class SnsService:
         if len(message.encode()) > MESSAGE_MAX_BYTES:
             raise AwsError("InvalidParameter", "Invalid parameter: Message too long")
         message_id = self._new_id()
-        topic = self._topics.logical_name(topic_arn.rpartition(":")[2])
+        entrance = f"topic/{self._topics.logical_name(topic_arn.rpartition(':')[2])}"
+        self._truth.message_answered(entrance, message.encode(), 200)
         now = self._scheduler.now()
         for subscription_arn, function_arn in self._topics.subscribed_functions(topic_arn):
-            fate = self._faults.delivery(topic)
+            fate = self._faults.delivery(entrance)
             if not fate.copies:
                 continue
             event = sns_event(

@@ -36,7 +36,7 @@ class Deployed:
         clients = {name: self.client(name) for name in ("cloudformation", "s3", "sts")}
         cloud = Cloud(**clients, region=REGION, sleep=lambda seconds: None)
         template = (STACK / "template.yaml").read_text()
-        packages = [package(STACK / name) for name in ("vote", "shop")]
+        packages = [package(STACK / name) for name in ("vote", "shop", "events")]
         plan = make_plan(cloud, "swarmscope", template, packages, parameters)
         self.outputs = carry_out(cloud, plan, template, packages, lambda line: None)
 
