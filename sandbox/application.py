@@ -108,11 +108,12 @@ class Application:
             )
             return future
 
-        if headers.get("x-amz-target") == "AmazonSQS.ReceiveMessage":
-            to = addressee(headers, query_string)
+        to, target = addressee(headers, query_string), headers.get("x-amz-target", "")
+        region = to.region if to else DEFAULT_REGION
+        if target == "AmazonSQS.ReceiveMessage":
             self._sandbox.sqs.receive(
                 body,
-                to.region if to else DEFAULT_REGION,
+                region,
                 lambda answer: _resolve(future, (answer[0], self._json_headers(answer[1]), orjson.dumps(answer[1]))),
             )
             return future
@@ -123,9 +124,15 @@ class Application:
             answered = self._data_path(headers, query_string, body)
             return answered or self._moto(method, path, query_string, headers, body)
 
-        if headers.get("x-amz-target", "").removeprefix("Logs_20140328.") in SLOW_ACTIONS:
+        def answer_with_counts() -> Answer:
+            status, kept, content = self._moto(method, path, query_string, headers, body)
+            if status == 200:
+                content = self._sandbox.sqs.counted(body, region, content)
+            return status, kept, content
+
+        if target.removeprefix("Logs_20140328.") in SLOW_ACTIONS:
             return asyncio.get_running_loop().run_in_executor(None, answer)
-        future.set_result(answer())
+        future.set_result(answer_with_counts() if target == "AmazonSQS.GetQueueAttributes" else answer())
         return future
 
     def _data_path(self, headers: Mapping[str, str], query_string: str, body: bytes) -> Answer | None:

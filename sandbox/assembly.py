@@ -78,7 +78,14 @@ class Sandbox:
             delivery_s=parameters.sns.delivery_ms / 1000,
             rng=random.Random(f"{seed}/sns"),
         )
-        self.sqs = SqsService(scheduler, self.bridge, self.faults, self.truth, rng=random.Random(f"{seed}/sqs"))
+        self.sqs = SqsService(
+            scheduler,
+            self.bridge,
+            self.faults,
+            self.truth,
+            duplicate_after_s=parameters.sqs.duplicate_after_s,
+            rng=random.Random(f"{seed}/sqs"),
+        )
         self.eventbridge = EventBridgeService(
             scheduler,
             self.bridge,

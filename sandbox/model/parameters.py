@@ -250,6 +250,9 @@ class SqsParameters(_Section):
     """... and how many more in each minute while messages keep waiting ..."""
     pollers_max: PositiveInt = 1250
     """... up to so many for each mapping."""
+    duplicate_after_s: NonNegativeFloat = 1.0
+    """Assumption: when a fault doubles a message, its second copy comes so much later, as one does whose deletion did
+    not reach all of SQS's servers (AWS [standard-queues-at-least-once-delivery])."""
     throttle_pause_s: PositiveFloat = 1.0
     """Assumption: before a batch that Lambda refused is handed over again."""
 

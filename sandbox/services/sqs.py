@@ -114,13 +114,21 @@ class SqsService:
     """The data path of SQS. `on_arrival` is told of each queue that got messages to hand out."""
 
     def __init__(
-        self, scheduler: Scheduler, queues: Queues, faults: Faults, truth: Truth, *, rng: random.Random
+        self,
+        scheduler: Scheduler,
+        queues: Queues,
+        faults: Faults,
+        truth: Truth,
+        *,
+        duplicate_after_s: float,
+        rng: random.Random,
     ) -> None:
-        """`rng` makes the ids."""
+        """`duplicate_after_s`: how much later the second copy of a doubled message comes. `rng` makes the ids."""
         self._scheduler = scheduler
         self._definitions = queues
         self._faults = faults
         self._truth = truth
+        self._duplicate_after_s = duplicate_after_s
         self._new_id = Identifiers(rng).uuid
         self._queues: dict[str, Queue] = {}
         """By ARN."""
@@ -233,13 +241,13 @@ class SqsService:
         self._left(queue, gone)
         return {}
 
-    def counts(self, arn: str) -> dict[str, str]:
+    def counts(self, region: str, parameters: Mapping[str, Any]) -> dict[str, str]:
         """The attributes of a queue that count its messages."""
-        queue = self.queue_of(arn)
+        queue = self._queue(region, parameters)
         return {
-            "ApproximateNumberOfMessages": str(len(queue.waiting) if queue else 0),
-            "ApproximateNumberOfMessagesNotVisible": str(len(queue.in_flight) if queue else 0),
-            "ApproximateNumberOfMessagesDelayed": str(queue.delayed if queue else 0),
+            "ApproximateNumberOfMessages": str(len(queue.waiting)),
+            "ApproximateNumberOfMessagesNotVisible": str(len(queue.in_flight)),
+            "ApproximateNumberOfMessagesDelayed": str(queue.delayed),
         }
 
     # ---------------------------------------------------------------- the wire
@@ -261,6 +269,13 @@ class SqsService:
         elif action == "SendMessageBatch":
             self._truth.taken("sqs", len(answer["Successful"]))
         return 200, answer
+
+    def counted(self, body: bytes, region: str, attributes: bytes) -> bytes:
+        """The answer to a GetQueueAttributes that knows the queue but not its messages -> with our counts in it."""
+        document = orjson.loads(attributes)
+        said = document.get("Attributes", {})
+        said |= {name: count for name, count in self.counts(region, orjson.loads(body)).items() if name in said}
+        return orjson.dumps(document)
 
     def receive(self, body: bytes, region: str, on_done: Callable[[Answer], None]) -> None:
         """ReceiveMessage on the wire: waits up to WaitTimeSeconds for a first message."""
@@ -310,8 +325,9 @@ class SqsService:
         self._truth.queue(queue.logical_name).accepted += 1
         self._truth.message_answered(place, body.encode(), 200)
         fate = self._faults.delivery(place)
-        for _ in range(fate.copies):
-            self._enter(queue, Message(message_id, body, attributes, now), delay_s + fate.delay_s)
+        for copy in range(fate.copies):
+            late_s = fate.delay_s + copy * self._duplicate_after_s
+            self._enter(queue, Message(message_id, body, attributes, now), delay_s + late_s)
         return {
             "MessageId": message_id,
             "MD5OfMessageBody": hashlib.md5(body.encode(), usedforsecurity=False).hexdigest(),

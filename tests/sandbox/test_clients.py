@@ -70,7 +70,7 @@ def clients(bridge: MotoBridge) -> InProcessClients:
     return InProcessClients(
         kinesis=KinesisService(clock, bridge, truth, ShardLimits(3, 2**20, 2**20)),
         sns=SnsService(clock, bridge, NoFunctions(), Faults(), truth, delivery_s=0.0, rng=random.Random(1)),
-        sqs=SqsService(clock, bridge, Faults(), truth, rng=random.Random(1)),
+        sqs=SqsService(clock, bridge, Faults(), truth, duplicate_after_s=1.0, rng=random.Random(1)),
         eventbridge=EventBridgeService(
             clock, bridge, NoFunctions(), Faults(), truth, delivery_s=0.0, rng=random.Random(1)
         ),

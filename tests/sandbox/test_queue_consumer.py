@@ -86,7 +86,9 @@ class World:
         self.clock = VirtualScheduler(START)
         self.truth, self.sources = Truth(), Sources()
         self.functions = Functions(self.clock)
-        self.sqs = SqsService(self.clock, self.sources, Faults(), self.truth, rng=random.Random(1))
+        self.sqs = SqsService(
+            self.clock, self.sources, Faults(), self.truth, duplicate_after_s=1.0, rng=random.Random(1)
+        )
         self.consumer = QueueConsumer(
             self.clock, self.sources, self.sqs, self.functions, SqsParameters(delivery_ms=20.0, **parameters)
         )
