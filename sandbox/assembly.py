@@ -76,6 +76,7 @@ class Sandbox:
             self.faults,
             self.truth,
             delivery_s=parameters.sns.delivery_ms / 1000,
+            messages_per_s=parameters.sns.messages_per_s,
             rng=random.Random(f"{seed}/sns"),
         )
         self.sqs = SqsService(
@@ -93,6 +94,7 @@ class Sandbox:
             self.faults,
             self.truth,
             delivery_s=parameters.eventbridge.delivery_ms / 1000,
+            puts_per_s=parameters.eventbridge.puts_per_s,
             rng=random.Random(f"{seed}/eventbridge"),
         )
         self.kms = KmsService()

@@ -237,6 +237,8 @@ class SnsParameters(_Section):
 
     delivery_ms: NonNegativeFloat = 20.0
     """Assumption: from Publish to the hand-over to a function."""
+    messages_per_s: PositiveFloat = 30_000.0
+    """AWS [general/latest/gr/sns]: Publish in us-east-1, messages a second of an account; 300 to 9,000 elsewhere."""
 
 
 class SqsParameters(_Section):
@@ -263,6 +265,8 @@ class EventBridgeParameters(_Section):
     delivery_ms: NonNegativeFloat = 60.0
     """Assumption: from PutEvents to the hand-over to a function; AWS publishes 129 ms as the 99th percentile
     [whats-new 2024-11, "up to 94% improvement in end-to-end latency for Event Buses"]."""
+    puts_per_s: PositiveFloat = 10_000.0
+    """AWS [eb-quota]: PutEvents calls a second in us-east-1, us-west-2 and eu-west-1; 400 to 2,400 elsewhere."""
 
 
 class LogsParameters(_Section):

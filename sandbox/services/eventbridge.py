@@ -8,6 +8,7 @@ Buses, rules and patterns are moto's. Other targets than functions, schedules an
 from __future__ import annotations
 
 import functools
+import math
 import random
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ import orjson
 from sandbox.clock import Scheduler
 from sandbox.definitions import ACCOUNT_ID, EventRule, FunctionDefinition
 from sandbox.identifiers import Identifiers
+from sandbox.model.throttling import TokenBucket
 from sandbox.services.errors import AwsError
 
 ENTRIES_PER_PUT = 10
@@ -74,15 +76,18 @@ class EventBridgeService:
         truth: Truth,
         *,
         delivery_s: float,
+        puts_per_s: float = math.inf,
         rng: random.Random,
     ) -> None:
-        """`delivery_s`: from PutEvents to the hand-over to a function. `rng` makes the event ids."""
+        """`delivery_s`: from PutEvents to the hand-over to a function; `puts_per_s`: calls that the account may make.
+        `rng` makes the event ids."""
         self._scheduler = scheduler
         self._buses = buses
         self._functions = functions
         self._faults = faults
         self._truth = truth
         self._delivery_s = delivery_s
+        self._quota = TokenBucket(puts_per_s, puts_per_s)
         self._new_id = Identifiers(rng).uuid
 
     def put_events(self, region: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -99,11 +104,15 @@ class EventBridgeService:
             )
         if sum(_size(entry) for entry in entries) >= REQUEST_MAX_BYTES:
             raise AwsError("ValidationException", "Total size of the entries in the request is over the limit.")
+        refused = not self._quota.take(self._scheduler.now())
         results = []
         for entry in entries:
             try:
+                if refused:
+                    raise AwsError("ThrottlingException", "Rate exceeded")
                 results.append({"EventId": self._put(region, entry)})
             except AwsError as error:
+                self._truth.message_answered(self._place(entry), entry.get("Detail", "").encode(), error.status)
                 results.append({"ErrorCode": error.code, "ErrorMessage": error.message})
         return {"FailedEntryCount": sum("ErrorCode" in result for result in results), "Entries": results}
 
@@ -132,12 +141,12 @@ class EventBridgeService:
             detail = None
         if not isinstance(detail, dict):
             raise AwsError("MalformedDetail", "Detail is malformed.")
-        bus = str(entry.get("EventBusName") or "default").rpartition("/")[2]
+        bus = _bus(entry)
         event_id, now = self._new_id(), self._scheduler.now()
         rules = self._buses.event_rules(bus, region)
         if rules is None:
             return event_id  # an unknown bus answers alike, and the event vanishes (AWS: eb-putevents)
-        place = f"bus/{self._buses.logical_name(bus)}"
+        place = self._place(entry)
         self._truth.message_answered(place, entry["Detail"].encode(), 200)
         event = {
             "version": "0",
@@ -162,11 +171,19 @@ class EventBridgeService:
                     self._scheduler.at(now + self._delivery_s + fate.delay_s, deliver)
         return event_id
 
+    def _place(self, entry: Mapping[str, Any]) -> str:
+        return f"bus/{self._buses.logical_name(_bus(entry))}"
+
     def _deliver(self, function_arn: str, event: bytes) -> None:
         function = self._buses.function(function_arn)
         if function is not None:
             self._functions.invoke_async(function, event)
         self._truth.pending -= 1
+
+
+def _bus(entry: Mapping[str, Any]) -> str:
+    """The name of an entry's bus, which may be given by its ARN."""
+    return str(entry.get("EventBusName") or "default").rpartition("/")[2]
 
 
 def _size(entry: Mapping[str, Any]) -> int:

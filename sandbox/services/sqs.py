@@ -316,12 +316,14 @@ class SqsService:
         body, attributes = parameters["MessageBody"], parameters.get("MessageAttributes") or {}
         if not body:
             raise AwsError("MissingParameter", "The request must contain the parameter MessageBody.")
+        place = f"queue/{queue.logical_name}"
         size = len(body.encode()) + sum(len(name) + len(str(value)) for name, value in attributes.items())
         if size > queue.definition.message_max_bytes:
             limit = queue.definition.message_max_bytes
+            self._truth.message_answered(place, body.encode(), 400)
             raise _invalid(f"One or more parameters are invalid. Reason: Message must be shorter than {limit} bytes.")
         delay_s = float(parameters.get("DelaySeconds", queue.definition.delay_s))
-        message_id, now, place = self._new_id(), self._scheduler.now(), f"queue/{queue.logical_name}"
+        message_id, now = self._new_id(), self._scheduler.now()
         self._truth.queue(queue.logical_name).accepted += 1
         self._truth.message_answered(place, body.encode(), 200)
         fate = self._faults.delivery(place)

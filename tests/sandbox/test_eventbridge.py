@@ -39,12 +39,19 @@ class Buses:
 
 
 class World:
-    def __init__(self) -> None:
+    def __init__(self, puts_per_s: float = 1000.0) -> None:
         self.clock, self.faults = VirtualScheduler(START), Faults(seed=1)
         self.truth = Truth({"orders": ChainParameters(first="bus/orders", last="f")})
         self.received: list[tuple[float, dict[str, Any]]] = []
         bridge = EventBridgeService(
-            self.clock, Buses(), self, self.faults, self.truth, delivery_s=0.06, rng=random.Random(1)
+            self.clock,
+            Buses(),
+            self,
+            self.faults,
+            self.truth,
+            delivery_s=0.06,
+            puts_per_s=puts_per_s,
+            rng=random.Random(1),
         )
         self.client = boto3_client(answered_by(bridge.handle), "events")
 
@@ -94,6 +101,17 @@ def test_a_bad_entry_fails_alone(world: World) -> None:
 def test_more_than_ten_are_refused(world: World) -> None:
     with pytest.raises(ClientError, match="ValidationException"):
         world.put(*[ENTRY] * 11)
+
+
+def test_calls_beyond_the_quota_fail_entry_by_entry() -> None:
+    world = World(puts_per_s=1.0)
+    assert world.put(ENTRY)["FailedEntryCount"] == 0
+    answer = world.put(ENTRY, ENTRY)
+    assert [entry["ErrorCode"] for entry in answer["Entries"]] == ["ThrottlingException"] * 2
+    world.clock.run_until(START + 1)
+    assert world.put(ENTRY)["FailedEntryCount"] == 0
+    chain = world.truth.as_dict()["chains"]["orders"]
+    assert (chain["sent"], chain["accepted"]) == (4, 2)
 
 
 def test_faults_of_the_bus(world: World) -> None:
