@@ -106,6 +106,31 @@ def _shards(cause: Cause, stream: str) -> str:
     return f"{arithmetic} shards needed."
 
 
+def _message_refused(cause: Cause) -> str:
+    """Kinesis says in so many words that a shard was full; of the other services the name of the error has to do."""
+    service = _SERVICES.get(cause.operation or "", "The service")
+    if cause.error_type == "ProvisionedThroughputExceededException" and cause.asked:
+        offered = cause.asked.per_s
+        return (
+            "The limit of the stream's shards: each takes 1,000 records and 1 MB a second, and at the peak the client "
+            f"sent {cause.asked.of('records')}: ceil({count(offered)} / 1,000) = {shards_needed(offered)} shards "
+            "needed at least, with evenly spread partition keys."
+        )
+    peak = f" At the peak the client sent {cause.asked.of('messages')}." if cause.asked else ""
+    return (
+        f"{service} did not take the message ({cause.error_type}).{peak} A throttle wants a higher quota or fewer "
+        "messages a second; anything else is in the message or its destination: size, form, name, permission."
+    )
+
+
+_SERVICES = {
+    **dict.fromkeys(("SendMessage", "SendMessageBatch"), "SQS"),
+    **dict.fromkeys(("Publish", "PublishBatch"), "SNS"),
+    "PutEvents": "EventBridge",
+    **dict.fromkeys(("PutRecord", "PutRecords"), "Kinesis"),
+}
+
+
 def _lambda_throttled(cause: Cause) -> str:
     name = cause.function or "the function"
     if cause.asked is None or cause.busy_s is None:
@@ -156,6 +181,7 @@ def _exception(cause: Cause) -> str:
 
 _RULES = {
     "downstream_throttle": _downstream,
+    "message_refused": _message_refused,
     "lambda_throttled": _lambda_throttled,
     "api_throttled": _api_throttled,
     "function_timeout": _function_timeout,

@@ -10,7 +10,7 @@ Tables made of `log_errors`, `correlations` and `invocations`:
 | table | columns |
 |---|---|
 | error_owners | line (of log_errors), inv; lines whose invocation left no REPORT are not in it |
-| invocation_correlations | inv, correlation_id, gateway_request_id, message_id |
+| invocation_correlations | inv, correlation_id, gateway_request_id, message_id, failed |
 | invocation_failures | inv, timed_out, kind, error_type, error_message, operation, resource, frame |
 
 `invocation_failures` has one row for each failed invocation: what the line that says most about it says.
@@ -26,7 +26,7 @@ def attribute_lines(db: duckdb.DuckDBPyConnection) -> None:
     db.execute(f"CREATE TABLE error_owners AS {_owners('log_errors')}")
     db.execute(
         f"""CREATE TABLE invocation_correlations AS
-            SELECT DISTINCT inv, correlation_id, gateway_request_id, message_id
+            SELECT DISTINCT inv, correlation_id, gateway_request_id, message_id, coalesce(failed, false) AS failed
             FROM correlations JOIN ({_owners("correlations")}) USING (line)"""
     )
     # The exception says more than the crash or the timeout that followed from it; the first of a kind more than the

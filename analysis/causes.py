@@ -6,6 +6,7 @@ evidence fits; what fits none is `unknown`, a group like the others.
 | kind | evidence |
 |---|---|
 | dropped, unfinished | the client's own record |
+| message_refused | SQS, SNS, EventBridge or Kinesis did not take a message: an error status, or its entry in a 200 |
 | gateway_timeout | 504: API Gateway stopped waiting; the function may have gone on |
 | lambda_throttled | Lambda refused the invocation: 500 with integration status 429, or 429 to a direct Invoke |
 | api_throttled | 429 of the API: no function was asked |
@@ -54,6 +55,17 @@ THROTTLE_CODES: tuple[str, ...] = (
 )
 """Error codes by which AWS services refuse a call for its rate (botocore service models, botocore.retries.standard)."""
 
+SENDING_OPERATIONS: tuple[str, ...] = (
+    "SendMessage",
+    "SendMessageBatch",
+    "Publish",
+    "PublishBatch",
+    "PutEvents",
+    "PutRecord",
+    "PutRecords",
+)
+"""Methods of the requests that send messages."""
+
 INIT_FAILURES: tuple[str, ...] = (
     "Runtime.ImportModuleError",
     "Runtime.HandlerNotFound",
@@ -80,6 +92,7 @@ def _any_of(names: tuple[str, ...]) -> str:
 _KIND = f"""
     CASE WHEN error = '{DROPPED}' THEN 'dropped'
          WHEN error = '{UNFINISHED}' THEN 'unfinished'
+         WHEN method IN ({_any_of(SENDING_OPERATIONS)}) AND status IS NOT NULL THEN 'message_refused'
          WHEN status = 504 THEN 'gateway_timeout'
          WHEN status = 429 AND method = 'Invoke' OR status = 500 AND integration_status = 429 THEN 'lambda_throttled'
          WHEN status = 429 THEN 'api_throttled'
@@ -101,6 +114,7 @@ _KIND = f"""
 # What stands as error type where no exception names one: AWS's own word, or ours in plain text.
 _NAMED = """
     CASE kind WHEN 'function_timeout' THEN 'Task timed out'
+              WHEN 'message_refused' THEN split_part(error, ': ', -1)
               WHEN 'gateway_timeout' THEN coalesce(gateway_error_type, 'INTEGRATION_TIMEOUT')
               WHEN 'lambda_throttled' THEN 'TooManyRequestsException'
               WHEN 'api_throttled' THEN coalesce(gateway_error_type, 'THROTTLED')
@@ -135,7 +149,9 @@ _FAILED = f"""
             SELECT j.*, coalesce(j.started_at, j.scheduled_at) AS happened_at, g.integration_status,
                    g.error_type AS gateway_error_type, f.inv IS NOT NULL AS failed, f.timed_out, f.kind AS log_kind,
                    {_ERROR_TYPE} AS log_error_type, f.error_message AS log_message,
-                   f.operation, f.resource, f.frame,
+                   CASE WHEN j.method IN ({_any_of(SENDING_OPERATIONS)}) THEN j.method
+                        ELSE f.operation END AS operation,
+                   f.resource, f.frame,
                    coalesce(f.error_message, g.error_message, j.error) AS said,
                    coalesce(j.inv_function, usual.function) AS function
             FROM joined j

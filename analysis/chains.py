@@ -1,9 +1,9 @@
 """Chains: a request whose work goes on after its answer, from function to function, followed by its correlation id.
 
-A message is *completed* when an invocation of the chain's last function succeeded on it, *lost* when its front answered
-2xx, it never completed and nothing more can come, *duplicated* when it completed twice or more, *late* when it
-completed after the profile's limit, *pending* when it may still complete. End to end is from the request's start on
-the client's clock to the end of the first completion on the servers'.
+A message is *completed* when an invocation of the chain's last function succeeded on it (and did not name it as
+failed), *lost* when its front answered 2xx, it never completed and nothing more can come, *duplicated* when it
+completed twice or more, *late* when it completed after the profile's limit, *pending* when it may still complete. End
+to end is from the request's start on the client's clock to the end of the first completion on the servers'.
 
 Counts cover the whole run, `measured` and `end_to_end_ms` the rows of phase `measure`. Without a single correlation
 line of the run nothing can be followed, and all that depends on it is None.
@@ -12,7 +12,7 @@ line of the run nothing can be followed, and all that depends on it is None.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import duckdb
@@ -29,11 +29,24 @@ class Chain:
     name: str
     flow: str
     functions: tuple[str, ...]
-    """Logical names, the one that answers the request first."""
-    adds: Mapping[str, Mapping[str, int]]
+    """Logical names, in the order in which they get the message."""
+    methods: tuple[str, ...] = ()
+    """Methods of the requests that enter the chain, where the flow has others; empty: all."""
+    adds: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """What one completed message adds to the chain's table: record type -> attribute -> number."""
-    table: str
-    """Logical name of the table."""
+    table: str | None = None
+    """Logical name of the table; None for a chain that ends in none."""
+
+    @property
+    def entered(self) -> str:
+        """SQL: whether a request entered the chain."""
+        methods = f" AND method IN ({', '.join(map(literal, self.methods))})" if self.methods else ""
+        return f"sent AND flow = {literal(self.flow)}{methods}"
+
+    @property
+    def accepted(self) -> str:
+        """SQL: whether a request was accepted. One message of a batch can be refused in an answer with status 200."""
+        return "status BETWEEN 200 AND 299" + (" AND ok" if self.methods else "")
 
 
 CHAINS: tuple[Chain, ...] = (
@@ -48,6 +61,10 @@ CHAINS: tuple[Chain, ...] = (
         },
         table="shops",
     ),
+    Chain("events-queue", "events", ("queue-consumer",), ("SendMessage", "SendMessageBatch")),
+    Chain("events-topic", "events", ("topic-consumer",), ("Publish", "PublishBatch")),
+    Chain("events-bus", "events", ("bus-consumer",), ("PutEvents",)),
+    Chain("events-stream", "events", ("stream-consumer",), ("PutRecord", "PutRecords")),
 )
 """The chains of the sample applications."""
 
@@ -76,14 +93,18 @@ _COUNTS = ("sent", "accepted", "completed", "lost", "duplicated", "late", "pendi
 def chains(
     db: duckdb.DuckDBPyConnection, settling: Settling, changes: Mapping[str, Mapping[str, Mapping[str, float]] | None]
 ) -> dict[str, dict[str, Any]]:
-    """The summary's `chains`: of CHAINS those whose flow the run had.
+    """The summary's `chains`: of CHAINS those that a request of the run entered.
 
     `changes`: table (logical) -> record type -> attribute -> change over the run; a table that was not looked at
     before and after the run is absent or None, and `table_reconciled` is None with it.
     """
-    flows = {row[0] for row in db.execute("SELECT DISTINCT flow FROM requests WHERE sent").fetchall()}
+    entered, *_ = counts(
+        db, f"SELECT {struct((chain.name, f'bool_or({chain.entered})') for chain in CHAINS)} FROM requests"
+    )
     return {
-        chain.name: _chain(db, chain, settling, changes.get(chain.table)) for chain in CHAINS if chain.flow in flows
+        chain.name: _chain(db, chain, settling, changes.get(chain.table) if chain.table else None)
+        for chain in CHAINS
+        if entered[chain.name]
     }
 
 
@@ -107,13 +128,13 @@ def _chain(
         db,
         f"""WITH sent AS (
                 SELECT correlation_id, min(started_at) AS started_at, bool_or(measured) AS measured,
-                       bool_or(status BETWEEN 200 AND 299) AS accepted, count(*) AS requests
-                FROM requests WHERE sent AND flow = {literal(chain.flow)} AND correlation_id IS NOT NULL
+                       bool_or({chain.accepted}) AS accepted, count(*) AS requests
+                FROM requests WHERE {chain.entered} AND correlation_id IS NOT NULL
                 GROUP BY correlation_id
             ), completed AS (
                 SELECT correlation_id, count(DISTINCT inv) AS completions, min(reported_at) AS completed_at
                 FROM invocation_correlations JOIN invocations USING (inv)
-                WHERE function = {last} AND inv NOT IN (SELECT inv FROM invocation_failures)
+                WHERE function = {last} AND NOT failed AND inv NOT IN (SELECT inv FROM invocation_failures)
                 GROUP BY correlation_id
             ), messages AS (
                 SELECT * REPLACE (coalesce(accepted, false) AS accepted, coalesce(completions, 0) AS completions),

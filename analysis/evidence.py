@@ -73,6 +73,7 @@ CORRELATIONS: Mapping[str, str] = {
     "request_id": "VARCHAR",
     "hop": "VARCHAR",
     "message_id": "VARCHAR",
+    "failed": "BOOLEAN",
     "ptr": "VARCHAR",
 }
 ACCESS_LOG: Mapping[str, str] = {

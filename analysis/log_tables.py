@@ -175,8 +175,9 @@ def write_correlations(files: Files, target: Path) -> int:
     """Write `correlations.parquet`, one row per correlation line; -> its rows.
 
     Columns: function, log_group, log_stream, logged_at, correlation_id, gateway_request_id, request_id, hop,
-    message_id, ptr. The line may stand alone, behind the head that Python's logging puts before it, or as the `message`
-    of a JSON log record, whose requestId then counts.
+    message_id, failed (true: the message alone, in an invocation that succeeded), ptr. The line may stand alone,
+    behind the head that Python's logging puts before it, or as the `message` of a JSON log record, whose requestId
+    then counts.
     """
     db = duckdb.connect()
     _create_events(db, files, _IS_CORRELATION)
@@ -203,7 +204,8 @@ def write_correlations(files: Files, target: Path) -> int:
                coalesce(json_extract_string(line, '$.request_id'), json_extract_string(record, '$.requestId'),
                         nullif(regexp_extract(message, '^\[[A-Z]+\]\s+\S+\s+({_UUID})\s', 1), '')) AS request_id,
                json_extract_string(line, '$.hop') AS hop,
-               json_extract_string(line, '$.message_id') AS message_id, ptr
+               json_extract_string(line, '$.message_id') AS message_id,
+               coalesce(json_extract_string(line, '$.failed') = 'true', false) AS failed, ptr
         FROM lines WHERE json_extract_string(line, '$.swarmscope') = '1'
         """,
     )

@@ -378,11 +378,11 @@ def join(summary: Summary) -> Table:
 
 
 def join_in_words(summary: Summary) -> str | None:
-    """How many requests found their invocation, and by what, in a sentence; None where nothing was joined."""
+    """How many requests found their invocation, and by what, in a sentence; None where nothing could be joined."""
     one = _section(summary, "join")
     requests = one.get("requests")
-    if not requests:
-        return None
+    if not requests or (not one.get("reached") and one.get("chain_invocations")):
+        return None  # messages, which no invocation answers: what became of them is in the chains
     by = [f"{count(number)} by {label}" for key, label in JOIN_KEYS if (number := _section(one, "by").get(key))]
     words = f"{count(one.get('matched'))} of {plural(requests, 'request')} were joined to their invocation"
     words += f" ({', '.join(by)})" if by else ""

@@ -7,12 +7,20 @@ sandbox served nothing else: its counters do not know of runs.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 INVOKE_PREFIX = "Invoke "
-"""Endpoints called through the Lambda API; all others went through API Gateway."""
+"""Endpoints called through the Lambda API."""
+
+OPERATIONS = {
+    **dict.fromkeys(("SendMessage", "SendMessageBatch"), "sqs"),
+    **dict.fromkeys(("Publish", "PublishBatch"), "sns"),
+    "PutEvents": "events",
+    **dict.fromkeys(("PutRecord", "PutRecords"), "kinesis"),
+}
+"""First word of an endpoint -> the AWS service that took its messages. What begins otherwise is an API's."""
 
 _FUNCTION_COUNTS = ("invocations", "cold_starts", "errors", "timeouts", "throttles")
 _CHAIN_COUNTS = ("sent", "accepted", "completed", "lost", "duplicated")
@@ -40,17 +48,37 @@ def compare(summary: Mapping[str, Any], truth: Mapping[str, Any]) -> list[Compar
     made up is as wrong as one that it lost.
     """
     return [
-        *_requests("api", truth.get("api", {}), _by_status(summary, invoked=False)),
-        *_requests("invoke", truth.get("invoke", {}), _by_status(summary, invoked=True)),
+        *_requests("api", truth.get("api", {}), _by_status(summary, lambda name: not _is_api_of_aws(name))),
+        *_requests("invoke", truth.get("invoke", {}), _by_status(summary, lambda name: name.startswith(INVOKE_PREFIX))),
+        *_messages(summary["client"]["endpoints"], truth.get("messages", {})),
         *_functions(summary["functions"], truth["functions"]),
         *_chains(summary.get("chains") or {}, truth.get("chains", {})),
     ]
 
 
-def _by_status(summary: Mapping[str, Any], *, invoked: bool) -> Counter[str]:
+def _is_api_of_aws(endpoint: str) -> bool:
+    return endpoint.startswith(INVOKE_PREFIX) or _service(endpoint) is not None
+
+
+def _service(endpoint: str) -> str | None:
+    return OPERATIONS.get(endpoint.partition(" ")[0])
+
+
+def _messages(endpoints: Mapping[str, Any], truth: Mapping[str, int]) -> Iterator[Comparison]:
+    """Messages that a service took: those of the client that did not fail."""
+    taken: Counter[str] = Counter()
+    for endpoint, figures in endpoints.items():
+        service = _service(endpoint)
+        if service is not None:
+            taken[service] += figures["requests"] - figures["failures"]
+    for service in sorted(truth.keys() | taken.keys()):
+        yield Comparison(f"messages.{service}", taken[service], truth.get(service, 0))
+
+
+def _by_status(summary: Mapping[str, Any], chosen: Callable[[str], bool]) -> Counter[str]:
     counts: Counter[str] = Counter()
     for endpoint, figures in summary["client"]["endpoints"].items():
-        if endpoint.startswith(INVOKE_PREFIX) == invoked:
+        if chosen(endpoint):
             counts.update(figures["status"])
     return counts
 

@@ -21,7 +21,7 @@ from config.thresholds import Threshold, parse_threshold
 from config.timespans import parse_timespan
 
 PROFILES_DIR = Path(__file__).parent / "profiles"
-FLOWS = ("vote", "shop", "direct")
+FLOWS = ("vote", "shop", "direct", "events")
 
 TOKENS = 100
 """Locust users of an open profile: each stands for a hundredth of the arrival rate, in one process, for one flow."""
@@ -78,6 +78,8 @@ class Profile:
     """Stop after so many requests, one after another by one user; None for a run that ends with its stages."""
     results_share: float
     """Share of the vote flow's requests that read the tally (`GET /vote/{vote_id}`), 0 to 1."""
+    poison_share: float
+    """Share of the events flow's messages that their consumer fails on, again and again, 0 to 1."""
     chain_limit_s: float
     """A chain that takes longer than this is late."""
     thresholds: tuple[Threshold, ...]
@@ -186,6 +188,7 @@ class _ProfileFile(BaseModel):
     warmup: Timespan = 0.0
     messages: int | None = Field(None, gt=0)
     results_share: float = Field(0.0, ge=0, le=1)
+    poison_share: float = Field(0.0, ge=0, le=1)
     chain_limit: Timespan = Field(60.0, gt=0)
     stages: list[_StageFile] = Field(min_length=1)
     thresholds: dict[str, str] = Field(default_factory=dict)
@@ -331,6 +334,7 @@ def profile_from(
         stages=stages,
         messages=counted,
         results_share=read.results_share,
+        poison_share=read.poison_share,
         chain_limit_s=read.chain_limit,
         thresholds=tuple(thresholds),
         scale=scale,

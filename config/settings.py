@@ -29,8 +29,21 @@ FUNCTION_VARIABLES: Mapping[str, str] = {
     "shop-accept": "SHOP_ACCEPT_FUNCTION",
     "shop-decrypt": "SHOP_DECRYPT_FUNCTION",
     "shop-update-db": "SHOP_UPDATE_DB_FUNCTION",
+    "queue-consumer": "QUEUE_CONSUMER_FUNCTION",
+    "topic-consumer": "TOPIC_CONSUMER_FUNCTION",
+    "bus-consumer": "BUS_CONSUMER_FUNCTION",
+    "stream-consumer": "STREAM_CONSUMER_FUNCTION",
 }
 """Logical name of each sample function -> the variable that names the real one."""
+
+
+EVENT_VARIABLES: Mapping[str, str] = {
+    "sqs": "EVENTS_QUEUE_URL",
+    "sns": "EVENTS_TOPIC_ARN",
+    "events": "EVENTS_BUS",
+    "kinesis": "EVENTS_STREAM",
+}
+"""AWS service -> the variable that says where flow `events` sends its messages there."""
 
 
 def is_loopback(host: str | None) -> bool:
@@ -73,6 +86,12 @@ class Settings(BaseModel):
     allowed_hosts: Words | None = Field(None, alias="ALLOWED_HOSTS")
     max_users: int | None = Field(None, alias="MAX_USERS", gt=0)
     max_cost_usd: float | None = Field(None, alias="MAX_COST_USD", gt=0)
+    events_queue_url: str | None = Field(None, alias="EVENTS_QUEUE_URL", pattern=r"^https?://\S+/\S+$")
+    events_topic_arn: str | None = Field(None, alias="EVENTS_TOPIC_ARN", pattern=r"^arn:[^:\s]+:sns:\S+$")
+    events_bus: str | None = Field(None, alias="EVENTS_BUS")
+    """Name or ARN."""
+    events_stream: str | None = Field(None, alias="EVENTS_STREAM")
+    """Name or ARN."""
     trace_sample: float | None = Field(None, alias="TRACE_SAMPLE", ge=0, le=1)
     region: str | None = Field(None, alias="AWS_REGION")
     profile: str | None = Field(None, alias="AWS_PROFILE")
@@ -86,6 +105,12 @@ class Settings(BaseModel):
         if self.target == "emulator" and self.endpoint_url is None:
             raise ValueError("AWS_ENDPOINT_URL: needed with TARGET=emulator, e.g. http://127.0.0.1:4566")
         return self
+
+    @property
+    def event_destinations(self) -> dict[str, str]:
+        """AWS service -> where flow `events` sends its messages there; only those that a variable names."""
+        named = {service: getattr(self, variable.lower()) for service, variable in EVENT_VARIABLES.items()}
+        return {service: destination for service, destination in named.items() if destination}
 
     @property
     def simulated(self) -> bool:

@@ -19,7 +19,7 @@ from control.packages import package
 from control.stack import Cloud, Plan, Progress, artefact_bucket, carry_out, delete, delete_bucket, describe, make_plan
 
 STACK_DIR = Path(__file__).parents[1] / "stack"
-APPLICATIONS = ("vote", "shop")
+APPLICATIONS = ("vote", "shop", "events")
 
 
 def cloud_for(settings: Settings) -> Cloud:

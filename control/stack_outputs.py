@@ -14,7 +14,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from config.errors import ConfigError
-from config.settings import FUNCTION_VARIABLES, Settings
+from config.settings import EVENT_VARIABLES, FUNCTION_VARIABLES, Settings
 
 FUNCTION_OUTPUTS: Mapping[str, str] = {
     "place-vote": "PlaceVoteFunction",
@@ -23,8 +23,21 @@ FUNCTION_OUTPUTS: Mapping[str, str] = {
     "shop-accept": "ShopAcceptFunction",
     "shop-decrypt": "ShopDecryptFunction",
     "shop-update-db": "ShopUpdateDbFunction",
+    "queue-consumer": "QueueConsumerFunction",
+    "topic-consumer": "TopicConsumerFunction",
+    "bus-consumer": "BusConsumerFunction",
+    "stream-consumer": "StreamConsumerFunction",
 }
 """Logical name -> output of the stack."""
+
+
+EVENT_OUTPUTS: Mapping[str, str] = {
+    "sqs": "EventsQueueUrl",
+    "sns": "EventsTopicArn",
+    "events": "EventsBusName",
+    "kinesis": "EventsStreamName",
+}
+"""AWS service -> output that says where its messages go."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +52,8 @@ class RunTarget:
     access_log_group: str | None
     tables: Mapping[str, str]
     streams: Mapping[str, str]
+    event_destinations: Mapping[str, str]
+    """AWS service -> queue URL, topic ARN, bus, stream of flow `events`."""
     shop_key_id: str | None
     shop_public_key: str | None
     """Base64 of DER."""
@@ -49,6 +64,7 @@ class RunTarget:
             "API_BASE_URL": self.api_base_url,
             "ACCESS_LOG_GROUP": self.access_log_group,
             "SHOP_PUBLIC_KEY": self.shop_public_key,
+            **{EVENT_VARIABLES[service]: where for service, where in self.event_destinations.items()},
             **{FUNCTION_VARIABLES[logical]: name for logical, name in self.functions.items()},
         }
         return {name: value for name, value in named.items() if value}
@@ -74,6 +90,8 @@ class RunTarget:
                 missing.append("VOTE_FUNCTION")
             if flow == "shop" and self.shop_public_key is None:
                 missing.append("SHOP_PUBLIC_KEY")
+            if flow == "events" and not self.event_destinations:
+                missing += EVENT_VARIABLES.values()
         if missing:
             raise ConfigError(
                 [
@@ -93,6 +111,7 @@ def from_settings(settings: Settings) -> RunTarget:
         access_log_group=settings.access_log_group,
         tables={},
         streams={},
+        event_destinations=settings.event_destinations,
         shop_key_id=None,
         shop_public_key=settings.shop_public_key,
     )
@@ -109,7 +128,9 @@ def with_outputs(settings: Settings, outputs: Mapping[str, str]) -> RunTarget:
         log_groups=_log_groups(functions, settings.log_groups),
         access_log_group=known.access_log_group or outputs.get("AccessLogGroup"),
         tables=_named(outputs, {"votes": "VotesTableName", "shops": "ShopsTableName"}),
-        streams=_named(outputs, {"votes": "VotesStreamName"}),
+        streams=_named(outputs, {"votes": "VotesStreamName", "events": "EventsStreamName"}),
+        # Variables name all of them or none: what is left out is left out on purpose.
+        event_destinations=known.event_destinations or _named(outputs, EVENT_OUTPUTS),
         shop_key_id=outputs.get("ShopKeyId"),
     )
 

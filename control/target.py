@@ -29,6 +29,10 @@ _NO_RESOURCES: dict[str, Any] = {
     "log_groups": (),
     "access_log_group": None,
     "shop_public_key": None,
+    "events_queue_url": None,
+    "events_topic_arn": None,
+    "events_bus": None,
+    "events_stream": None,
 }
 
 

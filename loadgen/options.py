@@ -21,7 +21,9 @@ from dotenv import dotenv_values
 from config.errors import ConfigError
 from config.profiles import DEFAULT_MAX_IN_FLIGHT, EVEN, Profile, Stage, load_profile
 from config.settings import Settings, is_loopback, load_settings
+from loadgen.invocation import AS_IS, Invocation
 from loadgen.payloads import Seal
+from loadgen.publishing import MAX_BATCH
 from loadgen.signing import CredentialsNotFoundError, default_endpoint, find_credentials
 from loadgen.transport import parse_endpoint
 from runstore import rundir
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
     from locust.argument_parser import LocustArgumentParser
 
 ADHOC = "adhoc"
+SIGNED_FLOWS = frozenset({"direct", "events"})
+"""Flows that sign their requests and need no base URL."""
+_SERVICE_VARIABLES = {"events": "EVENTBRIDGE"}
 Found = TypeVar("Found")
 
 
@@ -49,6 +54,16 @@ def add_options(parser: LocustArgumentParser) -> None:
         ("--messages", "MESSAGES", "<count>", "Messages of a profile that counts them (smoke, perf)"),
         ("--results-share", "RESULTS_SHARE", "<0 to 1>", "Share of a vote user's requests that read the tally"),
         ("--shop-id", "SHOP_ID", "<id>", "The one shop that all sales go to; without it, they are spread over 100"),
+        ("--invocation-type", "INVOCATION_TYPE", "<type>", "Flow direct: RequestResponse (default), Event or DryRun"),
+        ("--qualifier", "QUALIFIER", "<name>", "Flow direct: version or alias to invoke; without it, $LATEST"),
+        (
+            "--log-type",
+            "LOG_TYPE",
+            "<type>",
+            "Flow direct: None (default) or Tail, the end of the log with each answer",
+        ),
+        ("--event-batch", "EVENT_BATCH", "<count>", "Flow events: messages in one call, 1 (default) to 10"),
+        ("--poison-share", "POISON_SHARE", "<0 to 1>", "Share of the events that their consumer fails on"),
         ("--seed", "SEED", "<number>", "Seed of payloads and waits; without it, a new one each run"),
         ("--run-id", "RUN_ID", "<id>", "Name of the run's directory; without it, <UTC time>-<profile>"),
         ("--runs-dir", "RUNS_DIR", "<path>", "Where runs are kept; default: runs"),
@@ -72,6 +87,9 @@ class Chosen:
     shop_id: str | None
     rate_per_user: float | None = None
     """Arrivals a second for each user of a run without a profile; None: its users wait for their answers."""
+    invocation: Invocation = AS_IS
+    event_batch: int = 1
+    poison_share: float = 0.0
 
 
 def read_settings(options: Namespace) -> Settings:
@@ -93,9 +111,18 @@ def resolve(options: Namespace) -> Chosen:
     settings = _collect(problems, lambda: read_settings(options))
     scale = _number(options.scale, "SCALE", 1.0, problems)
     time_scale = _number(options.time_scale, "TIME_SCALE", 1.0, problems)
-    results_share = _number(options.results_share, "RESULTS_SHARE", 0.0, problems)
-    if not 0 <= results_share <= 1:
-        problems.append(f"RESULTS_SHARE: {options.results_share!r} is not between 0 and 1")
+    results_share = _share(options.results_share, "RESULTS_SHARE", problems)
+    poison_share = _share(options.poison_share, "POISON_SHARE", problems)
+    event_batch = _whole_number(options.event_batch, "EVENT_BATCH", 1, problems) or 1
+    if event_batch > MAX_BATCH:
+        problems.append(f"EVENT_BATCH: {event_batch} messages are too many for one call; AWS takes {MAX_BATCH}")
+    invocation = AS_IS
+    try:
+        invocation = Invocation(
+            options.invocation_type or "RequestResponse", options.qualifier or None, options.log_type or "None"
+        )
+    except ValueError as unknown:
+        problems.append(f"INVOCATION_TYPE, LOG_TYPE: {unknown}")
     messages = _whole_number(options.messages, "MESSAGES", 1, problems)
     seed = _whole_number(options.seed, "SEED", 0, problems)
     profile = None
@@ -141,6 +168,9 @@ def resolve(options: Namespace) -> Chosen:
         seed=seed,
         results_share=results_share if profile is None or options.results_share else profile.results_share,
         shop_id=options.shop_id or None,
+        invocation=invocation,
+        event_batch=event_batch,
+        poison_share=poison_share if profile is None or options.poison_share else profile.poison_share,
     )
 
 
@@ -184,7 +214,7 @@ def check_reachable(chosen: Chosen, classes: Iterable[type[User]], host: str | N
     problems: list[str] = []
     settings = chosen.settings
     flows = {getattr(user_class, "flow", "") for user_class in classes} - {""}
-    if flows - {"direct"}:
+    if flows - SIGNED_FLOWS:
         if host is None and host_needed:
             problems.append("API_BASE_URL: not set, and no -H given: where should the requests go?")
         elif host is not None:
@@ -197,15 +227,19 @@ def check_reachable(chosen: Chosen, classes: Iterable[type[User]], host: str | N
                 allowed = explicit and settings.allowed_hosts is None and settings.target != "sandbox"
                 if not allowed and not settings.host_allowed(name):
                     problems.append(f"ALLOWED_HOSTS: load to {name} is not allowed with TARGET={settings.target}")
-    if "direct" in flows:
-        if "place-vote" not in settings.functions:
-            problems.append("VOTE_FUNCTION: not set; flow direct needs the function's name or ARN")
+    if "direct" in flows and "place-vote" not in settings.functions:
+        problems.append("VOTE_FUNCTION: not set; flow direct needs the function's name or ARN")
+    if "events" in flows and not settings.event_destinations:
+        problems.append(
+            "EVENTS_QUEUE_URL, EVENTS_TOPIC_ARN, EVENTS_BUS, EVENTS_STREAM: none is set; flow events needs one at least"
+        )
+    if signed := ", ".join(sorted(flows & SIGNED_FLOWS)):
         if settings.region is None:
-            problems.append("AWS_REGION: not set; flow direct needs it")
+            problems.append(f"AWS_REGION: not set; flow {signed} needs it")
         try:
             find_credentials(settings.target, settings.profile)
         except CredentialsNotFoundError as missing:
-            problems.append(f"AWS_PROFILE: {missing}; flow direct signs its requests")
+            problems.append(f"AWS_PROFILE: {missing}; flow {signed} signs its requests")
     if "shop" in flows:
         if settings.shop_public_key is None:
             problems.append("SHOP_PUBLIC_KEY: not set; flow shop seals its messages with it")
@@ -230,13 +264,23 @@ def check_recordable(chosen: Chosen) -> None:
         raise ConfigError(f"RUNS_DIR: cannot write to {chosen.runs_dir}: {failure.strerror}") from None
 
 
-def lambda_endpoint(settings: Settings, environ: Mapping[str, str]) -> str:
-    """Where Lambda is: AWS_ENDPOINT_URL_LAMBDA, AWS_ENDPOINT_URL, else the region's own; empty without a region."""
-    if settings.target != "sandbox" and (own := environ.get("AWS_ENDPOINT_URL_LAMBDA")):
+def called_services(flows: Iterable[str], settings: Settings) -> list[str]:
+    """The AWS services that flows call themselves, by their endpoints' names."""
+    flows = set(flows)
+    return (["lambda"] if "direct" in flows else []) + (list(settings.event_destinations) if "events" in flows else [])
+
+
+def service_endpoint(service: str, settings: Settings, environ: Mapping[str, str]) -> str:
+    """Where a service is: AWS_ENDPOINT_URL_<SERVICE>, AWS_ENDPOINT_URL, else the region's own; empty without a region.
+
+    The variable of EventBridge is AWS_ENDPOINT_URL_EVENTBRIDGE, as the SDKs have it.
+    """
+    variable = f"AWS_ENDPOINT_URL_{_SERVICE_VARIABLES.get(service, service.upper())}"
+    if settings.target != "sandbox" and (own := environ.get(variable)):
         return own
     if settings.endpoint_url is not None:
         return settings.endpoint_url
-    return default_endpoint("lambda", settings.region, settings.profile) if settings.region else ""
+    return default_endpoint(service, settings.region, settings.profile) if settings.region else ""
 
 
 def adhoc_profile(options: Namespace, flows: Mapping[str, float], rate_per_user: float | None) -> Profile:
@@ -253,6 +297,7 @@ def adhoc_profile(options: Namespace, flows: Mapping[str, float], rate_per_user:
         stages=(Stage(duration_s=float(options.run_time or 0), users=users, spawn_rate=options.spawn_rate or 1.0),),
         messages=None,
         results_share=0.0,
+        poison_share=0.0,
         chain_limit_s=60.0,
         thresholds=(),
         scale=1.0,
@@ -288,6 +333,13 @@ def _number(text: str | None, variable: str, default: float, problems: list[str]
     except ValueError:
         problems.append(f"{variable}: {text!r} is not a number")
         return default
+
+
+def _share(text: str | None, variable: str, problems: list[str]) -> float:
+    share = _number(text, variable, 0.0, problems)
+    if not 0 <= share <= 1:
+        problems.append(f"{variable}: {text!r} is not between 0 and 1")
+    return share
 
 
 def _whole_number(text: str | None, variable: str, least: int, problems: list[str]) -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from random import Random
+from typing import Any
 
 import orjson
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -30,6 +31,15 @@ def vote(source: Random) -> dict[str, str]:
         "vote_id": VOTE_IDS[int(source.random() * len(VOTE_IDS))],
         "token": f"{source.getrandbits(64):016x}",
         "vote_choice": VOTE_CHOICES[int(source.random() * len(VOTE_CHOICES))],
+    }
+
+
+def order(source: Random) -> dict[str, Any]:
+    """One order of the events flow."""
+    return {
+        "order_id": f"{source.getrandbits(64):016x}",
+        "item_no": source.randrange(90001, 90101),
+        "number": source.randint(1, 5),
     }
 
 

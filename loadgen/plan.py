@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from config.profiles import Profile, profile_from_dict
+from loadgen.invocation import Invocation
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,16 @@ class RunPlan:
     """Base64 of DER."""
     functions: Mapping[str, str]
     """Logical name -> function name or ARN."""
-    lambda_endpoint: str
+    invocation: Invocation
+    """How flow `direct` invokes."""
+    event_destinations: Mapping[str, str]
+    """AWS service (`sqs`, `sns`, `events`, `kinesis`) -> queue URL, topic ARN, bus, stream."""
+    event_batch: int
+    """Messages in one call of flow `events`."""
+    poison_share: float
+    """Share of these messages that their consumer fails on."""
+    endpoints: Mapping[str, str]
+    """AWS service -> URL, of the services that the flows call themselves."""
     region: str
 
     def as_message(self) -> dict[str, Any]:
@@ -37,8 +47,17 @@ class RunPlan:
         return {field.name: getattr(self, field.name) for field in fields(self)} | {
             "profile": self.profile.as_dict(),
             "functions": dict(self.functions),
+            "invocation": asdict(self.invocation),
+            "event_destinations": dict(self.event_destinations),
+            "endpoints": dict(self.endpoints),
         }
 
     @classmethod
     def from_message(cls, message: Mapping[str, Any]) -> RunPlan:
-        return cls(**{**message, "profile": profile_from_dict(message["profile"])})
+        return cls(
+            **{
+                **message,
+                "profile": profile_from_dict(message["profile"]),
+                "invocation": Invocation(**message["invocation"]),
+            }
+        )

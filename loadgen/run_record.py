@@ -17,7 +17,7 @@ from typing import Any
 
 from locust.env import Environment
 
-from loadgen.options import Chosen, adhoc_profile, lambda_endpoint, new_seed
+from loadgen.options import Chosen, adhoc_profile, called_services, new_seed, service_endpoint
 from loadgen.plan import RunPlan
 from loadgen.statistics import StatisticsFiles
 from runstore import rundir
@@ -47,7 +47,14 @@ class RunRecord:
             shop_id=chosen.shop_id,
             shop_public_key=settings.shop_public_key,
             functions=settings.functions,
-            lambda_endpoint=lambda_endpoint(settings, environ) if "direct" in profile.flows else "",
+            invocation=chosen.invocation,
+            event_destinations=settings.event_destinations,
+            event_batch=chosen.event_batch,
+            poison_share=chosen.poison_share,
+            endpoints={
+                service: service_endpoint(service, settings, environ)
+                for service in called_services(profile.flows, settings)
+            },
             region=settings.region or "",
         )
         self.directory.update_manifest(

@@ -7,6 +7,7 @@ from functools import cached_property
 from random import Random
 from weakref import WeakKeyDictionary
 
+from botocore.credentials import Credentials
 from locust.env import Environment
 
 from config.settings import Settings
@@ -41,9 +42,12 @@ class Sending:
         """None in the closed model."""
 
     @cached_property
-    def lambda_signer(self) -> Signer:
-        """Raises CredentialsNotFoundError."""
-        return Signer("lambda", self.plan.region, find_credentials(self.plan.target, self.settings.profile))
+    def _credentials(self) -> Credentials:
+        return find_credentials(self.plan.target, self.settings.profile)
+
+    def signer(self, service: str) -> Signer:
+        """What signs requests to a service; all share one set of credentials. Raises CredentialsNotFoundError."""
+        return Signer(service, self.plan.region, self._credentials)
 
     def may_send(self) -> bool:
         """Take one message from those still to be sent; False where none is left."""

@@ -13,7 +13,7 @@ these requests like any other.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from time import perf_counter, time
 from typing import Any, ClassVar, NamedTuple
 from urllib.parse import quote
@@ -27,10 +27,14 @@ from locust.exception import StopTest, StopUser
 from locust.user.task import LOCUST_STATE_STOPPING, LOCUST_STATE_WAITING
 
 from loadgen.api_access import api_headers
-from loadgen.checks import Check, invoke_failure, success_status
+from loadgen.checks import ACCEPTED_STATUS, Check, invoke_failure, success_status
 from loadgen.identity import Identity
+from loadgen.invocation import AS_IS, Invocation, reported_request_id
 from loadgen.pacing import Pacer
+from loadgen.publishing import SERVICES, Message
+from loadgen.publishing import Call as PublishCall
 from loadgen.sending import sending_of
+from loadgen.signing import Signer
 from loadgen.tasks import UserTasks
 from loadgen.transport import Connection, Response, TransportError, parse_endpoint
 from runstore.columns import UNFINISHED
@@ -51,6 +55,26 @@ class _Call(NamedTuple):
     correlation_id: str
     """Empty where the payload carries none."""
     body_bytes: int
+    sharing: int = 1
+    """Requests that one call carries, and one answer answers."""
+
+
+class _Batch:
+    """The messages of one call: each is a request of its own, answered together with the others."""
+
+    def __init__(self, calls: list[_Call]) -> None:
+        self.calls = calls
+        self._failures: list[str] | None = None
+
+    def judge(self, call: PublishCall, response: Response) -> str:
+        """The first reason for which a message was refused, empty where all were taken."""
+        self._failures = call.failures(response, len(self.calls))
+        return next(filter(None, self._failures), "")
+
+    def outcomes(self, error: str) -> list[tuple[_Call, str]]:
+        """Each message with its own failure, or with `error` where there is no answer that was judged."""
+        failures = [error] * len(self.calls) if self._failures is None else self._failures
+        return list(zip(self.calls, failures, strict=True))
 
 
 class RecordedUser(User):
@@ -122,7 +146,7 @@ class RecordedUser(User):
             raise StopUser
         return self.sending.identities.next(time())
 
-    def _exchange(self, connection: Connection, request: bytes, call: _Call, check: Check) -> Response | None:
+    def _exchange(self, connection: Connection, request: bytes, call: _Call | _Batch, check: Check) -> Response | None:
         """Send a request and record what came of it; None where no answer came."""
         response: Response | None = None
         error = ""
@@ -151,7 +175,12 @@ class RecordedUser(User):
         finally:
             if elapsed_s is None:
                 elapsed_s = perf_counter() - started
-            self._record(call, response, error, scheduled_at, started_at, elapsed_s * 1000.0)
+            elapsed_ms = elapsed_s * 1000.0
+            if isinstance(call, _Batch):
+                for each, refused in call.outcomes(error):
+                    self._record(each, response, refused, scheduled_at, started_at, elapsed_ms)
+            else:
+                self._record(call, response, error, scheduled_at, started_at, elapsed_ms)
         return response
 
     def _record(
@@ -164,7 +193,8 @@ class RecordedUser(User):
         elapsed_ms: float,
     ) -> None:
         if response is not None:
-            headers, status, received = response.headers, response.status, len(response.body)
+            headers, status = response.headers, response.status
+            received = len(response.body) // call.sharing
         else:
             headers, status, received = _NO_HEADERS, None, 0
         self.sending.log.add(
@@ -178,7 +208,7 @@ class RecordedUser(User):
             error,
             headers.get("x-amz-function-error", ""),
             headers.get("x-amzn-requestid", call.identity.request_id),
-            headers.get(self.lambda_id_header, ""),
+            "" if response is None else self._lambda_request_id(response),
             _trace_root(headers.get("x-amzn-trace-id", "")) or call.identity.trace_id,
             call.correlation_id,
             headers.get("x-amz-executed-version", ""),
@@ -197,6 +227,10 @@ class RecordedUser(User):
             url=call.name,
         )
         self.sending.answered()
+
+    def _lambda_request_id(self, response: Response) -> str:
+        """The id of the invocation that answered, empty where the answer does not name one."""
+        return response.headers.get(self.lambda_id_header, "")
 
     def _payload(self, payload: Mapping[str, Any], identity: Identity) -> bytes:
         key = self.correlation_key
@@ -273,38 +307,45 @@ class ApiGatewayUser(RecordedUser):
 
 
 class LambdaUser(RecordedUser):
-    """Invokes functions through the Lambda API, synchronously."""
+    """Invokes functions through the Lambda API."""
 
     abstract = True
     lambda_id_header = "x-amzn-requestid"
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
-        self._endpoint = parse_endpoint(self.sending.plan.lambda_endpoint)
+        self._endpoint = parse_endpoint(self.sending.plan.endpoints["lambda"])
         self._connection = Connection(self._endpoint, counts=self.sending.connections)
-        self._signer = self.sending.lambda_signer
+        self._signer = self.sending.signer("lambda")
         self._url = f"{self._endpoint.scheme}://{self._endpoint.authority}"
 
     def on_stop(self) -> None:
         self._connection.close()
 
     def invoke(
-        self, function: str, payload: Mapping[str, Any], *, name: str, check: Check | None = None
+        self,
+        function: str,
+        payload: Mapping[str, Any],
+        *,
+        name: str,
+        check: Check | None = None,
+        how: Invocation = AS_IS,
     ) -> Response | None:
         """Invoke a function, by name or ARN, with `payload` and the correlation id beside it.
 
         None where no answer came.
-        Success is status 200, no FunctionError, and nothing that `check` finds in the answer.
+        Success is the status of the invocation type, no FunctionError, and nothing that `check` finds in the answer.
+        Only a RequestResponse has an answer of the function: `check` is not asked about any other.
         """
         identity = self._identify()
         body = self._payload(payload, identity)
-        path = f"{self._endpoint.base_path}/2015-03-31/functions/{quote(function, safe='')}/invocations"
+        path = f"{self._endpoint.base_path}/2015-03-31/functions/{quote(function, safe='')}/invocations{how.query}"
         signed = self._signer.headers(
-            "POST",
-            self._url + path,
-            {"Content-Type": "application/json", "X-Amz-Invocation-Type": "RequestResponse"},
-            body,
+            "POST", self._url + path, {"Content-Type": "application/json", **how.headers}, body
         )
+        accepted_status = ACCEPTED_STATUS[how.invocation_type]
+        if how.invocation_type != "RequestResponse":
+            check = None
         lines = "".join(f"{header}: {value}\r\n" for header, value in signed.items())
         head = (
             f"POST {path} HTTP/1.1\r\nHost: {self._endpoint.authority}\r\nUser-Agent: {_USER_AGENT}\r\n{lines}"
@@ -321,8 +362,99 @@ class LambdaUser(RecordedUser):
                 correlation_id="" if self.correlation_key is None else identity.correlation_id,
                 body_bytes=len(body),
             ),
-            lambda response: invoke_failure(response) or (check(response) if check else ""),
+            lambda response: invoke_failure(response, accepted_status) or (check(response) if check else ""),
         )
+
+    def _lambda_request_id(self, response: Response) -> str:
+        """From the REPORT line of the log's tail where it was asked for, else the answer's own id.
+
+        A call that was refused, or only checked (204), invoked nothing.
+        """
+        if response.status not in (200, 202):
+            return ""
+        tail = response.headers.get("x-amz-log-result")
+        return (tail and reported_request_id(tail)) or super()._lambda_request_id(response)
+
+
+class EventUser(RecordedUser):
+    """Sends messages to SQS, SNS, EventBridge and Kinesis.
+
+    There is a row and a Locust request for each message, not for each call: that is what can fail by itself and what
+    is followed by its correlation id. Messages of one call share its request id and its time.
+    """
+
+    abstract = True
+
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        plan, self._routes = self.sending.plan, {}
+        for service in plan.event_destinations:
+            endpoint = parse_endpoint(plan.endpoints[service])
+            self._routes[service] = _Route(
+                Connection(endpoint, counts=self.sending.connections),
+                self.sending.signer(service),
+                f"{endpoint.scheme}://{endpoint.authority}{endpoint.base_path}/",
+                f"POST {endpoint.base_path}/ HTTP/1.1\r\nHost: {endpoint.authority}\r\nUser-Agent: {_USER_AGENT}\r\n",
+            )
+
+    def on_stop(self) -> None:
+        for route in self._routes.values():
+            route.connection.close()
+
+    def publish(
+        self, service: str, destination: str, payloads: Sequence[Mapping[str, Any]], *, name: str | None = None
+    ) -> Response | None:
+        """Send messages in one call, at most `loadgen.publishing.MAX_BATCH`; None where no answer came.
+
+        `service`: `sqs`, `sns`, `events` or `kinesis`; `destination`: queue URL, topic ARN, bus, stream. A message is
+        its payload as JSON, with correlation id and run id beside it. `name` stands for the messages in statistics
+        (default: `SendMessage to SQS` and the like). Where the run has fewer messages left than given, those are sent.
+        """
+        run_id, of_service, route = self.sending.plan.run_id, SERVICES[service], self._routes[service]
+        identities = [self._identify()]
+        while len(identities) < len(payloads) and self.sending.may_send():
+            identities.append(self.sending.identities.next(time()))
+        messages = [
+            Message(self._payload({**payload, "run_id": run_id}, identity).decode(), run_id, identity.correlation_id)
+            for payload, identity in zip(payloads, identities, strict=False)
+        ]
+        call = of_service.call(len(messages))
+        name = name or f"{call.operation} to {of_service.label}"
+        body = call.build(destination, messages)
+        signed = route.signer.headers("POST", route.url, dict(call.headers), body)
+        lines = "".join(f"{header}: {value}\r\n" for header, value in signed.items())
+        first = identities[0]
+        head = (
+            f"{route.head}{lines}Content-Length: {len(body)}\r\n"
+            f"X-Amzn-Trace-Id: Root={first.trace_id};Sampled={first.sampled}\r\n\r\n"
+        )
+        batch = _Batch(
+            [
+                _Call(
+                    method=call.operation,
+                    name=name,
+                    identity=identity,
+                    correlation_id="" if self.correlation_key is None else identity.correlation_id,
+                    body_bytes=len(message.body.encode()),
+                    sharing=len(messages),
+                )
+                for identity, message in zip(identities, messages, strict=True)
+            ]
+        )
+        return self._exchange(route.connection, head.encode() + body, batch, lambda answer: batch.judge(call, answer))
+
+    def _lambda_request_id(self, response: Response) -> str:
+        """No function answers: the message is still on its way."""
+        return ""
+
+
+class _Route(NamedTuple):
+    """The way to one service."""
+
+    connection: Connection
+    signer: Signer
+    url: str
+    head: str
 
 
 def _trace_root(header: str) -> str:

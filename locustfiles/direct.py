@@ -1,6 +1,9 @@
-"""Votes by direct, synchronous Invoke of the function behind `POST /vote` (VOTE_FUNCTION).
+"""Votes by direct Invoke of the function behind `POST /vote` (VOTE_FUNCTION).
 
 VOTE_FUNCTION=swarmscope-place-vote locust -f locustfiles/direct.py --headless -u 10 -t 1m
+
+`--invocation-type Event` queues the votes, `DryRun` only checks that they could be invoked; `--qualifier` asks for a
+version or an alias, `--log-type Tail` for the log's end with each answer.
 """
 
 from locust import events, task
@@ -18,9 +21,11 @@ class DirectUser(LambdaUser):
 
     @task
     def vote(self) -> None:
+        plan = self.sending.plan
         self.invoke(
-            self.sending.plan.functions["place-vote"],
+            plan.functions["place-vote"],
             payloads.vote(self.random),
-            name="Invoke place-vote",
+            name=f"Invoke place-vote{plan.invocation.label}",
             check=proxy_status_200,
+            how=plan.invocation,
         )

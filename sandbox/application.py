@@ -31,7 +31,11 @@ _SERVICE_BY_TARGET = {
     "TrentService": "kms",
     "Logs_20140328": "logs",
     "GraniteServiceVersion20100801": "monitoring",
+    "AmazonSQS": "sqs",
+    "AWSEvents": "events",
 }
+_DATA_PATHS = {"kinesis": "kinesis", "kms": "kms", "sqs": "sqs", "events": "eventbridge"}
+"""Service that speaks JSON -> the attribute of the sandbox that answers its data path."""
 _METRIC_READS = frozenset({"GetMetricData", "GetMetricStatistics", "ListMetrics"})
 
 
@@ -104,15 +108,31 @@ class Application:
             )
             return future
 
+        to, target = addressee(headers, query_string), headers.get("x-amz-target", "")
+        region = to.region if to else DEFAULT_REGION
+        if target == "AmazonSQS.ReceiveMessage":
+            self._sandbox.sqs.receive(
+                body,
+                region,
+                lambda answer: _resolve(future, (answer[0], self._json_headers(answer[1]), orjson.dumps(answer[1]))),
+            )
+            return future
+
         def answer() -> Answer:
             if path.startswith("/_sandbox/"):
                 return self._control.handle(method, path, body)
             answered = self._data_path(headers, query_string, body)
             return answered or self._moto(method, path, query_string, headers, body)
 
-        if headers.get("x-amz-target", "").removeprefix("Logs_20140328.") in SLOW_ACTIONS:
+        def answer_with_counts() -> Answer:
+            status, kept, content = self._moto(method, path, query_string, headers, body)
+            if status == 200:
+                content = self._sandbox.sqs.counted(body, region, content)
+            return status, kept, content
+
+        if target.removeprefix("Logs_20140328.") in SLOW_ACTIONS:
             return asyncio.get_running_loop().run_in_executor(None, answer)
-        future.set_result(answer())
+        future.set_result(answer_with_counts() if target == "AmazonSQS.GetQueueAttributes" else answer())
         return future
 
     def _data_path(self, headers: Mapping[str, str], query_string: str, body: bytes) -> Answer | None:
@@ -135,10 +155,8 @@ class Application:
             return None if answered is None else (answered[0], [(b"content-type", b"text/xml")], answered[1])
         if not target:
             return None
-        if service == "kinesis":
-            answered = sandbox.kinesis.handle(called, body, region)
-        elif service == "kms":
-            answered = sandbox.kms.handle(called, body, region)
+        if service in _DATA_PATHS:
+            answered = getattr(sandbox, _DATA_PATHS[service]).handle(called, body, region)
         elif service in ("logs", "monitoring"):
             try:
                 parameters = orjson.loads(body or b"{}")

@@ -23,9 +23,12 @@ from sandbox.metrics import Metrics
 from sandbox.model.parameters import Parameters
 from sandbox.moto_bridge.bridge import MotoBridge
 from sandbox.services.dynamodb import DynamoDbService
+from sandbox.services.eventbridge import EventBridgeService
 from sandbox.services.kinesis import KinesisService, ShardLimits
 from sandbox.services.kms import KmsService
+from sandbox.services.queue_consumer import QueueConsumer
 from sandbox.services.sns import SnsService
+from sandbox.services.sqs import SqsService
 from sandbox.services.stream_consumer import StreamConsumer
 from sandbox.truth import Truth
 
@@ -73,10 +76,36 @@ class Sandbox:
             self.faults,
             self.truth,
             delivery_s=parameters.sns.delivery_ms / 1000,
+            messages_per_s=parameters.sns.messages_per_s,
             rng=random.Random(f"{seed}/sns"),
         )
+        self.sqs = SqsService(
+            scheduler,
+            self.bridge,
+            self.faults,
+            self.truth,
+            duplicate_after_s=parameters.sqs.duplicate_after_s,
+            rng=random.Random(f"{seed}/sqs"),
+        )
+        self.eventbridge = EventBridgeService(
+            scheduler,
+            self.bridge,
+            self.functions,
+            self.faults,
+            self.truth,
+            delivery_s=parameters.eventbridge.delivery_ms / 1000,
+            puts_per_s=parameters.eventbridge.puts_per_s,
+            rng=random.Random(f"{seed}/eventbridge"),
+        )
         self.kms = KmsService()
-        self.clients = InProcessClients(kinesis=self.kinesis, sns=self.sns, kms=self.kms, dynamodb=DynamoDbService())
+        self.clients = InProcessClients(
+            kinesis=self.kinesis,
+            sns=self.sns,
+            sqs=self.sqs,
+            eventbridge=self.eventbridge,
+            kms=self.kms,
+            dynamodb=DynamoDbService(),
+        )
         self.stream_consumer = StreamConsumer(
             scheduler,
             self.bridge,
@@ -88,6 +117,8 @@ class Sandbox:
             on_iterator_age=self._iterator_age,
         )
         self.bridge.when_changed(self.stream_consumer.refresh)
+        self.queue_consumer = QueueConsumer(scheduler, self.bridge, self.sqs, self.functions, parameters.sqs)
+        self.bridge.when_changed(self.queue_consumer.refresh)
         self.gateway = Gateway(
             self.bridge,
             scheduler,

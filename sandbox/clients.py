@@ -28,9 +28,11 @@ from sandbox.definitions import FunctionDefinition
 from sandbox.services.dynamodb import OPERATIONS as DYNAMODB_OPERATIONS
 from sandbox.services.dynamodb import DynamoDbService
 from sandbox.services.errors import AwsError
+from sandbox.services.eventbridge import EventBridgeService
 from sandbox.services.kinesis import KinesisService
 from sandbox.services.kms import KmsService
 from sandbox.services.sns import SnsService
+from sandbox.services.sqs import SqsService
 
 Operation = Callable[[str, Mapping[str, Any]], dict[str, Any]]
 """(region, parameters) -> answer; raises AwsError."""
@@ -45,10 +47,28 @@ class UnsupportedByTheSandbox(NotImplementedError):
 class InProcessClients:
     """Makes the clients that handlers get."""
 
-    def __init__(self, *, kinesis: KinesisService, sns: SnsService, kms: KmsService, dynamodb: DynamoDbService) -> None:
+    def __init__(
+        self,
+        *,
+        kinesis: KinesisService,
+        sns: SnsService,
+        sqs: SqsService,
+        eventbridge: EventBridgeService,
+        kms: KmsService,
+        dynamodb: DynamoDbService,
+    ) -> None:
         self._operations: dict[str, dict[str, Operation]] = {
             "kinesis": {"put_record": kinesis.put_record, "put_records": kinesis.put_records},
             "sns": {"publish": sns.publish, "publish_batch": sns.publish_batch},
+            "sqs": {
+                "send_message": sqs.send_message,
+                "send_message_batch": sqs.send_message_batch,
+                "receive_message": sqs.receive_message,
+                "delete_message": sqs.delete_message,
+                "delete_message_batch": sqs.delete_message_batch,
+                "change_message_visibility": sqs.change_message_visibility,
+            },
+            "events": {"put_events": eventbridge.put_events},
             "kms": {"encrypt": kms.encrypt, "decrypt": kms.decrypt, "get_public_key": kms.get_public_key},
             "dynamodb": {name: functools.partial(dynamodb.call, name) for name in DYNAMODB_OPERATIONS},
         }

@@ -8,9 +8,9 @@ control-plane call may have changed something, so the data path never has to ask
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 ACCOUNT_ID = "123456789012"
 
@@ -85,6 +85,51 @@ class StreamSource:
     starting_position: str
 
 
+@dataclass(frozen=True)
+class QueueDefinition:
+    """One standard SQS queue."""
+
+    name: str
+    arn: str
+    visibility_timeout_s: float
+    delay_s: float
+    """DelaySeconds."""
+    message_max_bytes: int
+    wait_s: float
+    """ReceiveMessageWaitTimeSeconds."""
+    dead_letter_arn: str | None
+    max_receive_count: int | None
+    """A message received so often goes to the dead-letter queue instead of being received again."""
+
+
+@dataclass(frozen=True)
+class QueueSource:
+    """An event source mapping from an SQS queue to a function."""
+
+    uuid: str
+    queue_arn: str
+    function_name: str
+    qualifier: str | None
+    batch_size: int
+    window_s: float
+    """MaximumBatchingWindowInSeconds."""
+    max_concurrency: int | None
+    """ScalingConfig.MaximumConcurrency."""
+    reports_failures: bool
+    """FunctionResponseTypes has ReportBatchItemFailures: the function says which messages of a batch failed."""
+
+
+@dataclass(frozen=True)
+class EventRule:
+    """An enabled rule of an event bus with an event pattern."""
+
+    arn: str
+    matches: Callable[[Mapping[str, Any]], bool]
+    """Whether the rule's pattern matches an event."""
+    functions: Sequence[str]
+    """ARNs of the functions among its targets."""
+
+
 class Definitions(Protocol):
     """The resources that exist now."""
 
@@ -113,6 +158,16 @@ class Definitions(Protocol):
         ...
 
     def stream_sources(self) -> Sequence[StreamSource]: ...
+
+    def queue(self, name: str, region: str) -> QueueDefinition | None:
+        """None where there is none, or where it is a FIFO queue."""
+        ...
+
+    def queue_sources(self) -> Sequence[QueueSource]: ...
+
+    def event_rules(self, bus: str, region: str) -> Sequence[EventRule] | None:
+        """The rules of a bus by its name; None where there is no such bus."""
+        ...
 
     def logical_name(self, physical_name: str) -> str:
         """A resource's name without its stack's name in front: `place-vote` for `swarmscope-place-vote` of the stack

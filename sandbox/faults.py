@@ -5,6 +5,7 @@ A fault is told as JSON, by rate or by count:
     {"kind": "fail", "function": "place-vote", "rate": 0.05}
     {"kind": "slow", "function": "get-results", "count": 3, "delay_ms": 2000}
     {"kind": "drop", "topic": "sales", "count": 7, "of": 500}
+    {"kind": "delay", "queue": "events", "rate": 0.1, "delay_s": 5}
     {"kind": "throttle_api", "rate": 0.1}
     {"kind": "lag_logs", "lag_s": 30, "rate": 1.0}
 
@@ -111,25 +112,43 @@ class ThrottleApi(_Fault):
     kind: Literal["throttle_api"]
 
 
-class DropDelivery(_Fault):
-    """A topic loses the message for one subscriber."""
+class _DeliveryFault(_Fault):
+    """A fault of a topic (for one subscriber), of a queue, or of a bus (for one target of a rule)."""
+
+    topic: str | None = None
+    queue: str | None = None
+    bus: str | None = None
+
+    @model_validator(mode="after")
+    def _one_place(self) -> _DeliveryFault:
+        if sum(place is not None for place in (self.topic, self.queue, self.bus)) != 1:
+            raise ValueError("give one of topic, queue and bus")
+        return self
+
+    @property
+    def place(self) -> str:
+        """`topic/sales`, `queue/events`, `bus/events`."""
+        if self.topic is not None:
+            return f"topic/{self.topic}"
+        return f"bus/{self.bus}" if self.queue is None else f"queue/{self.queue}"
+
+
+class DropDelivery(_DeliveryFault):
+    """The message is lost."""
 
     kind: Literal["drop"]
-    topic: str
 
 
-class DuplicateDelivery(_Fault):
-    """A topic delivers the message twice to one subscriber."""
+class DuplicateDelivery(_DeliveryFault):
+    """The message comes twice."""
 
     kind: Literal["duplicate"]
-    topic: str
 
 
-class DelayDelivery(_Fault):
-    """A topic delivers the message late to one subscriber."""
+class DelayDelivery(_DeliveryFault):
+    """The message comes late."""
 
     kind: Literal["delay"]
-    topic: str
     delay_s: PositiveFloat
 
 
@@ -277,9 +296,9 @@ class Faults:
         """Asked for each API request."""
         return self._next("api", "")
 
-    def delivery(self, topic: str) -> Delivery:
-        """Asked for each delivery of a message of a topic (logical name) to one subscriber."""
-        fault: DeliveryFault | None = self._next("delivery", topic)
+    def delivery(self, place: str) -> Delivery:
+        """Asked for each delivery of a message of a place: `topic/sales`, `queue/events`, `bus/events`."""
+        fault: DeliveryFault | None = self._next("delivery", place)
         if fault is None:
             return ORDINARY_DELIVERY
         if isinstance(fault, DropDelivery):
@@ -313,5 +332,5 @@ def _target_of(fault: Any) -> tuple[str, str]:
     if isinstance(fault, ThrottleFunction):
         return "admission", fault.function
     if isinstance(fault, DropDelivery | DuplicateDelivery | DelayDelivery):
-        return "delivery", fault.topic
+        return "delivery", fault.place
     return "run", fault.function

@@ -336,7 +336,7 @@ class LambdaService:
         append, group, stream = self._logs.append, function.log_group, environment.log_stream
         for at, line in lines:
             append(group, stream, at, line)
-        self._count(run, failure, billed_ms)
+        self._count(run, failure, ending.payload, billed_ms)
         state.concurrency.end()
         run.version.pool.give_back(environment, self._scheduler.now())
         self._truth.pending -= 1
@@ -404,7 +404,7 @@ class LambdaService:
             return HandlerError("Function.ResponseSizeTooLarge", message)
         return outcome
 
-    def _count(self, run: _Run, failure: HandlerError | None, billed_ms: int) -> None:
+    def _count(self, run: _Run, failure: HandlerError | None, result: bytes, billed_ms: int) -> None:
         state, truth, at, add = run.state, run.state.truth, run.started_at, self._metrics.add
         truth.invocations += 1
         truth.billed_ms += billed_ms
@@ -417,7 +417,7 @@ class LambdaService:
         else:
             chain = self._truth.chain_by_last.get(state.logical_name)
             if chain is not None:
-                chain.completed(run.payload)
+                chain.completed(run.payload, result)
         dimensions, busy = state.dimensions, state.concurrency.busy
         add(NAMESPACE, "Invocations", dimensions, at, 1.0)
         add(NAMESPACE, "Errors", dimensions, at, 0.0 if failure is None else 1.0)

@@ -6,9 +6,12 @@ from the requests and events themselves, not from the log lines the analysis rea
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Mapping
 from typing import Any
+
+import orjson
 
 from sandbox.model.parameters import ChainParameters
 
@@ -21,6 +24,34 @@ def correlation_id(payload: bytes) -> bytes | None:
     """The first `correlation_id` in an event or a request body; None where there is none."""
     found = _CORRELATION_ID.search(payload)
     return found.group(2) if found else None
+
+
+def completed_messages(event: bytes, result: bytes = b"") -> set[bytes]:
+    """The correlation ids of an event that a function succeeded on, of every record in it.
+
+    Records that the `result` names as failed (`batchItemFailures`) are left out. A stream's records are in base64.
+    """
+    if b'"aws:kinesis"' not in event and b"batchItemFailures" not in result:
+        return {found[1] for found in _CORRELATION_ID.findall(event)}
+    failed = failed_items(result)
+    messages: set[bytes] = set()
+    for record in orjson.loads(event)["Records"]:
+        of_stream = record.get("kinesis")
+        if of_stream is not None:
+            item, content = of_stream["sequenceNumber"], base64.b64decode(of_stream["data"])
+        else:
+            item, content = record.get("messageId"), orjson.dumps(record)
+        if item not in failed:
+            messages.update(found[1] for found in _CORRELATION_ID.findall(content))
+    return messages
+
+
+def failed_items(result: bytes) -> set[str]:
+    """The `itemIdentifier` of each of a result's `batchItemFailures`; empty for a result without any."""
+    try:
+        return {failure["itemIdentifier"] for failure in orjson.loads(result)["batchItemFailures"]}
+    except (ValueError, TypeError, KeyError):
+        return set()
 
 
 class FunctionTruth:
@@ -54,6 +85,24 @@ class StreamTruth:
         return {name: getattr(self, name) for name in self.__slots__}
 
 
+class QueueTruth:
+    """One queue's messages."""
+
+    __slots__ = ("accepted", "dead_lettered", "deleted", "received")
+
+    def __init__(self) -> None:
+        self.accepted = 0
+        """Sent to it, or moved to it from a queue whose dead-letter queue it is."""
+        self.received = 0
+        """Handed out; a message that comes back counts again."""
+        self.deleted = 0
+        self.dead_lettered = 0
+        """Moved to its dead-letter queue."""
+
+    def as_dict(self) -> dict[str, int]:
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
 class ChainTruth:
     """One chain's messages by correlation id."""
 
@@ -61,14 +110,15 @@ class ChainTruth:
 
     def __init__(self) -> None:
         self.sent = 0
-        """Requests to the chain's first function that the API received."""
+        """Requests to the chain's first function that the API received, or messages that the chain's queue, topic,
+        bus or stream did."""
         self.accepted = 0
         """... and answered with 2xx."""
         self._accepted: set[bytes] = set()
         self._completions: dict[bytes, int] = {}
 
     def answered(self, body: bytes, status: int) -> None:
-        """The API answered a request to the chain's first function."""
+        """The API answered a request to the chain's first function, or a service a message with this body."""
         self.sent += 1
         if 200 <= status < 300:
             self.accepted += 1
@@ -76,10 +126,9 @@ class ChainTruth:
             if message is not None:
                 self._accepted.add(message)
 
-    def completed(self, event: bytes) -> None:
-        """The chain's last function succeeded on this event."""
-        message = correlation_id(event)
-        if message is not None:
+    def completed(self, event: bytes, result: bytes = b"") -> None:
+        """The chain's last function succeeded on this event, but for what the result names as failed."""
+        for message in completed_messages(event, result):
             self._completions[message] = self._completions.get(message, 0) + 1
 
     def as_dict(self) -> dict[str, int]:
@@ -111,9 +160,12 @@ class Truth:
         self.invoke_by_status: dict[int, int] = {}
         self._functions: dict[str, FunctionTruth] = {}
         self._streams: dict[str, StreamTruth] = {}
+        self._queues: dict[str, QueueTruth] = {}
+        self.messages: dict[str, int] = {}
+        """AWS service -> messages taken from its callers over the wire (not from functions)."""
         self._chains = {name: ChainTruth() for name in self._chain_parameters}
         self.chain_by_first = {chain.first: self._chains[name] for name, chain in self._chain_parameters.items()}
-        """The chain that begins at a function, by its logical name."""
+        """The chain that begins at a function, by its logical name, or at `queue/events` and the like."""
         self.chain_by_last = {chain.last: self._chains[name] for name, chain in self._chain_parameters.items()}
 
     def function(self, logical_name: str) -> FunctionTruth:
@@ -128,6 +180,22 @@ class Truth:
             counts = self._streams[logical_name] = StreamTruth()
         return counts
 
+    def queue(self, logical_name: str) -> QueueTruth:
+        counts = self._queues.get(logical_name)
+        if counts is None:
+            counts = self._queues[logical_name] = QueueTruth()
+        return counts
+
+    def taken(self, service: str, messages: int) -> None:
+        """A service took messages from a caller."""
+        self.messages[service] = self.messages.get(service, 0) + messages
+
+    def message_answered(self, entrance: str, body: bytes, status: int) -> None:
+        """A queue, topic, bus or stream took a message or refused it. `entrance`: `queue/events` and the like."""
+        chain = self.chain_by_first.get(entrance)
+        if chain is not None:
+            chain.answered(body, status)
+
     def api_answered(self, status: int) -> None:
         """API Gateway answered a request."""
         self.api_requests += 1
@@ -139,12 +207,14 @@ class Truth:
         self.invoke_by_status[status] = self.invoke_by_status.get(status, 0) + 1
 
     def as_dict(self) -> dict[str, Any]:
-        """The contract's `truth.json`, with `invoke` (the Lambda API's answers) beside `api`."""
+        """The contract's `truth.json`, with `invoke` (the Lambda API's answers), `queues` and `messages` beside."""
         return {
             "api": {"requests": self.api_requests, "by_status": _by_status(self.api_by_status)},
             "invoke": {"requests": self.invoke_requests, "by_status": _by_status(self.invoke_by_status)},
             "functions": {name: counts.as_dict() for name, counts in sorted(self._functions.items())},
             "streams": {name: counts.as_dict() for name, counts in sorted(self._streams.items())},
+            "queues": {name: counts.as_dict() for name, counts in sorted(self._queues.items())},
+            "messages": dict(sorted(self.messages.items())),
             "chains": {name: counts.as_dict() for name, counts in sorted(self._chains.items())},
             "pending": self.pending,
         }

@@ -237,6 +237,36 @@ class SnsParameters(_Section):
 
     delivery_ms: NonNegativeFloat = 20.0
     """Assumption: from Publish to the hand-over to a function."""
+    messages_per_s: PositiveFloat = 30_000.0
+    """AWS [general/latest/gr/sns]: Publish in us-east-1, messages a second of an account; 300 to 9,000 elsewhere."""
+
+
+class SqsParameters(_Section):
+    """SQS queues, and Lambda's pollers of them."""
+
+    delivery_ms: NonNegativeFloat = 20.0
+    """Assumption: from the arrival of a message to the invocation, where a poller waits (long polling)."""
+    pollers_at_first: PositiveInt = 5
+    """AWS [services-sqs-scaling]: batches that Lambda processes at a time to begin with ..."""
+    pollers_added_per_minute: NonNegativeFloat = 300.0
+    """... and how many more in each minute while messages keep waiting ..."""
+    pollers_max: PositiveInt = 1250
+    """... up to so many for each mapping."""
+    duplicate_after_s: NonNegativeFloat = 1.0
+    """Assumption: when a fault doubles a message, its second copy comes so much later, as one does whose deletion did
+    not reach all of SQS's servers (AWS [standard-queues-at-least-once-delivery])."""
+    throttle_pause_s: PositiveFloat = 1.0
+    """Assumption: before a batch that Lambda refused is handed over again."""
+
+
+class EventBridgeParameters(_Section):
+    """EventBridge event buses."""
+
+    delivery_ms: NonNegativeFloat = 60.0
+    """Assumption: from PutEvents to the hand-over to a function; AWS publishes 129 ms as the 99th percentile
+    [whats-new 2024-11, "up to 94% improvement in end-to-end latency for Event Buses"]."""
+    puts_per_s: PositiveFloat = 10_000.0
+    """AWS [eb-quota]: PutEvents calls a second in us-east-1, us-west-2 and eu-west-1; 400 to 2,400 elsewhere."""
 
 
 class LogsParameters(_Section):
@@ -255,10 +285,11 @@ class LogsParameters(_Section):
 
 
 class ChainParameters(_Section):
-    """A chain of functions whose messages the truth follows by their correlation id."""
+    """A chain whose messages the truth follows by their correlation id."""
 
     first: str
-    """Logical name of the function behind the API."""
+    """Where messages enter it: logical name of the function behind the API, or of a `queue/...`, `topic/...`,
+    `bus/...` or `stream/...`."""
     last: str
     """Logical name of the function whose success completes a message."""
 
@@ -270,10 +301,18 @@ class Parameters(_Section):
     api_gateway: GatewayParameters = GatewayParameters()
     kinesis: KinesisParameters = KinesisParameters()
     sns: SnsParameters = SnsParameters()
+    sqs: SqsParameters = SqsParameters()
+    eventbridge: EventBridgeParameters = EventBridgeParameters()
     logs: LogsParameters = LogsParameters()
     functions: dict[str, FunctionTiming] = FUNCTIONS
     default_function: FunctionTiming = DEFAULT_TIMING
-    chains: dict[str, ChainParameters] = {"shop": ChainParameters(first="shop-accept", last="shop-update-db")}
+    chains: dict[str, ChainParameters] = {
+        "shop": ChainParameters(first="shop-accept", last="shop-update-db"),
+        "events-queue": ChainParameters(first="queue/events", last="queue-consumer"),
+        "events-topic": ChainParameters(first="topic/events", last="topic-consumer"),
+        "events-bus": ChainParameters(first="bus/events", last="bus-consumer"),
+        "events-stream": ChainParameters(first="stream/events", last="stream-consumer"),
+    }
 
     def timing(self, logical_name: str) -> FunctionTiming:
         """The timing of a function by its logical name; `default_function` for one that is not listed."""

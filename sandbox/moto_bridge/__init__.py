@@ -2,8 +2,9 @@
 
 `MotoBridge` is what the rest of the sandbox uses. The other modules teach moto 5.2.5 what it lacks, one gap each:
 
-- `cloudformation_apigateway`, `cloudformation_sns`, `cloudformation_cloudwatch`, `cloudformation_kms`,
-  `cloudformation_lambda`: resource types that moto's CloudFormation does not know or understands too little of;
+- `cloudformation_apigateway`, `cloudformation_sns`, `cloudformation_cloudwatch`, `cloudformation_events`,
+  `cloudformation_kms`, `cloudformation_lambda`: resource types that moto's CloudFormation does not know or understands
+  too little of;
 - `cloudformation_stacks`: rollback, conditions, parameters' defaults, updates of what cannot be updated;
 - `instance_tracking`: a leak;
 - `lambda_configuration`: TracingConfig and LoggingConfig of a function;

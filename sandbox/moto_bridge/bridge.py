@@ -20,10 +20,11 @@ import orjson
 from moto.core.base_backend import BackendDict
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
-from sandbox.definitions import ApiStage, FunctionDefinition, StreamSource
+from sandbox.definitions import ApiStage, EventRule, FunctionDefinition, QueueDefinition, QueueSource, StreamSource
 from sandbox.moto_bridge import (
     cloudformation_apigateway,
     cloudformation_cloudwatch,
+    cloudformation_events,
     cloudformation_kms,
     cloudformation_lambda,
     cloudformation_sns,
@@ -51,7 +52,7 @@ TEMPLATE_TYPES = (
 )
 """Resource types that moto's CloudFormation finds by itself, because their classes exist."""
 
-_DEFINING_SERVICES = {"apigateway", "cloudformation", "kinesis", "kms", "lambda", "sns"}
+_DEFINING_SERVICES = {"apigateway", "cloudformation", "events", "kinesis", "kms", "lambda", "sns", "sqs"}
 _READING_VERBS = ("BatchGet", "Describe", "Estimate", "Get", "List", "Validate")
 
 
@@ -64,6 +65,7 @@ class MotoBridge:
 
     def __init__(self) -> None:
         cloudformation_apigateway.install()
+        cloudformation_events.install()
         cloudformation_stacks.install()
         instance_tracking.install()
         lambda_configuration.install()
@@ -96,6 +98,9 @@ class MotoBridge:
         self._subscriptions: dict[str, Sequence[tuple[str, str]]] = {}
         self._shards: dict[tuple[str, str | None], Sequence[resources.ShardRange]] = {}
         self._sources: Sequence[StreamSource] | None = None
+        self._queues: dict[tuple[str, str], QueueDefinition] = {}
+        self._queue_sources: Sequence[QueueSource] | None = None
+        self._rules: dict[tuple[str, str], Sequence[EventRule]] = {}
         self._logical_names: dict[str, str] | None = None
         for listener in self._listeners:
             listener()
@@ -207,6 +212,29 @@ class MotoBridge:
         if self._sources is None:
             self._sources = resources.stream_sources()
         return self._sources
+
+    def queue(self, name: str, region: str) -> QueueDefinition | None:
+        key = (name, region)
+        found = self._queues.get(key)
+        if found is None:
+            found = resources.queue(name, region)
+            if found is not None:
+                self._queues[key] = found
+        return found
+
+    def queue_sources(self) -> Sequence[QueueSource]:
+        if self._queue_sources is None:
+            self._queue_sources = resources.queue_sources()
+        return self._queue_sources
+
+    def event_rules(self, bus: str, region: str) -> Sequence[EventRule] | None:
+        key = (bus, region)
+        found = self._rules.get(key)
+        if found is None:
+            found = resources.event_rules(bus, region)
+            if found is not None:
+                self._rules[key] = found
+        return found
 
     def reserved_concurrency_total(self) -> int:
         return resources.reserved_concurrency_total()

@@ -11,10 +11,21 @@ from moto.apigateway.models import apigateway_backends
 from moto.awslambda.exceptions import UnknownFunctionException
 from moto.awslambda.models import LambdaFunction, lambda_backends
 from moto.cloudformation.models import cloudformation_backends
+from moto.events.models import events_backends
 from moto.kinesis.models import kinesis_backends
 from moto.sns.models import sns_backends
+from moto.sqs.models import sqs_backends
 
-from sandbox.definitions import ACCOUNT_ID, ApiStage, FunctionDefinition, Route, StreamSource
+from sandbox.definitions import (
+    ACCOUNT_ID,
+    ApiStage,
+    EventRule,
+    FunctionDefinition,
+    QueueDefinition,
+    QueueSource,
+    Route,
+    StreamSource,
+)
 from sandbox.moto_bridge.lambda_configuration import log_group
 
 _FUNCTION_NAME = re.compile(
@@ -162,19 +173,86 @@ def stream_sources() -> Sequence[StreamSource]:
 
 
 def _stream_source(mapping: Any) -> StreamSource:
-    target = _FUNCTION_NAME.match(mapping.function_arn)
-    if target is None:
-        raise ValueError(f"event source mapping {mapping.uuid} targets {mapping.function_arn!r}")
+    name, qualifier = _target(mapping)
     return StreamSource(
         uuid=mapping.uuid,
         stream_name=mapping.event_source_arn.rpartition("/")[2],
         stream_arn=mapping.event_source_arn,
-        function_name=target["name"],
-        qualifier=target["qualifier"],
+        function_name=name,
+        qualifier=qualifier,
         batch_size=int(mapping.batch_size),
         window_s=float(mapping.max_batch_window or 0),
         starting_position=mapping.starting_position,
     )
+
+
+def queue(name: str, region: str) -> QueueDefinition | None:
+    """A standard queue."""
+    for backend in _backends(sqs_backends, region):
+        found = backend.queues.get(name)
+        if found is not None and not found.fifo_queue:
+            redrive = found.redrive_policy or {}
+            return QueueDefinition(
+                name=found.name,
+                arn=found.queue_arn,
+                visibility_timeout_s=float(found.visibility_timeout),
+                delay_s=float(found.delay_seconds),
+                message_max_bytes=int(found.maximum_message_size),
+                wait_s=float(found.receive_message_wait_time_seconds),
+                dead_letter_arn=redrive.get("deadLetterTargetArn"),
+                max_receive_count=redrive.get("maxReceiveCount"),
+            )
+    return None
+
+
+def queue_sources() -> Sequence[QueueSource]:
+    """Enabled mappings of SQS queues."""
+    return tuple(
+        _queue_source(mapping)
+        for backend in _backends(lambda_backends)
+        for mapping in backend._event_source_mappings.values()
+        if ":sqs:" in mapping.event_source_arn and str(mapping.enabled).lower() != "false"
+    )
+
+
+def _queue_source(mapping: Any) -> QueueSource:
+    name, qualifier = _target(mapping)
+    most = (mapping.scaling_config or {}).get("MaximumConcurrency")
+    return QueueSource(
+        uuid=mapping.uuid,
+        queue_arn=mapping.event_source_arn,
+        function_name=name,
+        qualifier=qualifier,
+        batch_size=int(mapping.batch_size),
+        window_s=float(mapping.max_batch_window or 0),
+        max_concurrency=None if most is None else int(most),
+        reports_failures="ReportBatchItemFailures" in (mapping.function_response_types or ()),
+    )
+
+
+def _target(mapping: Any) -> tuple[str, str | None]:
+    """Name and qualifier of a mapping's function."""
+    found = _FUNCTION_NAME.match(mapping.function_arn)
+    if found is None:
+        raise ValueError(f"event source mapping {mapping.uuid} targets {mapping.function_arn!r}")
+    return found["name"], found["qualifier"]
+
+
+def event_rules(bus: str, region: str) -> Sequence[EventRule] | None:
+    """The enabled rules of a bus that have an event pattern; None where there is no such bus."""
+    for backend in _backends(events_backends, region):
+        found = backend.event_buses.get(bus)
+        if found is not None:
+            return tuple(
+                EventRule(
+                    arn=rule.arn,
+                    matches=rule.event_pattern.matches_event,
+                    functions=tuple(target["Arn"] for target in rule.targets if ":lambda:" in target["Arn"]),
+                )
+                for rule in found.rules.values()
+                if rule.state == "ENABLED" and rule.event_pattern.get_pattern()
+            )
+    return () if bus == "default" else None
 
 
 def logical_names() -> dict[str, str]:
@@ -184,8 +262,8 @@ def logical_names() -> dict[str, str]:
         for stack in backend.stacks.values():
             prefix = f"{stack.name}-"
             for resource in list(stack.stack_resources):
-                # topics are known by their ARN, everything else that is counted by its name
-                name = str(getattr(resource, "physical_resource_id", "")).rpartition(":")[2]
+                # topics are known by their ARN, queues by their URL, everything else that is counted by its name
+                name = re.split("[:/]", str(getattr(resource, "physical_resource_id", "")))[-1]
                 if name.startswith(prefix) and len(name) > len(prefix):
                     names[name] = name.removeprefix(prefix)
     return names

@@ -37,6 +37,8 @@ class Truth(Protocol):
     pending: int
 
     def stream(self, logical_name: str) -> Any: ...
+    def taken(self, service: str, messages: int) -> None: ...
+    def message_answered(self, entrance: str, body: bytes, status: int) -> None: ...
 
 
 class ShardRange(Protocol):
@@ -276,6 +278,8 @@ class KinesisService:
                 for entry in parameters["Records"]:
                     entry["Data"] = base64.b64decode(entry["Data"], validate=True)
             answer = operation(self, region, parameters)
+            if action in ("PutRecord", "PutRecords"):
+                self._truth.taken("kinesis", len(parameters.get("Records", "1")) - answer.get("FailedRecordCount", 0))
         except AwsError as error:
             return error.status, {"__type": error.code, "message": error.message}
         except (KeyError, TypeError, ValueError) as error:
@@ -331,14 +335,16 @@ class KinesisService:
         shard = stream.shard_for(key, entry.get("ExplicitHashKey"))
         now = self._now()
         size = len(data) + len(key.encode())
-        counts = self._truth.stream(stream.logical_name)
+        counts, entrance = self._truth.stream(stream.logical_name), f"stream/{stream.logical_name}"
         if not shard.take(now, size, self._limits):
             counts.throttled += 1
+            self._truth.message_answered(entrance, data, 400)
             raise AwsError(
                 "ProvisionedThroughputExceededException",
                 f"Rate exceeded for shard {shard.shard_id} in stream {stream.name} under account {ACCOUNT_ID}.",
             )
         counts.accepted += 1
+        self._truth.message_answered(entrance, data, 200)
         return shard, shard.append(key, data, now)
 
     def _trim(self, stream: Stream, shard: Shard) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import functools
+import math
 import random
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ import orjson
 from sandbox.clock import Scheduler
 from sandbox.definitions import FunctionDefinition
 from sandbox.identifiers import Identifiers
+from sandbox.model.throttling import TokenBucket
 from sandbox.services.errors import AwsError
 from sandbox.services.query_protocol import members, parse_form, query_error, query_response
 
@@ -50,7 +52,7 @@ class Delivery(Protocol):
 
 
 class Faults(Protocol):
-    def delivery(self, topic: str) -> Delivery: ...
+    def delivery(self, place: str) -> Delivery: ...
 
 
 class Functions(Protocol):
@@ -61,6 +63,9 @@ class Functions(Protocol):
 
 class Truth(Protocol):
     pending: int
+
+    def taken(self, service: str, messages: int) -> None: ...
+    def message_answered(self, entrance: str, body: bytes, status: int) -> None: ...
 
 
 class SnsService:
@@ -75,15 +80,18 @@ class SnsService:
         truth: Truth,
         *,
         delivery_s: float,
+        messages_per_s: float = math.inf,
         rng: random.Random,
     ) -> None:
-        """`delivery_s`: from Publish to the hand-over to a function. `rng` makes the message ids."""
+        """`delivery_s`: from Publish to the hand-over to a function; `messages_per_s`: what the account may publish.
+        `rng` makes the message ids."""
         self._scheduler = scheduler
         self._topics = topics
         self._functions = functions
         self._faults = faults
         self._truth = truth
         self._delivery_s = delivery_s
+        self._quota = TokenBucket(messages_per_s, messages_per_s)
         self._new_id = Identifiers(rng).uuid
 
     # ---------------------------------------------------------------- boto3's operations
@@ -116,7 +124,9 @@ class SnsService:
             try:
                 successful.append({"Id": entry["Id"], "MessageId": self._publish(topic_arn, entry)})
             except AwsError as error:
-                failed.append({"Id": entry["Id"], "Code": error.code, "Message": error.message, "SenderFault": True})
+                failed.append(
+                    {"Id": entry["Id"], "Code": error.code, "Message": error.message, "SenderFault": error.status < 429}
+                )
         return {"Successful": successful, "Failed": failed}
 
     # ---------------------------------------------------------------- the wire
@@ -132,12 +142,14 @@ class SnsService:
                     return None
                 answer = self.publish(region, _entry(form))
                 content = f"<MessageId>{answer['MessageId']}</MessageId>"
+                self._truth.taken("sns", 1)
             else:
                 entries = [_entry(entry) for entry in members(form.get("PublishBatchRequestEntries", {}))]
                 answer = self.publish_batch(
                     region, {"TopicArn": form.get("TopicArn", ""), "PublishBatchRequestEntries": entries}
                 )
                 content = _batch_xml(answer)
+                self._truth.taken("sns", len(answer["Successful"]))
         except AwsError as error:
             return error.status, query_error(error.code, error.message, sender_fault=True)
         except (KeyError, TypeError, ValueError) as error:
@@ -161,10 +173,14 @@ class SnsService:
         if len(message.encode()) > MESSAGE_MAX_BYTES:
             raise AwsError("InvalidParameter", "Invalid parameter: Message too long")
         message_id = self._new_id()
-        topic = self._topics.logical_name(topic_arn.rpartition(":")[2])
+        entrance = f"topic/{self._topics.logical_name(topic_arn.rpartition(':')[2])}"
+        if not self._quota.take(self._scheduler.now()):
+            self._truth.message_answered(entrance, message.encode(), 429)
+            raise AwsError("Throttled", "Rate exceeded", status=429)
+        self._truth.message_answered(entrance, message.encode(), 200)
         now = self._scheduler.now()
         for subscription_arn, function_arn in self._topics.subscribed_functions(topic_arn):
-            fate = self._faults.delivery(topic)
+            fate = self._faults.delivery(entrance)
             if not fate.copies:
                 continue
             event = sns_event(

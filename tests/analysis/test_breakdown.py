@@ -29,6 +29,13 @@ def test_a_direct_invoke_passes_no_gateway(build):
     assert (parts["client_network_ms"], parts["gateway_ms"], parts["handler_ms"]) == (20.0, None, 30.0)
 
 
+def test_an_asynchronous_invoke_was_answered_before_its_function_ran(build):
+    build.request(1.0, 5.0, method="Invoke", name="place-vote", request_id="l1", status=202)
+    build.invocation(1.04, 30.0, request_id="l1")
+    parts = means(build, "Invoke place-vote")
+    assert (parts["client_network_ms"], parts["handler_ms"]) == (None, 30.0)
+
+
 def test_a_warm_start_spent_nothing_in_init(build):
     for number, init_ms in enumerate((100.0, None)):
         build.request(1.0 + number, lambda_request_id=f"l{number}")

@@ -248,3 +248,30 @@ def test_hostile_text_stays_text(build, causes):
     build.error(1.04, function="it's <b>", error_type="<script>", error_message="'; DROP TABLE invocations; --")
     (cause,) = causes()
     assert (cause["function"], cause["error_type"]) == ("it's <b>", "<script>")
+
+
+def test_a_message_refused_inside_a_200_is_told_by_its_operation_and_code(build, causes):
+    for number in range(4):
+        build.request(
+            1.0,
+            flow="events",
+            name="PutRecords to Kinesis",
+            method="PutRecords",
+            ok=0 if number else 1,
+            error="ProvisionedThroughputExceededException" if number else "",
+        )
+    build.request(
+        2.0,
+        flow="events",
+        name="SendMessage to SQS",
+        method="SendMessage",
+        status=400,
+        ok=0,
+        error="HTTP 400 Bad Request: QueueDoesNotExist",
+    )
+    records, message = causes()
+    assert (records["kind"], records["requests"], records["operation"]) == ("message_refused", 3, "PutRecords")
+    assert records["error_type"] == "ProvisionedThroughputExceededException"
+    assert "ceil(4 / 1,000) = 1 shards needed" in records["advice"]
+    assert (message["error_type"], message["status"], message["function"]) == ("QueueDoesNotExist", 400, None)
+    assert message["advice"].startswith("SQS did not take the message (QueueDoesNotExist).")

@@ -4,7 +4,7 @@ import pytest
 
 from analysis.chains import CHAINS, Settling, chains, change_between, reconciled
 
-(SHOP,) = CHAINS
+SHOP = CHAINS[0]
 T0 = 1795255200.0
 
 
@@ -111,6 +111,37 @@ def test_requests_that_share_a_correlation_id_are_set_aside(build, shop):
     deliver(build, 2, 3.0)
     found = shop()
     assert (found["ambiguous"], found["sent"], found["completed"], found["duplicated"]) == (2, 1, 1, 0)
+
+
+def test_messages_of_other_kinds_are_in_chains_of_their_own(build):
+    for number, (name, method) in enumerate(
+        [("SendMessage to SQS", "SendMessage"), ("Publish to SNS", "Publish"), ("Publish to SNS", "Publish")]
+    ):
+        build.request(1.0, flow="events", name=name, method=method, correlation_id=f"c{number}")
+    deliver(build, 0, 2.0, function="queue-consumer")
+    deliver(build, 1, 2.0, function="topic-consumer")
+    found = chains(build.joined(), Settling(60.0, T0 + 10, True), {})
+    counted = {name: (chain["sent"], chain["completed"], chain["lost"]) for name, chain in found.items()}
+    assert counted == {"events-queue": (1, 1, 0), "events-topic": (2, 1, 1)}
+    assert found["events-queue"]["table_reconciled"] is None
+
+
+def test_a_message_that_failed_alone_is_not_completed_and_one_refused_in_a_batch_not_lost(build):
+    for number, ok in ((1, 1), (2, 1), (3, 0)):
+        build.request(
+            1.0, flow="events", name="SendMessageBatch", method="SendMessageBatch", correlation_id=f"c{number}", ok=ok
+        )
+    deliver(build, 1, 2.0, function="queue-consumer")
+    build.correlation(
+        1.99,
+        function="queue-consumer",
+        request_id="queue-consumer-1-0",
+        correlation_id="c2",
+        message_id="m",
+        failed=True,
+    )
+    found = chains(build.joined(), Settling(60.0, T0 + 10, True), {})["events-queue"]
+    assert (found["sent"], found["accepted"], found["completed"], found["lost"]) == (3, 2, 1, 1)
 
 
 def test_two_correlation_lines_of_one_invocation_are_one_completion(build, shop):

@@ -49,6 +49,12 @@ def test_equal_counts_have_no_difference():
     assert unequal(SUMMARY) == {}
 
 
+def test_messages_are_compared_with_what_their_service_took():
+    summary, truth = copy.deepcopy(SUMMARY), {**TRUTH, "messages": {"sqs": 9, "sns": 1}}
+    summary["client"]["endpoints"]["SendMessageBatch to SQS"] = {"requests": 10, "failures": 1, "status": {"200": 10}}
+    assert unequal(summary, truth) == {"messages.sns": (0, 1)}
+
+
 def test_every_kind_of_count_is_compared():
     names = [c.name for c in compare(SUMMARY, TRUTH)]
     assert "api.by_status.502" in names

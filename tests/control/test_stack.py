@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from config.errors import ConfigError
-from control.deploy import STACK_DIR
+from control.deploy import APPLICATIONS, STACK_DIR
 from control.errors import DeployError
 from control.packages import Package, package
 from control.stack import Cloud, carry_out, delete, delete_bucket, describe, make_plan, outputs
@@ -34,7 +34,7 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 @pytest.fixture
 def packages() -> list[Package]:
-    return [package(STACK_DIR / "vote"), package(STACK_DIR / "shop")]
+    return [package(STACK_DIR / name) for name in APPLICATIONS]
 
 
 def deploy(cloud: Cloud, packages: list[Package], **overrides: str) -> dict[str, str]:
@@ -73,7 +73,7 @@ class TestOnMoto:
         functions = boto3.client("lambda", region_name="eu-west-1")
         before = functions.get_function_configuration(FunctionName="Load-1-place-vote")["CodeSha256"]
         handler = (STACK_DIR / "vote" / "handler.py").read_bytes()
-        deploy(cloud, [zipped("vote", handler + b"\n# changed\n"), packages[1]])
+        deploy(cloud, [zipped("vote", handler + b"\n# changed\n"), *packages[1:]])
         assert functions.get_function_configuration(FunctionName="Load-1-place-vote")["CodeSha256"] != before
 
     def test_unknown_parameters_are_all_reported_before_anything_is_made(self, cloud, packages):

@@ -10,7 +10,8 @@ import os
 import subprocess
 import sys
 import urllib.request
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,10 @@ class Case:
     profile: str
     faults: list[dict[str, Any]]
     workers: int = 0
+    parameters: tuple[str, ...] = ("ApiFunctionTimeout=2",)
+    """Of the stack."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Of the run."""
 
 
 CASES = [
@@ -133,6 +138,7 @@ def run_case(case: Case, folder: Path) -> Outcome:
         "RUNS_DIR": str(folder / "runs"),
         "AWS_ENDPOINT_URL": sandbox.endpoint,
         "SEED": str(case.seed),
+        **case.variables,
     }
 
     def control(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -147,7 +153,7 @@ def run_case(case: Case, folder: Path) -> Outcome:
         )
 
     try:
-        deployed = control("deploy", "--parameter", "ApiFunctionTimeout=2")
+        deployed = control("deploy", *(word for parameter in case.parameters for word in ("--parameter", parameter)))
         assert deployed.returncode == 0, deployed.stderr
         if case.faults:
             told = urllib.request.Request(

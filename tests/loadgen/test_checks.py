@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from loadgen.checks import invoke_failure, proxy_status_200, success_status
+from loadgen.checks import ACCEPTED_STATUS, invoke_failure, proxy_status_200, success_status
 from loadgen.transport import Response
 
 
@@ -36,7 +36,16 @@ def test_status(answer, error):
         (response(200, b'{"statusCode": 200}'), ""),
         (
             response(200, b'{"errorType": "KeyError", "errorMessage": "x"}', X_Amz_Function_Error="Unhandled"),
-            "FunctionError Unhandled: KeyError",
+            "FunctionError Unhandled: KeyError: x",
+        ),
+        (
+            response(
+                200,
+                b'{"errorType": "Sandbox.Timedout", "errorMessage": "RequestId: 5b5e0fe6-4c2f-4c07-9d0a-1d1f7d3b2a01 '
+                b'Error: Task timed out after 3.00 seconds"}',
+                X_Amz_Function_Error="Handled",
+            ),
+            "FunctionError Handled: Sandbox.Timedout: RequestId: <id> Error: Task timed out after 3.00 seconds",
         ),
         (response(200, b"not JSON", X_Amz_Function_Error="Unhandled"), "FunctionError Unhandled"),
         (
@@ -53,6 +62,12 @@ def test_status(answer, error):
 )
 def test_synchronous_invoke(answer, error):
     assert invoke_failure(answer) == error
+
+
+@pytest.mark.parametrize(("kind", "status"), [("RequestResponse", 200), ("Event", 202), ("DryRun", 204)])
+def test_each_invocation_type_has_its_status(kind, status):
+    assert invoke_failure(response(status), ACCEPTED_STATUS[kind]) == ""
+    assert invoke_failure(response(201), ACCEPTED_STATUS[kind]) == "HTTP 201"
 
 
 @pytest.mark.parametrize(

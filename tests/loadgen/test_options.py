@@ -18,9 +18,9 @@ from loadgen.options import (
     check_reachable,
     check_recordable,
     choose_user_classes,
-    lambda_endpoint,
     read_settings,
     resolve,
+    service_endpoint,
 )
 
 
@@ -33,6 +33,7 @@ def nothing_configured(monkeypatch, tmp_path):
 
 def options(**given) -> Namespace:
     names = "load_profile flows target scale time_scale rate messages results_share shop_id seed run_id runs_dir"
+    names += " invocation_type qualifier log_type event_batch poison_share"
     unset = dict.fromkeys((*names.split(), "host", "num_users"))
     return Namespace(**unset | given)
 
@@ -153,6 +154,32 @@ def test_run_directory_is_tried_before_anything_is_sent(tmp_path):
         check_recordable(replace(chosen(), runs_dir=tmp_path / "file"))
 
 
+def test_how_a_function_is_invoked():
+    found = resolve(options(invocation_type="Event", qualifier="live"))
+    assert (found.invocation.invocation_type, found.invocation.qualifier) == ("Event", "live")
+    with pytest.raises(ConfigError, match=r"'Later' is no invocation type; there are RequestResponse, Event, DryRun"):
+        resolve(options(invocation_type="Later"))
+
+
+def test_a_batch_is_no_larger_than_every_service_takes():
+    assert resolve(options(event_batch="10")).event_batch == 10
+    with pytest.raises(ConfigError, match="EVENT_BATCH: 11 messages are too many"):
+        resolve(options(event_batch="11"))
+
+
+def test_events_need_a_destination_and_no_api():
+    with pytest.raises(ConfigError, match="EVENTS_QUEUE_URL, EVENTS_TOPIC_ARN, EVENTS_BUS, EVENTS_STREAM: none is set"):
+        check_reachable(chosen(), [user_class("events")], None, host_needed=True)
+    check_reachable(chosen(EVENTS_STREAM="s"), [user_class("events")], None, host_needed=True)
+
+
+def test_eventbridge_has_the_sdks_variable():
+    settings = settings_from({"TARGET": "aws", "AWS_REGION": "eu-west-1"})
+    variables = {"AWS_ENDPOINT_URL_EVENTBRIDGE": "https://elsewhere"}
+    assert service_endpoint("events", settings, variables) == "https://elsewhere"
+    assert service_endpoint("events", settings, {}) == "https://events.eu-west-1.amazonaws.com"
+
+
 def test_direct_flow_needs_no_api():
     check_reachable(chosen(VOTE_FUNCTION="f"), [user_class("direct")], None, host_needed=True)
 
@@ -188,7 +215,7 @@ def test_flow_that_no_locustfile_has_is_named():
     ],
 )
 def test_where_lambda_is(variables, environ, endpoint):
-    assert lambda_endpoint(settings_from(variables), environ) == endpoint
+    assert service_endpoint("lambda", settings_from(variables), environ) == endpoint
 
 
 def test_rate_without_a_profile_makes_users_tokens():

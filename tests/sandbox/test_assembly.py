@@ -36,7 +36,7 @@ class Deployed:
         clients = {name: self.client(name) for name in ("cloudformation", "s3", "sts")}
         cloud = Cloud(**clients, region=REGION, sleep=lambda seconds: None)
         template = (STACK / "template.yaml").read_text()
-        packages = [package(STACK / name) for name in ("vote", "shop")]
+        packages = [package(STACK / name) for name in ("vote", "shop", "events")]
         plan = make_plan(cloud, "swarmscope", template, packages, parameters)
         self.outputs = carry_out(cloud, plan, template, packages, lambda line: None)
 
@@ -135,6 +135,38 @@ def test_seven_of_500_dropped_and_five_doubled_are_seven_lost_and_five_duplicate
     assert truth["pending"] == 0
     items = deployed.client("dynamodb").scan(TableName=deployed.outputs["ShopsTableName"])["Items"]
     assert [int(item["gross_number"]["N"]) for item in items] == [5 * (493 + 5)]
+
+
+def test_orders_reach_their_consumers_and_the_poisoned_ones_the_dead_letters(deploy):
+    deployed = deploy(QueueVisibilityTimeout="20", QueueMaxReceiveCount="2")
+    sandbox, outputs = deployed.sandbox, deployed.outputs
+
+    def order(number: int, **more: Any) -> str:
+        return json.dumps({"number": 1, "correlation_id": f"m-{number}", **more})
+
+    for number in range(30):
+        body = order(number, poison=True) if number in (7, 21) else order(number)
+        sandbox.sqs.send_message(REGION, {"QueueUrl": outputs["EventsQueueUrl"], "MessageBody": body})
+        sandbox.sns.publish(REGION, {"TopicArn": outputs["EventsTopicArn"], "Message": order(number)})
+        event = {"Source": "swarmscope.load", "DetailType": "order", "Detail": order(number)}
+        sandbox.eventbridge.put_events(REGION, {"Entries": [{**event, "EventBusName": outputs["EventsBusName"]}]})
+        record = {"Data": order(number).encode(), "PartitionKey": "k"}
+        sandbox.kinesis.put_record(REGION, {"StreamName": outputs["EventsStreamName"], **record})
+    deployed.clock.run_all()
+    truth = sandbox.truth.as_dict()
+    assert truth["pending"] == 0
+    whole = {"sent": 30, "accepted": 30, "completed": 30, "lost": 0, "duplicated": 0}
+    assert {name: counts for name, counts in truth["chains"].items() if counts["sent"]} == {
+        "events-queue": whole | {"completed": 28, "lost": 2},
+        "events-topic": whole,
+        "events-bus": whole,
+        "events-stream": whole,
+    }
+    assert truth["queues"]["events"] == {"accepted": 30, "received": 32, "deleted": 28, "dead_lettered": 2}
+    dead = sandbox.sqs.receive_message(
+        REGION, {"QueueUrl": outputs["EventsDeadLetterQueueUrl"], "MaxNumberOfMessages": 10}
+    )
+    assert {json.loads(message["Body"])["correlation_id"] for message in dead["Messages"]} == {"m-7", "m-21"}
 
 
 def test_a_reset_of_resources_leaves_nothing(deploy):

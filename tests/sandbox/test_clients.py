@@ -16,9 +16,11 @@ from sandbox.definitions import FunctionDefinition
 from sandbox.faults import Faults
 from sandbox.moto_bridge import MotoBridge
 from sandbox.services.dynamodb import DynamoDbService
+from sandbox.services.eventbridge import EventBridgeService
 from sandbox.services.kinesis import KinesisService, ShardLimits
 from sandbox.services.kms import KmsService
 from sandbox.services.sns import SnsService
+from sandbox.services.sqs import SqsService
 from sandbox.truth import Truth
 from tests.sandbox.boto3_in_process import REGION, boto3_client
 
@@ -68,6 +70,10 @@ def clients(bridge: MotoBridge) -> InProcessClients:
     return InProcessClients(
         kinesis=KinesisService(clock, bridge, truth, ShardLimits(3, 2**20, 2**20)),
         sns=SnsService(clock, bridge, NoFunctions(), Faults(), truth, delivery_s=0.0, rng=random.Random(1)),
+        sqs=SqsService(clock, bridge, Faults(), truth, duplicate_after_s=1.0, rng=random.Random(1)),
+        eventbridge=EventBridgeService(
+            clock, bridge, NoFunctions(), Faults(), truth, delivery_s=0.0, rng=random.Random(1)
+        ),
         kms=KmsService(),
         dynamodb=DynamoDbService(),
     )
@@ -115,7 +121,9 @@ def test_missing_unknown_and_mistyped_parameters_are_refused_as_boto3_does(clien
 def test_what_the_sandbox_does_not_have_is_said_clearly(clients: InProcessClients) -> None:
     with pytest.raises(UnknownServiceError):
         make(clients, "kinessis")
-    with pytest.raises(UnsupportedByTheSandbox, match="no glacier client; it has dynamodb, kinesis, kms, sns"):
+    with pytest.raises(
+        UnsupportedByTheSandbox, match="no glacier client; it has dynamodb, events, kinesis, kms, sns, sqs"
+    ):
         make(clients, "glacier")
     with pytest.raises(AttributeError, match="kinesis client has no 'create_stream'; it has put_record, put_records"):
         make(clients, "kinesis").create_stream()

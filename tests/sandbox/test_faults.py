@@ -16,7 +16,7 @@ def test_nothing_goes_wrong_without_faults():
     assert active.admission("f") is None
     assert active.run("f") is None
     assert active.api_request() is None
-    assert active.delivery("t").copies == 1
+    assert active.delivery("topic/t").copies == 1
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -25,8 +25,8 @@ def test_drops_and_duplicates_by_count_hit_different_deliveries(seed):
         b'[{"kind":"drop","topic":"sales","count":7,"of":500},{"kind":"duplicate","topic":"sales","count":5,"of":500}]',
         seed,
     )
-    assert Counter(active.delivery("sales").copies for _ in range(500)) == {1: 488, 0: 7, 2: 5}
-    assert Counter(active.delivery("sales").copies for _ in range(500)) == {1: 500}
+    assert Counter(active.delivery("topic/sales").copies for _ in range(500)) == {1: 488, 0: 7, 2: 5}
+    assert Counter(active.delivery("topic/sales").copies for _ in range(500)) == {1: 500}
 
 
 def test_a_count_without_of_hits_the_very_next_events():
@@ -36,7 +36,7 @@ def test_a_count_without_of_hits_the_very_next_events():
 
 def test_two_counts_without_of_follow_one_another():
     active = faults(b'[{"kind":"drop","topic":"t","count":2},{"kind":"duplicate","topic":"t","count":1}]')
-    assert [active.delivery("t").copies for _ in range(4)] == [0, 0, 2, 1]
+    assert [active.delivery("topic/t").copies for _ in range(4)] == [0, 0, 2, 1]
 
 
 def test_a_rate_holds_until_the_faults_are_cleared():
@@ -66,7 +66,7 @@ def test_a_fault_stays_with_its_target():
 
 
 def test_a_delay_delivers_once_and_late():
-    delivery = faults(b'{"kind":"delay","topic":"t","count":1,"delay_s":90}').delivery("t")
+    delivery = faults(b'{"kind":"delay","topic":"t","count":1,"delay_s":90}').delivery("topic/t")
     assert (delivery.copies, delivery.delay_s) == (1, 90)
 
 
@@ -127,3 +127,9 @@ def test_counts_that_do_not_fit_into_their_window_are_refused():
     active = faults(b'{"kind":"drop","topic":"t","count":4,"of":5}')
     with pytest.raises(FaultsError, match="leave only 1 of the next 5"):
         active.add(parse_faults(b'{"kind":"duplicate","topic":"t","count":2,"of":5}'))
+
+
+@pytest.mark.parametrize("place", [b"", b'"topic":"a","queue":"b",'])
+def test_a_delivery_fault_is_of_one_place(place):
+    with pytest.raises(FaultsError, match="give one of topic, queue and bus"):
+        parse_faults(b'{"kind":"drop",%s"count":1}' % place)

@@ -18,8 +18,13 @@ from sandbox.moto_bridge import MotoBridge
 from tests.sandbox.boto3_in_process import REGION, boto3_client, zipped
 
 TEMPLATE = Path("stack/template.yaml").read_text()
-CODE = {name: Path(f"stack/{name}/handler.py").read_text() for name in ("vote", "shop")}
-CODE_PARAMETERS = {"CodeBucket": "code", "VoteCodeKey": "vote.zip", "ShopCodeKey": "shop.zip"}
+CODE = {name: Path(f"stack/{name}/handler.py").read_text() for name in ("vote", "shop", "events")}
+CODE_PARAMETERS = {
+    "CodeBucket": "code",
+    "VoteCodeKey": "vote.zip",
+    "ShopCodeKey": "shop.zip",
+    "EventsCodeKey": "events.zip",
+}
 
 Client = Callable[[str], Any]
 
@@ -136,14 +141,40 @@ def test_topics_streams_and_the_mapping_between_are_seen(stack: Any, bridge: Mot
     ]
     assert bridge.shard_count("swarmscope-votes") == 1
     assert bridge.shard_count("nope") is None
-    (source,) = bridge.stream_sources()
+    source, events = bridge.stream_sources()
+    assert (events.stream_name, events.function_name) == ("swarmscope-events", "swarmscope-stream-consumer")
     assert (source.stream_name, source.function_name) == ("swarmscope-votes", "swarmscope-tally-votes")
     assert (source.batch_size, source.window_s, source.starting_position) == (500, 1.0, "TRIM_HORIZON")
+
+
+def test_the_queue_its_dead_letters_and_its_mapping_are_seen(stack: Any, bridge: MotoBridge) -> None:
+    queue = bridge.queue("swarmscope-events", REGION)
+    assert queue is not None
+    assert (queue.visibility_timeout_s, queue.max_receive_count) == (60.0, 3)
+    assert queue.dead_letter_arn == f"arn:aws:sqs:{REGION}:123456789012:swarmscope-events-dead"
+    assert bridge.queue("swarmscope-events", "us-west-2") is None
+    (source,) = bridge.queue_sources()
+    assert (source.queue_arn, source.function_name) == (queue.arn, "swarmscope-queue-consumer")
+    assert (source.batch_size, source.reports_failures) == (10, True)
+
+
+def test_the_rule_of_the_bus_matches_orders_alone(stack: Any, bridge: MotoBridge) -> None:
+    (rule,) = bridge.event_rules("swarmscope-events", REGION) or ()
+    assert rule.functions == (f"arn:aws:lambda:{REGION}:123456789012:function:swarmscope-bus-consumer",)
+    assert rule.matches({"source": "swarmscope.load", "detail-type": "order", "detail": {}})
+    assert not rule.matches({"source": "swarmscope.load", "detail-type": "other", "detail": {}})
+    assert bridge.event_rules("no-such-bus", REGION) is None
+
+
+def test_a_disabled_rule_is_no_rule(stack: Any, client: Client, bridge: MotoBridge) -> None:
+    client("events").disable_rule(Name="swarmscope-orders", EventBusName="swarmscope-events")
+    assert bridge.event_rules("swarmscope-events", REGION) == ()
 
 
 def test_logical_names_lose_the_owning_stacks_name_only(stack: Any, bridge: MotoBridge) -> None:
     assert bridge.logical_name("swarmscope-place-vote") == "place-vote"
     assert bridge.logical_name("swarmscope-votes") == "votes"
+    assert bridge.logical_name("swarmscope-events-dead") == "events-dead"
     assert bridge.logical_name("swarmscope-decrypted-sales") == "decrypted-sales"
     assert bridge.logical_name("swarmscope-somebody-elses") == "swarmscope-somebody-elses"
 

@@ -262,6 +262,26 @@ def test_shop_messages_are_followed_to_the_table_lost_and_doubled_ones_counted(s
     assert numbers == {"s-90001": 5 * 5, "s-90002": 5 * 1}
 
 
+def test_boto3_sends_receives_and_counts_messages(server):
+    sqs = server.client("sqs")
+    url = sqs.create_queue(QueueName="letters")["QueueUrl"]
+    sqs.send_message_batch(QueueUrl=url, Entries=[{"Id": str(n), "MessageBody": f"m-{n}"} for n in range(3)])
+    (message,) = sqs.receive_message(QueueUrl=url, WaitTimeSeconds=1)["Messages"]
+    sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+    sqs.receive_message(QueueUrl=url)
+    counts = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+    assert (counts["ApproximateNumberOfMessages"], counts["ApproximateNumberOfMessagesNotVisible"]) == ("1", "1")
+    assert counts["VisibilityTimeout"] == "30"
+
+
+def test_a_long_poll_on_an_empty_queue_waits_and_answers_nothing(server):
+    sqs = server.client("sqs")
+    url = sqs.create_queue(QueueName="empty")["QueueUrl"]
+    started_at = time.monotonic()
+    assert "Messages" not in sqs.receive_message(QueueUrl=url, WaitTimeSeconds=1)
+    assert 0.9 < time.monotonic() - started_at < 3
+
+
 def test_metrics_and_insights_answer_boto3(server, outputs):
     server.http("POST", "/prod/vote", {"vote_id": "m", "token": "t", "vote_choice": "c"})
     now = time.time()

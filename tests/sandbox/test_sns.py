@@ -68,7 +68,7 @@ class Functions:
 
 
 class World:
-    def __init__(self) -> None:
+    def __init__(self, messages_per_s: float = 1000.0) -> None:
         self.clock = VirtualScheduler(START)
         self.truth = Truth()
         self.topics = Topics()
@@ -81,6 +81,7 @@ class World:
             self.faults,
             self.truth,
             delivery_s=0.02,
+            messages_per_s=messages_per_s,
             rng=random.Random(1),
         )
 
@@ -307,3 +308,12 @@ def test_a_malformed_request_is_an_error_not_a_crash(world: World, body: bytes) 
 def test_text_messages_and_other_calls_are_left_to_moto(world: World) -> None:
     assert world.sns.handle("Publish", b"Action=Publish&PhoneNumber=1&Message=m", REGION) is None
     assert world.sns.handle("CreateTopic", b"Action=CreateTopic&Name=t", REGION) is None
+
+
+def test_messages_beyond_the_accounts_quota_are_refused() -> None:
+    world = World(messages_per_s=1.0)
+    world.publish()
+    with pytest.raises(AwsError, match="Throttled"):
+        world.publish()
+    world.clock.run_until(START + 1)
+    world.publish()

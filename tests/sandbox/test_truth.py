@@ -1,9 +1,10 @@
+import base64
 import json
 
 import pytest
 
 from sandbox.model.parameters import ChainParameters
-from sandbox.truth import Truth, correlation_id
+from sandbox.truth import Truth, completed_messages, correlation_id
 
 
 def truth() -> Truth:
@@ -23,12 +24,34 @@ def test_without_a_correlation_id_there_is_none(payload):
     assert correlation_id(payload) is None
 
 
+def test_every_message_of_a_batch_is_completed_once():
+    event = json.dumps(
+        {"Records": [{"messageId": name, "body": json.dumps({"correlation_id": name})} for name in ("a", "b", "a")]}
+    )
+    assert completed_messages(event.encode(), b"null") == {b"a", b"b"}
+
+
+def test_what_a_function_names_as_failed_is_not_completed():
+    event = json.dumps(
+        {"Records": [{"messageId": f"m-{name}", "body": json.dumps({"correlation_id": name})} for name in ("a", "b")]}
+    )
+    assert completed_messages(event.encode(), b'{"batchItemFailures":[{"itemIdentifier":"m-a"}]}') == {b"b"}
+
+
+def test_the_records_of_a_stream_are_read_through_their_base64():
+    data = base64.b64encode(b'{"correlation_id":"a"}').decode()
+    event = {"Records": [{"eventSource": "aws:kinesis", "kinesis": {"sequenceNumber": "1", "data": data}}]}
+    assert completed_messages(json.dumps(event, separators=(",", ":")).encode()) == {b"a"}
+
+
 def test_an_empty_sandbox_has_the_contracts_keys():
     assert truth().as_dict() == {
         "api": {"requests": 0, "by_status": {}},
         "invoke": {"requests": 0, "by_status": {}},
         "functions": {},
         "streams": {},
+        "queues": {},
+        "messages": {},
         "chains": {"shop": {"sent": 0, "accepted": 0, "completed": 0, "lost": 0, "duplicated": 0}},
         "pending": 0,
     }

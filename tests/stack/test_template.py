@@ -8,6 +8,7 @@ import pytest
 from cfnlint.api import lint_file
 from cfnlint.decode import cfn_yaml
 
+APPLICATIONS = {"VoteCodeKey": "vote", "ShopCodeKey": "shop", "EventsCodeKey": "events"}
 TEMPLATE = Path(__file__).parents[2] / "stack" / "template.yaml"
 
 
@@ -29,6 +30,8 @@ def test_outputs_are_those_that_the_tools_read(template):
         *("ApiId", "ApiStage", "ApiBaseUrl", "AccessLogGroup", "VotesStreamName", "VotesTableName", "ShopsTableName"),
         *("SalesTopicArn", "DecryptedSalesTopicArn", "ShopKeyId", "PlaceVoteFunction", "TallyVotesFunction"),
         *("GetResultsFunction", "ShopAcceptFunction", "ShopDecryptFunction", "ShopUpdateDbFunction"),
+        *("EventsQueueUrl", "EventsDeadLetterQueueUrl", "EventsTopicArn", "EventsBusName", "EventsStreamName"),
+        *("QueueConsumerFunction", "TopicConsumerFunction", "BusConsumerFunction", "StreamConsumerFunction"),
     }
 
 
@@ -36,10 +39,13 @@ def test_functions_are_named_after_the_stack_and_their_handlers_exist(template):
     functions = resources(template, "AWS::Lambda::Function")
     assert {f["FunctionName"]["Fn::Sub"] for f in functions.values()} == {
         f"${{AWS::StackName}}-{name}"
-        for name in ("place-vote", "tally-votes", "get-results", "shop-accept", "shop-decrypt", "shop-update-db")
+        for name in (
+            *("place-vote", "tally-votes", "get-results", "shop-accept", "shop-decrypt", "shop-update-db"),
+            *("queue-consumer", "topic-consumer", "bus-consumer", "stream-consumer"),
+        )
     }
     for properties in functions.values():
-        application = {"VoteCodeKey": "vote", "ShopCodeKey": "shop"}[properties["Code"]["S3Key"]["Ref"]]
+        application = APPLICATIONS[properties["Code"]["S3Key"]["Ref"]]
         module, function = properties["Handler"].split(".")
         assert f"\ndef {function}(" in (TEMPLATE.parent / application / f"{module}.py").read_text()
 
@@ -63,7 +69,7 @@ def test_shop_functions_have_128_mb_and_the_stream_one_shard_by_default(template
 
 def test_every_environment_variable_a_handler_reads_is_set(template):
     for properties in resources(template, "AWS::Lambda::Function").values():
-        application = {"VoteCodeKey": "vote", "ShopCodeKey": "shop"}[properties["Code"]["S3Key"]["Ref"]]
+        application = APPLICATIONS[properties["Code"]["S3Key"]["Ref"]]
         if application == "vote":
             assert {"LOG_LEVEL", "VOTES_STREAM", "VOTES_TABLE"} <= set(properties["Environment"]["Variables"])
     needed = {
@@ -106,4 +112,5 @@ def test_topics_carry_their_own_subscriptions(template):
     assert subscriptions == {
         "SalesTopic": ["ShopDecryptFunction", "Arn"],
         "DecryptedSalesTopic": ["ShopUpdateDbFunction", "Arn"],
+        "EventsTopic": ["TopicConsumerFunction", "Arn"],
     }

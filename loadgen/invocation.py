@@ -1,0 +1,70 @@
+"""How a function is invoked directly: the choices of the Invoke call, and the log that comes back with its answer.
+
+AWS documentation, "Invoke": `X-Amz-Invocation-Type` (RequestResponse waits for the result, Event queues it, DryRun only
+checks), `?Qualifier=` (a version or an alias), `X-Amz-Log-Type: Tail` (synchronous calls only: the last 4 KB of the
+invocation's log come back in base64 as `X-Amz-Log-Result`).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from urllib.parse import quote
+
+INVOCATION_TYPES = ("RequestResponse", "Event", "DryRun")
+LOG_TYPES = ("None", "Tail")
+
+# `REPORT RequestId: <uuid>\tDuration: ...`, or the JSON record of the same event.
+_REPORT = re.compile(
+    rb'^REPORT RequestId: ([0-9a-f-]{36})|"type":\s*"platform\.report".*?"requestId":\s*"([^"]+)"', re.M
+)
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """The choices. Raises ValueError for one that Lambda does not know."""
+
+    invocation_type: str = "RequestResponse"
+    qualifier: str | None = None
+    """A version or an alias; None: `$LATEST`."""
+    log_type: str = "None"
+
+    def __post_init__(self) -> None:
+        if self.invocation_type not in INVOCATION_TYPES:
+            raise ValueError(f"{self.invocation_type!r} is no invocation type; there are {', '.join(INVOCATION_TYPES)}")
+        if self.log_type not in LOG_TYPES:
+            raise ValueError(f"{self.log_type!r} is no log type; there are {', '.join(LOG_TYPES)}")
+
+    @cached_property
+    def headers(self) -> Mapping[str, str]:
+        """Headers of the call, to be signed with the others."""
+        kind = {"X-Amz-Invocation-Type": self.invocation_type}
+        return kind if self.log_type == "None" else kind | {"X-Amz-Log-Type": self.log_type}
+
+    @cached_property
+    def query(self) -> str:
+        """What follows the path: `?Qualifier=live`, or nothing."""
+        return "" if self.qualifier is None else f"?Qualifier={quote(self.qualifier, safe='')}"
+
+    @property
+    def label(self) -> str:
+        """What sets such calls apart in a request's name: ` (Event)`, empty for RequestResponse."""
+        return "" if self.invocation_type == "RequestResponse" else f" ({self.invocation_type})"
+
+
+AS_IS = Invocation()
+"""Lambda's own defaults: wait for the answer of $LATEST, without its log."""
+
+
+def reported_request_id(log_result: str) -> str:
+    """The Lambda request id in the REPORT line of an `X-Amz-Log-Result`; empty where there is none in it."""
+    try:
+        tail = base64.b64decode(log_result, validate=True)
+    except (binascii.Error, ValueError):
+        return ""
+    found = _REPORT.search(tail)
+    return "" if found is None else (found[1] or found[2]).decode(errors="replace")
