@@ -100,6 +100,7 @@ class QueueConsumer:
         if self._sources.generation == self._generation:
             return
         self._generation = self._sources.generation
+        self._sqs.refresh()
         sources = {source.uuid: source for source in self._sources.queue_sources()}
         consumed = {source.queue_arn for source in sources.values()}
         for uuid in self._pollers.keys() - sources.keys():

@@ -152,6 +152,11 @@ class SqsService:
         queue.definition = definition
         return queue
 
+    def refresh(self) -> None:
+        """Forget the messages of queues that are gone. To be called whenever the definitions have changed."""
+        for arn in list(self._queues):
+            self.queue_of(arn)
+
     def consume(self, queue: Queue, consumed: bool) -> None:
         """Say whether a function consumes the queue from now on."""
         if queue.consumed != consumed:

@@ -151,6 +151,14 @@ def test_a_queue_that_does_not_exist(world: World) -> None:
         world.client.send_message(QueueUrl=f"{URL}s", MessageBody="x")
 
 
+def test_a_queue_that_comes_again_begins_empty(world: World) -> None:
+    world.send()
+    gone = world.queues.queues.pop("app-orders")
+    world.sqs.refresh()
+    world.queues.queues["app-orders"] = gone
+    assert world.receive() == []
+
+
 def test_dropped_doubled_and_late_messages(world: World) -> None:
     world.faults.add(
         parse_faults(
