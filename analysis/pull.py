@@ -97,19 +97,26 @@ def pull_run(
         sleep=sleep or time.sleep,
     )
     run.write_json("metrics.json", metrics.as_dict())
+    found = bool(tables["invocations"]) or _only_checked(requests)
     pulled = Pulled(
-        complete=not reading.doubts and bool(tables["invocations"]),
+        complete=not reading.doubts and found,
         warnings=[*reading.doubts, *warnings, *metrics.warnings],
         tables=tables,
     )
     run.write_json("pull.json", _described(pulled, reading, scope, settings.region))
-    if not tables["invocations"]:
+    if not found:
         raise NoRowsError(
             f"the logs hold no invocation of this run: there is no REPORT in {', '.join(scope.groups.values())} "
             f"in region {settings.region}",
             "check AWS_REGION, LOG_GROUPS and the functions; with SystemLogLevel=WARN a function writes no REPORT",
         )
     return pulled
+
+
+def _only_checked(requests: duckdb.DuckDBPyConnection) -> bool:
+    """Whether every request was a dry run: Lambda checked the call (204) and invoked nothing."""
+    row = requests.execute("SELECT bool_and(method = 'Invoke' AND status = 204) FROM requests WHERE sent").fetchone()
+    return bool(row and row[0])
 
 
 def scope_of(run: RunDir, settings: Settings, requests: duckdb.DuckDBPyConnection, now: float) -> Scope:

@@ -21,7 +21,7 @@ from analysis.errors import DataFormatError
 from analysis.evidence import Evidence
 from analysis.formatting import plural
 from analysis.functions import Limits, create_measured_invocations, functions
-from analysis.join import Coverage
+from analysis.join import Coverage, counts
 from analysis.thresholds import judge_thresholds
 from config.thresholds import Threshold, parse_threshold
 from runstore.rundir import RunDir
@@ -143,8 +143,13 @@ def _shortcomings(
         yield "the logs were not fetched whole: figures of functions, joins and causes may be too low"
     elif not pulled and _has_functions(manifest):
         yield "the logs were not fetched: `python -m analysis analyze` does"
-    elif pulled and not coverage.invocations:
+    elif pulled and not coverage.invocations and coverage.requests != _dry_runs(evidence.db):
         yield "the logs hold no invocation of this run"
+
+
+def _dry_runs(db: duckdb.DuckDBPyConnection) -> int:
+    """Direct invokes that Lambda only checked."""
+    return int(counts(db, "SELECT count(*) FROM requests WHERE sent AND method = 'Invoke' AND status = 204")[0])
 
 
 def _has_functions(manifest: Mapping[str, Any]) -> bool:
