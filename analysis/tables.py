@@ -229,6 +229,9 @@ def functions(summary: Summary) -> Table:
             NOTHING if memory.get("max") is None else f"{count(memory['max'])} of {count(memory.get('configured'))}",
         )
 
+    functions = _section(summary, "functions")
+    called = {name: one for name, one in functions.items() if one.get("invocations") or one.get("throttles")}
+    idle = [name for name in functions if name not in called]
     return Table(
         "Functions",
         (
@@ -247,9 +250,10 @@ def functions(summary: Summary) -> Table:
             Column("init p50", "ms", wide=True),
             Column("memory", "MB"),
         ),
-        _rows(cells(name, one) for name, one in _section(summary, "functions").items()),
+        _rows(cells(name, one) for name, one in called.items()),
         "From the REPORT lines of the functions' logs; throttles leave no log and come from AWS/Lambda metrics. "
-        "Memory: the most that was used, of what is configured.",
+        "Memory: the most that was used, of what is configured."
+        + (f" Not called: {', '.join(visible(name, 40) for name in idle)}." if idle else ""),
     )
 
 
@@ -283,7 +287,7 @@ def billing(summary: Summary) -> Table:
             Column("under", "calls"),
             Column("at or over", "calls"),
         ),
-        _rows(cells(name, one) for name, one in _section(summary, "functions").items()),
+        _rows(cells(name, one) for name, one in _section(summary, "functions").items() if one.get("invocations")),
         "Headroom is configured memory minus used memory: under its limit, too little is left.",
     )
 

@@ -70,9 +70,14 @@ def test_a_lost_worker_is_named_with_what_is_missing() -> None:
     assert ("workers", "1: 10 rows, 3 missing LOST") in [row.cells for row in table.rows]
 
 
-def test_a_function_without_calls_used_no_memory_that_is_known() -> None:
-    one = {"invocations": 0, "memory_mb": {"configured": None, "max": None}}
+def test_a_function_that_was_only_throttled_used_no_memory_that_is_known() -> None:
+    one = {"invocations": 0, "throttles": 2, "memory_mb": {"configured": None, "max": None}}
     assert tables.functions({"functions": {"f": one}}).rows[0].cells[-1] == "–"
+
+
+def test_a_function_that_was_not_called_is_named_below_the_table() -> None:
+    table = tables.functions({"functions": {"f": {"invocations": 0, "throttles": None}}})
+    assert (table.rows, table.note.endswith("Not called: f.")) == ((), True)
 
 
 def test_the_join_is_told_in_a_sentence() -> None:
