@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import socket
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any, NoReturn
 
 import gevent
 from locust.env import Environment
 from locust.runners import LocalRunner
 
+from loadgen.live import Report
 from loadgen.options import Chosen
 from loadgen.recording import RequestLog, RowFile
+from loadgen.reporting import Reporter
 from loadgen.sending import Sending, sending_of
 from loadgen.session import FLUSH_EVERY_S, RecordingSession, request_log
 
@@ -21,6 +24,7 @@ class _Run:
     log: RequestLog
     file: RowFile
     flushing: gevent.Greenlet
+    reporter: Reporter
 
 
 class LoneSession(RecordingSession):
@@ -35,7 +39,8 @@ class LoneSession(RecordingSession):
         file = RowFile(record.directory.requests_file(0))
         log = request_log(record.plan, 0, lambda rows, lines: file.append(lines))
         self.let_users_send(Sending(record.plan, self.chosen.settings, 0, log, self.all_sent), 0)
-        self._run = _Run(log, file, gevent.spawn(_flush_for_ever, log))
+        reporter = Reporter(record.plan.run_id, 0, log.live, self._receive)
+        self._run = _Run(log, file, gevent.spawn(_flush_for_ever, log), reporter)
         self.opened()
 
     def test_stop(self) -> None:
@@ -44,6 +49,7 @@ class LoneSession(RecordingSession):
             return
         self.finish_requests()
         run.flushing.kill()
+        run.reporter.stop()
         run.log.flush()
         run.file.close()
         worker: dict[str, Any] = {"index": 0, "host": socket.gethostname(), "rows": run.log.rows - run.file.lost_rows}
@@ -54,6 +60,10 @@ class LoneSession(RecordingSession):
         if run.file.lost_rows:
             worker["missing_rows"] = run.file.lost_rows
         self.close_record([worker], run.file.complaints())
+
+    def _receive(self, report: Report) -> None:
+        assert self.live is not None
+        self.live.receive(report, monotonic())
 
 
 def _flush_for_ever(log: RequestLog) -> NoReturn:

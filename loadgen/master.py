@@ -16,9 +16,11 @@ from locust.env import Environment
 from locust.rpc import Message
 from locust.runners import STATE_MISSING, MasterRunner
 
-from loadgen.messages import ACKNOWLEDGE, ALL_SENT, DRAIN, DRAINED, PLAN, ROWS
+from loadgen.live import MASTER, LiveCounter, Report
+from loadgen.messages import ACKNOWLEDGE, ALL_SENT, DRAIN, DRAINED, LIVE, PLAN, ROWS
 from loadgen.options import Chosen
 from loadgen.recording import RowFile
+from loadgen.reporting import Reporter
 from loadgen.session import RecordingSession
 from loadgen.shipping import Batch, Inbox
 from runstore.rundir import RunDir
@@ -81,6 +83,8 @@ class _Worker:
 class _Run:
     run_id: str
     directory: RunDir
+    reporter: Reporter
+    """Of the master's own processor time: a master that cannot keep up makes its workers look slow."""
     workers: dict[str, _Worker] = field(default_factory=dict)
     """By Locust's id of the client."""
 
@@ -95,6 +99,7 @@ class MasterSession(RecordingSession):
         self._hurrying = False
         runner.register_message(ROWS, self._on_rows)
         runner.register_message(DRAINED, self._on_drained)
+        runner.register_message(LIVE, self._on_live)
         runner.register_message(ALL_SENT, self.all_sent)
         environment.events.heartbeat_sent.add_listener(self._on_heartbeat)
         environment.events.worker_connect.add_listener(self._on_worker_connect)
@@ -102,7 +107,8 @@ class MasterSession(RecordingSession):
     def test_start(self) -> None:
         record = self.open_record()
         self._hurrying = False
-        self._run = run = _Run(record.plan.run_id, record.directory)
+        run_id = record.plan.run_id
+        self._run = run = _Run(run_id, record.directory, Reporter(run_id, MASTER, LiveCounter(), self._receive))
         for client in self.runner.clients.all:
             self._worker(run, client.id)
         setattr(self.environment.parsed_options, PLAN, record.plan.as_message())
@@ -115,6 +121,7 @@ class MasterSession(RecordingSession):
         self._drain(run)
         # From here on rows come too late.
         self._run = None
+        run.reporter.stop()
         workers, warnings = [], []
         for worker in sorted(run.workers.values(), key=lambda worker: worker.index):
             entry, complaints = worker.close(run.directory)
@@ -177,6 +184,15 @@ class MasterSession(RecordingSession):
             through = batch.number
             logger.warning(f"{batch.rows} rows of worker {batch.worker} came after run {batch.run_id} was closed")
         self.runner.send_message(ACKNOWLEDGE, {"run_id": batch.run_id, "through": through}, msg.node_id)
+
+    def _on_live(self, environment: Environment, msg: Message) -> None:
+        report = Report.from_message(msg.data)
+        if self._run is not None and report.run_id == self._run.run_id:
+            self._receive(report)
+
+    def _receive(self, report: Report) -> None:
+        assert self.live is not None
+        self.live.receive(report, time.monotonic())
 
     def _on_drained(self, environment: Environment, msg: Message) -> None:
         if self._run is not None and msg.data["run_id"] == self._run.run_id:

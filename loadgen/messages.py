@@ -8,6 +8,8 @@ DRAIN = "swarmscope-drain"
 """Master -> worker: stop and hand everything over; `run_id`, `hurry`: give up open requests."""
 DRAINED = "swarmscope-drained"
 """Worker -> master: no user is left; `run_id`, `rows`: how many it sent in that run, `reopened_connections`."""
+LIVE = "swarmscope-live"
+"""Worker -> master, twice a second: `live.Report`. One that is lost is missing in the live figures and nowhere else."""
 ALL_SENT = "swarmscope-all-sent"
 """Worker -> master: all messages of the profile have been answered."""
 

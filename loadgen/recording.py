@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from loadgen.live import LiveCounter
 from runstore.columns import DROPPED, HEADER
 
 logger = logging.getLogger(__name__)
@@ -100,6 +101,8 @@ class RequestLog:
     def __init__(self, worker: int, measure_from: float, sink: Sink) -> None:
         """`measure_from`: requests started earlier (epoch seconds) are marked `warmup`."""
         self.rows = 0
+        self.live = LiveCounter()
+        """Every row is counted there."""
         self._worker = worker
         self._measure_from = measure_from
         self._sink = sink
@@ -135,7 +138,19 @@ class RequestLog:
             f"{started_us[:-6]}.{started_us[-6:]},"
             f"{'' if response_ms is None else f'{response_ms:.3f}'}"
         )
-        phase = "warmup" if started_at < self._measure_from else "measure"
+        measured = started_at >= self._measure_from
+        self.live.add(
+            measured,
+            flow,
+            name,
+            method,
+            status,
+            error,
+            function_error,
+            response_ms,
+            None if scheduled_at is None else started_at - scheduled_at,
+        )
+        phase = "measure" if measured else "warmup"
         row = (
             f"{start},{flow},{name},{method},{status_text},{ok},{error},{function_error},{request_id},"
             f"{lambda_request_id},{trace_id},{correlation_id},{executed_version},{bytes_sent},{bytes_received},{phase}\n"
@@ -154,9 +169,11 @@ class RequestLog:
     def add_dropped(self, scheduled_at: float, flow: str) -> None:
         """Add the row of an arrival that was never sent: which request it would have been is not known."""
         self.rows += 1
+        measured = scheduled_at >= self._measure_from
+        self.live.add_dropped(measured, flow)
         self._unflushed.append(
             f"{self._worker},{self.rows},{scheduled_at:.6f},,,{csv_field(flow)},,,,0,{DROPPED},,,,,,,,,"
-            f"{'warmup' if scheduled_at < self._measure_from else 'measure'}\n"
+            f"{'measure' if measured else 'warmup'}\n"
         )
 
     def flush(self) -> None:

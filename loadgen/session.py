@@ -17,6 +17,7 @@ from gevent.event import Event
 from locust.env import Environment
 from locust.runners import STATE_CLEANUP, STATE_STOPPING, Runner
 
+from loadgen.live import LiveFigures
 from loadgen.open_model import OpenModel
 from loadgen.options import Chosen, check_reachable
 from loadgen.plan import RunPlan
@@ -101,6 +102,8 @@ class RecordingSession(Session):
     def __init__(self, environment: Environment, runner: Runner, chosen: Chosen) -> None:
         super().__init__(environment, runner)
         self.chosen = chosen
+        self.live: LiveFigures | None = None
+        """Of the run that goes, else of the one that went last; None before the first."""
         self._record: RunRecord | None = None
         self._was_interrupted = False
 
@@ -123,6 +126,7 @@ class RecordingSession(Session):
         check_reachable(self.chosen, self.environment.user_classes, self.environment.host, host_needed=True)
         self._was_interrupted = False
         self._record = RunRecord(self.environment, self.chosen, os.environ)
+        self.live = LiveFigures()
         return self._record
 
     def close_record(self, workers: Iterable[Mapping[str, Any]], warnings: Iterable[str]) -> None:

@@ -13,9 +13,11 @@ from locust.rpc import Message
 from locust.runners import STATE_CLEANUP, STATE_SPAWNING, STATE_STOPPED, WorkerRunner
 
 from config.settings import Settings
-from loadgen.messages import ACKNOWLEDGE, ALL_SENT, DRAIN, DRAINED, PLAN, ROWS
+from loadgen.live import Report
+from loadgen.messages import ACKNOWLEDGE, ALL_SENT, DRAIN, DRAINED, LIVE, PLAN, ROWS
 from loadgen.plan import RunPlan
 from loadgen.recording import RequestLog, RowFile
+from loadgen.reporting import Reporter
 from loadgen.sending import Sending, sending_of
 from loadgen.session import FLUSH_EVERY_S, Session, request_log
 from loadgen.shipping import Batch, Outbox
@@ -34,6 +36,7 @@ class _Run:
     log: RequestLog
     spool: RowFile
     outbox: Outbox
+    reporter: Reporter
 
 
 class WorkerSession(Session):
@@ -62,7 +65,7 @@ class WorkerSession(Session):
         log = request_log(plan, index, keep_and_ship)
         sending = Sending(plan, self._settings, index, log, lambda: self.runner.send_message(ALL_SENT))
         self.let_users_send(sending, index)
-        self._run = _Run(plan.run_id, log, spool, outbox)
+        self._run = _Run(plan.run_id, log, spool, outbox, Reporter(plan.run_id, index, log.live, self._tell))
         self.opened()
         # Locust's worker says so only once it spawns users, and ignores a stop that comes before that.
         self.runner.update_state(STATE_SPAWNING)
@@ -72,6 +75,7 @@ class WorkerSession(Session):
         if self.running and self._run is not None:
             self.finish_requests()
             self.running = False
+            self._run.reporter.stop()
             self._run.log.flush()
             self._run.spool.close()
             self._release_spool()
@@ -101,6 +105,12 @@ class WorkerSession(Session):
             self.runner.send_message(ROWS, batch.as_message())
         except Exception as failure:  # noqa: BLE001 -- whatever is wrong with the channel, the batch is kept
             logger.warning(f"Rows not sent, will be sent again: {failure}")
+
+    def _tell(self, report: Report) -> None:
+        try:
+            self.runner.send_message(LIVE, report.as_message())
+        except Exception as failure:  # noqa: BLE001 -- whatever is wrong with the channel, the rows have all of it
+            logger.warning(f"Live figures not sent: {failure}")
 
     def _release_spool(self) -> None:
         """The spool has served once the run is over and the master has everything."""
