@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ConnectionClosedError, ReadTimeoutError
 
 from analysis.errors import PullError, TargetError, UsageError
 
@@ -41,6 +41,10 @@ _BUSY = frozenset(
     }
 )
 _FIRST_POLL_S, _LONGEST_POLL_S = 0.1, 2.0
+_EARLY = 0.9
+"""Share of the time that a query is expected to take, after which it is first asked about: so expectations can fall."""
+_BROKEN_CALLS = 3
+"""Attempts at a call whose connection breaks."""
 _FIRST_BACKOFF_S, _LONGEST_BACKOFF_S = 0.5, 16.0
 _BEFORE_CREATION = "before the log groups creation time"
 
@@ -78,6 +82,8 @@ class QueryResult:
     matched: int | None
     """Events the filter matched, whether returned or cut off by the limit; None where the target does not say."""
     bytes_scanned: int | None
+    took_s: float = 0.0
+    """From the start of the query until it was known to be complete."""
 
 
 class Pace:
@@ -108,11 +114,13 @@ def run_query(
     sleep: Sleep,
     starts: Pace | None = None,
     polls: Pace | None = None,
+    expected_s: float = 0.0,
     timeout_s: float = 900.0,
 ) -> QueryResult:
     """Run a query over log groups and return all its rows.
 
-    `starts` and `polls` pace StartQuery and GetQueryResults, which an account may call 10 times a second each.
+    `starts` and `polls` pace StartQuery and GetQueryResults, which an account may call 10 times a second each;
+    `expected_s` is how long the query may be expected to take.
     Whatever interrupts it, the query is stopped at the target.
 
     Raises LogGroupNotFoundError; UsageError for a query that the target does not understand; TargetError where it
@@ -132,12 +140,22 @@ def run_query(
         return QueryResult([], 0, 0)
     query_id = started["queryId"]
     try:
-        return _results(call, polls, query_id, limit, clock, sleep, clock() + timeout_s)
+        return _results(call, polls, query_id, limit, clock, sleep, expected_s, clock() + timeout_s)
     except BaseException:
         # the account's places for queries are few; one that has ended already cannot be stopped, which is fine
         with contextlib.suppress(ClientError, BotoCoreError):
             client.stop_query(queryId=query_id)
         raise
+
+
+def group_exists(client: Any, name: str) -> bool:
+    """Whether there is a log group of that name; where the target does not say, it is taken for there."""
+    try:
+        # sorted by name: the one that is called like the prefix comes first
+        found = client.describe_log_groups(logGroupNamePrefix=name, limit=1)["logGroups"]
+    except (ClientError, BotoCoreError):
+        return True
+    return bool(found) and found[0]["logGroupName"] == name
 
 
 def epoch_s(timestamp: str) -> float:
@@ -153,11 +171,19 @@ def epoch_s(timestamp: str) -> float:
 
 
 def _results(
-    call: _Caller, polls: Pace | None, query_id: str, limit: int, clock: Clock, sleep: Sleep, until: float
+    call: _Caller,
+    polls: Pace | None,
+    query_id: str,
+    limit: int,
+    clock: Clock,
+    sleep: Sleep,
+    expected_s: float,
+    until: float,
 ) -> QueryResult:
+    started_at = clock()
     pause_s = _FIRST_POLL_S
+    sleep(max(pause_s, expected_s * _EARLY))
     while True:
-        sleep(pause_s)
         answer = call("get_query_results", polls, queryId=query_id)
         status = answer["status"]
         if status == "Complete":
@@ -166,7 +192,8 @@ def _results(
             raise QueryFailedError(f"log query {query_id} ended as {status}", status)
         if clock() >= until:
             raise QueryFailedError(f"log query {query_id} is still {status} after the time allowed for it", "Timeout")
-        pause_s = min(pause_s * 1.6, _LONGEST_POLL_S)
+        sleep(pause_s := min(pause_s * 1.6, _LONGEST_POLL_S))
+    took_s = clock() - started_at
     statistics = answer.get("statistics") or {}
     rows = [_row(cells) for cells in answer["results"]]
     seen: set[str] = set()
@@ -181,7 +208,7 @@ def _results(
     announced = statistics.get("resultCount")
     if announced is not None and len(rows) < min(int(announced), limit):
         raise IncompleteResultsError(f"log query {query_id} announced {announced:.0f} rows and gave {len(rows)}")
-    return QueryResult(rows, _whole(statistics.get("recordsMatched")), _whole(statistics.get("bytesScanned")))
+    return QueryResult(rows, _whole(statistics.get("recordsMatched")), _whole(statistics.get("bytesScanned")), took_s)
 
 
 def _row(cells: Sequence[dict[str, str]]) -> Row:
@@ -206,6 +233,7 @@ class _Caller:
         """The answer; None where the groups cannot hold anything in the window, being younger."""
         give_up_at = self.clock() + self.patience_s
         backoff_s = _FIRST_BACKOFF_S
+        broken = 0
         while True:
             if pace is not None:
                 pace.wait()
@@ -224,7 +252,10 @@ class _Caller:
                         hint="other queries of the account take the places; ask for fewer at once or try later",
                     ) from refused
             except BotoCoreError as error:
-                raise TargetError(f"cannot ask CloudWatch Logs: {error}", "check AWS_REGION and AWS_PROFILE") from error
+                broken += 1
+                if not isinstance(error, ConnectionClosedError | ReadTimeoutError) or broken == _BROKEN_CALLS:
+                    hint = "check AWS_REGION and AWS_PROFILE"
+                    raise TargetError(f"cannot ask CloudWatch Logs: {error}", hint) from error
             self.sleep(backoff_s)
             backoff_s = min(backoff_s * 2, _LONGEST_BACKOFF_S)
 

@@ -1,8 +1,9 @@
 """What a pull asks for: whole events, picked by the least of the query language that does it, fields and filter.
 
-One query per log group brings its REPORT lines, its error lines and its correlation lines, so that a log is scanned
-(and on AWS paid for) once. Events come whole and are read by our own parser: third-party emulators understand little of
-the language, and the fields that Logs Insights discovers lack half of what a REPORT says.
+One query brings the REPORT lines, error lines and correlation lines of all functions, so that a log is scanned (and on
+AWS paid for) once, and few are used of the calls that an account may make in a second. Events come whole and are read
+by our own parser: third-party emulators understand little of the language, and the fields that Logs Insights discovers
+lack half of what a REPORT says.
 
 The patterns are regular expressions that mean the same to Logs Insights and to DuckDB's RE2.
 """
@@ -25,33 +26,43 @@ CORRELATION = r'swarmscope\\?": ?1'
 """Correlation lines; within a JSON log record their quotes are escaped."""
 
 
+_REQUEST_ID = r'(RequestId: |"requestI[dD]\\?": ?\\?"|"request_id\\?": ?\\?")'
+"""What stands before a request id in an event. A line that has it twice, in a JSON log record and in the message there,
+means the same id."""
+
+
 @dataclass(frozen=True)
 class LogQuery:
-    """A query for events of one log group."""
+    """A query for events of several log groups."""
 
     name: str
     patterns: Sequence[str]
     """Events that match one of them are asked for; all, where there is none."""
-    before_id: str
+    before_stream_id: str
     """Regular expression of what stands before the id in the name of a log stream."""
 
-    def text(self, prefix: str = "") -> str:
-        """The query; with `prefix`, for log streams whose id begins with those hex digits (see `analysis.slices`)."""
-        lines = ["fields @timestamp, @logStream, @message"]
+    def text(self, request_prefix: str = "", stream_prefix: str = "") -> str:
+        """The query; with prefixes, for events whose ids begin with those hex digits (see `analysis.slices`)."""
+        lines = ["fields @timestamp, @log, @logStream, @message"]
         if self.patterns:
             lines.append(f"filter @message like /{'|'.join(self.patterns)}/")
-        if prefix == OTHER:
-            lines.append(f"filter @logStream not like /{self.before_id}[0-9a-f]/")
-        elif prefix:
-            lines.append(f"filter @logStream like /{self.before_id}{prefix}/")
+        lines += _filter("@message", _REQUEST_ID, request_prefix)
+        lines += _filter("@logStream", self.before_stream_id, stream_prefix)
         return " | ".join(lines)
 
 
-EVENTS = LogQuery("events", (REPORT, ERROR, CORRELATION), before_id=r"\]")
-"""Of a function, whose streams are `2026/11/21/[$LATEST]<32 hex>`, one per execution environment."""
+def _filter(field: str, before_id: str, prefix: str) -> list[str]:
+    if prefix == OTHER:
+        return [f"filter {field} not like /{before_id}[0-9a-f]/"]
+    return [f"filter {field} like /{before_id}{prefix}/"] if prefix else []
 
-ACCESS = LogQuery("access", (), before_id="^")
+
+EVENTS = LogQuery("events", (REPORT, ERROR, CORRELATION), before_stream_id=r"\]")
+"""Of functions, whose streams are `2026/11/21/[$LATEST]<32 hex>`, one per execution environment."""
+
+ACCESS = LogQuery("access", (), before_stream_id="^")
 """Of an API's access log, whose streams are 32 hex digits."""
 
-EVENTS_PER_INVOCATION = 2
-"""To be expected: a REPORT and a correlation line."""
+EVENTS_PER_REQUEST = 4
+"""To be expected: a REPORT and a correlation line each of two functions. More make a query's answer longer than planned
+and leave it below its limit."""

@@ -236,12 +236,16 @@ def write_access_log(files: Files, target: Path) -> tuple[int, int]:
     return rows, int(_scalar(db, "SELECT count(*) FROM events")) - rows
 
 
-def request_ids(files: Files) -> str:
-    """SQL for the distinct request ids (column request_id) of raw REPORT events, without reading more of them."""
+def request_ids(files: Files, function: str | None = None) -> str:
+    """SQL for the distinct request ids (column request_id) of raw REPORT events, without reading more of them.
+
+    `function`: of one function only, by its logical name.
+    """
     if not files:
         return "SELECT NULL::VARCHAR AS request_id WHERE false"
+    of_function = "" if function is None else f" AND function = {literal(function)}"
     return f"""SELECT DISTINCT regexp_extract(message, '(?:RequestId: |"requestId": ?")({_UUID})', 1) AS request_id
-               FROM {_raw(files)} WHERE {_IS_REPORT}"""
+               FROM {_raw(files)} WHERE {_IS_REPORT}{of_function}"""
 
 
 def newest_errors(files: Files) -> str:

@@ -14,6 +14,7 @@ import pandas as pd
 
 from analysis import cloudwatch_metrics, errors, locust_csv, log_groups, log_tables
 from analysis.errors import NoRowsError
+from analysis.insights import MAX_ROWS
 from analysis.log_queries import ACCESS, EVENTS
 from analysis.puller import REAL, SIMULATED, Patience, Puller, Reading, Scope
 from analysis.requests_table import create_requests
@@ -25,9 +26,6 @@ from runstore.rundir import RunDir
 
 MAX_BACKGROUND_S = 900.0
 """How long after the end of a run events still count as its own when it is pulled later than that."""
-
-REAL_CALLS_PER_S, SIMULATED_CALLS_PER_S = 8.0, 100.0
-"""An account may call StartQuery and GetQueryResults 10 times a second each, and dashboards do so too."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ def pull_run(
     *,
     force: bool = False,
     patience: Patience | None = None,
-    limit: int = 10_000,
+    limit: int = MAX_ROWS,
     clock: Callable[[], float] = time.time,
     sleep: Callable[[float], None] | None = None,
     tell: Callable[[str], None] = lambda message: None,
@@ -69,14 +67,14 @@ def pull_run(
         for path in folder.glob("*.parquet"):
             path.unlink()
     reading = Puller(
-        aws.client(settings, "logs", max_pool_connections=20),
+        # what is refused is waited for here, by one pace for all queries, and not by each call for itself
+        aws.client(settings, "logs", max_pool_connections=20, retries={"total_max_attempts": 1}),
         scope,
         folder,
         requests,
         requests_per_second(requests) or locust_requests_per_second(run),
         patience,
         limit=limit,
-        calls_per_s=SIMULATED_CALLS_PER_S if settings.simulated else REAL_CALLS_PER_S,
         clock=clock,
         sleep=sleep,
         tell=tell,
@@ -245,11 +243,12 @@ def _described(pulled: Pulled, reading: Reading, scope: Scope, region: str | Non
         "queries": [query.text() for query in (EVENTS, ACCESS)],
         "slices": [
             {
-                "group": one.piece.log_group,
                 "query": one.piece.query,
+                "groups": [group for _, group in one.piece.groups],
                 "start": one.piece.slice.start,
                 "end": one.piece.slice.end,
-                "prefix": one.piece.slice.prefix,
+                "request_prefix": one.piece.slice.request_prefix,
+                "stream_prefix": one.piece.slice.stream_prefix,
                 "rows": one.rows,
                 "matched": one.matched,
                 "read_at": one.read_at,
@@ -263,7 +262,13 @@ def _described(pulled: Pulled, reading: Reading, scope: Scope, region: str | Non
 @click.command("pull")
 @click.argument("run", metavar="RUN", default="latest")
 @click.option("--force", is_flag=True, help="Fetch again what was fetched before.")
-@click.option("--limit", type=click.IntRange(1, 100_000), default=10_000, show_default=True, help="Rows of one query.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 100_000),
+    default=MAX_ROWS,
+    show_default=True,
+    help="Rows of one query; slices are planned for half of it.",
+)
 @click.option("--lag", metavar="TIME", help="How long logs take to appear; default 1m on AWS, 3s elsewhere.")
 @click.option("--quiet", metavar="TIME", help="Silence after which background work is over; default 1m on AWS, 3s.")
 @click.option("--deadline", metavar="TIME", help="When to end with what there is; default 15m on AWS, 2m elsewhere.")

@@ -1,9 +1,9 @@
 """Reads the log groups of a run until everything is there, or time is up.
 
 The window of the run is cut by the client's own counts (`analysis.slices`), each slice is fetched by row-level queries
-(`analysis.log_queries`) and saved as it arrives (`analysis.slice_files`); what an interrupted pull has saved is taken
-over. Where an answer is full, its slice is cut again, by time and then by the ids of log streams; where that does not
-help, more rows are asked for.
+over all functions' groups at once (`analysis.log_queries`) and saved as it arrives (`analysis.slice_files`); what an
+interrupted pull has saved is taken over. Slices are planned to give half of what a query can; where an answer is full
+all the same, its slice is cut again, by time and then by request ids.
 
 Logs trail what they tell, and background functions go on after the client's last request. So an answer counts only when
 it was asked for later than the end of its slice plus the time logs take to appear; the stretch after the run is read
@@ -26,13 +26,28 @@ from typing import Any
 import duckdb
 
 from analysis import log_tables
-from analysis.insights import MAX_ROWS, LogGroupNotFoundError, Pace, QueryFailedError, Window, epoch_s, run_query
-from analysis.log_queries import ACCESS, EVENTS, EVENTS_PER_INVOCATION, LogQuery
+from analysis.insights import (
+    MAX_ROWS,
+    LogGroupNotFoundError,
+    Pace,
+    QueryFailedError,
+    QueryResult,
+    Window,
+    epoch_s,
+    group_exists,
+    run_query,
+)
+from analysis.log_queries import ACCESS, EVENTS, EVENTS_PER_REQUEST, LogQuery
 from analysis.slice_files import Fetched, Piece, save, saved
 from analysis.slices import Slice, cut, plan
 
 ACCESS_LOG = "access"
 """Stands for a function's name where the API's access log is meant."""
+
+FILL = 0.5
+"""Share of a query's limit that a slice is planned to give: the plan knows requests and guesses at their events."""
+GROUPS_PER_QUERY = 50
+"""AWS API reference, StartQuery: logGroupNames, at most 50."""
 
 _QUERIES = {query.name: query for query in (EVENTS, ACCESS)}
 
@@ -100,6 +115,8 @@ class _StoppedError(Exception):
 class Puller:
     """One pull of one run, into Parquet files in `folder`.
 
+    `calls_per_s` is for StartQuery and for GetQueryResults: an account may call each 10 times a second.
+
     `requests` is a database with the table `requests` of `analysis.requests_table`; `counts` are the
     invocations to expect of a function in each epoch second.
     """
@@ -113,9 +130,9 @@ class Puller:
         counts: Mapping[int, int],
         patience: Patience,
         *,
-        limit: int = 10_000,
-        concurrency: int = 10,
-        calls_per_s: float = 8.0,
+        limit: int = MAX_ROWS,
+        concurrency: int = 5,
+        calls_per_s: float = 9.0,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] | None = None,
         tell: Callable[[str], None] = lambda message: None,
@@ -129,6 +146,8 @@ class Puller:
         self._stop = threading.Event()
         self._sleep = sleep or self._sleep_until_stopped
         self._starts, self._polls = (Pace(calls_per_s, clock, self._sleep) for _ in range(2))
+        self._query_s = 0.0
+        """What the query that ended last took: the next one is not asked about much earlier."""
         self._lag_s = patience.lag_s
         self._saved = {one.piece: one for one in saved(folder)}
         self._missing_groups: set[str] = set()
@@ -149,6 +168,7 @@ class Puller:
             last_time = now >= give_up_at
             ready_at = self._ready_at(body, tail)
             if last_time or now >= ready_at:
+                self._missing_groups = {name for name in self._missing_groups if not group_exists(self._client, name)}
                 body |= self._fetch(piece for piece, answers in body.items() if not self._final(answers))
                 tail = self._fetch(self._tail(now))
                 ready_at = self._ready_at(body, tail)
@@ -173,8 +193,8 @@ class Puller:
     def _body(self) -> list[Piece]:
         """The window of the run itself."""
         end = max(math.ceil(self._scope.ended_at), math.floor(self._scope.started_at) + 1)
-        counts = {second: count * EVENTS_PER_INVOCATION for second, count in self._counts.items()}
-        slices = plan(counts, math.floor(self._scope.started_at), end, self._limit)
+        counts = {second: count * EVENTS_PER_REQUEST for second, count in self._counts.items()}
+        slices = plan(counts, math.floor(self._scope.started_at), end, round(self._limit * FILL))
         return [piece for one in slices for piece in self._pieces(one)]
 
     def _tail(self, now: float) -> list[Piece]:
@@ -184,10 +204,11 @@ class Puller:
         return self._pieces(Slice(start, end)) if end > start else []
 
     def _pieces(self, one: Slice) -> list[Piece]:
-        asked = [(EVENTS, function, group) for function, group in self._scope.groups.items()]
+        groups = list(self._scope.groups.items())
+        asked = [(EVENTS, groups[at : at + GROUPS_PER_QUERY]) for at in range(0, len(groups), GROUPS_PER_QUERY)]
         if self._scope.access_log_group:
-            asked.append((ACCESS, ACCESS_LOG, self._scope.access_log_group))
-        return [Piece(query.name, function, group, one, query.text(), self._limit) for query, function, group in asked]
+            asked.append((ACCESS, [(ACCESS_LOG, self._scope.access_log_group)]))
+        return [Piece(query.name, tuple(named), one, query.text(), self._limit) for query, named in asked]
 
     # --- what can be trusted --------------------------------------------------------------------------------------
 
@@ -212,9 +233,9 @@ class Puller:
 
     def _cut_off(self) -> list[str]:
         return [
-            f"the {piece.query} of {piece.log_group} between {piece.slice.start} and {piece.slice.end} are cut off: "
-            "no query gives them all"
-            for piece in sorted(self._truncated, key=lambda piece: (piece.query, piece.log_group, piece.slice))
+            f"the {piece.query} of {_named(piece.groups)} between {piece.slice.start} and {piece.slice.end} are cut "
+            "off: no query gives them all"
+            for piece in sorted(self._truncated, key=lambda piece: (piece.query, piece.groups, piece.slice))
         ]
 
     def _absent(
@@ -263,12 +284,13 @@ class Puller:
         """When functions last failed of which the client knows no invocation: what invokes them may do so again."""
         since = self._scope.ended_at - self._patience.retry_s
         recent = [one for one in _all(body, tail) if _is_function(one) and one.newest and epoch_s(one.newest) > since]
-        failures = self._requests.execute(log_tables.newest_errors([one.path for one in recent])).fetchall()
-        return [epoch_s(newest) for function, newest in failures if not self._is_called(function, recent)]
+        files = [one.path for one in recent]
+        failures = self._requests.execute(log_tables.newest_errors(files)).fetchall()
+        return [epoch_s(newest) for function, newest in failures if not self._is_called(function, files)]
 
-    def _is_called(self, function: str, answers: Sequence[Fetched]) -> bool:
+    def _is_called(self, function: str, files: Sequence[Path]) -> bool:
         """Whether the client knows an invocation of the function."""
-        reported = log_tables.request_ids([one.path for one in answers if one.piece.function == function])
+        reported = log_tables.request_ids(files, function)
         known = (
             f"SELECT 1 FROM ({_KNOWN} UNION ALL FROM known_to_access_log) AS known JOIN ({reported}) USING (request_id)"
         )
@@ -319,26 +341,14 @@ class Puller:
             return known
         asked_at = self._clock()
         try:
-            result = run_query(
-                self._client,
-                [piece.log_group],
-                piece.text,
-                Window(piece.slice.start, piece.slice.end),
-                limit=piece.limit,
-                clock=self._clock,
-                sleep=self._sleep,
-                starts=self._starts,
-                polls=self._polls,
-            )
-        except LogGroupNotFoundError:
-            self._missing_groups.add(piece.log_group)
-            return []
+            result = self._run(piece)
         except QueryFailedError as failed:
             parts = self._parts(piece) if failed.status == "Timeout" else []
             if not parts:
                 raise
             return parts
-        self._missing_groups.discard(piece.log_group)
+        if result is None:
+            return []
         self._truncated.discard(piece)
         if len(result.rows) >= piece.limit or (result.matched or 0) > len(result.rows):
             if parts := self._parts(piece):
@@ -347,12 +357,41 @@ class Puller:
                 return [replace(piece, limit=MAX_ROWS)]
             self._truncated.add(piece)
         if result.rows:
-            self._tell(f"{piece.log_group}: {len(result.rows):,} {piece.query}")
+            self._tell(f"{_named(piece.groups)}: {len(result.rows):,} {piece.query}")
         return save(self._folder, piece, result.rows, asked_at, result.matched, result.bytes_scanned)
+
+    def _run(self, piece: Piece) -> QueryResult | None:
+        """The answer of the groups that exist; None where none does."""
+        while names := [group for _, group in piece.groups if group not in self._missing_groups]:
+            try:
+                result = run_query(
+                    self._client,
+                    names,
+                    piece.text,
+                    Window(piece.slice.start, piece.slice.end),
+                    limit=piece.limit,
+                    clock=self._clock,
+                    sleep=self._sleep,
+                    starts=self._starts,
+                    polls=self._polls,
+                    expected_s=self._query_s,
+                )
+                self._query_s = result.took_s
+                return result
+            except LogGroupNotFoundError:
+                # one that is missing spoils the query of all
+                missing = {name for name in names if not group_exists(self._client, name)} if names[1:] else {*names}
+                if not missing:
+                    raise
+                self._missing_groups |= missing
+        return None
 
     def _parts(self, piece: Piece) -> list[Piece]:
         query = _QUERIES[piece.query]
-        return [replace(piece, slice=part, text=query.text(part.prefix)) for part in cut(piece.slice)]
+        return [
+            replace(piece, slice=part, text=query.text(part.request_prefix, part.stream_prefix))
+            for part in cut(piece.slice)
+        ]
 
     def _drop_others(self, answers: Sequence[Fetched]) -> None:
         """Delete what earlier readings saved and this one has no use for."""
@@ -386,6 +425,12 @@ def _all(*readings: Mapping[Piece, Sequence[Fetched]]) -> list[Fetched]:
 
 def _is_function(answer: Fetched) -> bool:
     return answer.piece.query == EVENTS.name
+
+
+def _named(groups: Sequence[tuple[str, str]]) -> str:
+    """One group by its name, several by the first."""
+    first = groups[0][1]
+    return first if len(groups) == 1 else f"{first} and {len(groups) - 1} others"
 
 
 def _newest(answers: Iterable[Fetched]) -> list[float]:

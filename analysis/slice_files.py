@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -19,6 +20,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from analysis.errors import PullError
 from analysis.insights import Row, epoch_s
 from analysis.slices import Slice
 
@@ -33,17 +35,17 @@ _SCHEMA = pa.schema(
     ]
 )
 _METADATA_KEY = b"swarmscope.slice"
+_ACCOUNT = re.compile(r"^\d{12}:")
 
 
 @dataclass(frozen=True)
 class Piece:
-    """What to ask: one query for one slice of one group."""
+    """What to ask: one query for one slice of some log groups."""
 
     query: str
     """Name of the query."""
-    function: str
-    """Logical name, or `access` for the API's access log."""
-    log_group: str
+    groups: tuple[tuple[str, str], ...]
+    """Each with the logical name of its function before it, or `access` before the API's access log."""
     slice: Slice
     text: str
     """The query as sent; a piece asked with another text is another piece."""
@@ -51,8 +53,10 @@ class Piece:
 
     @property
     def file_name(self) -> str:
-        prefix = f"-{self.slice.prefix}" if self.slice.prefix else ""
-        return f"{self.query}-{self.function}-{self.slice.start}-{self.slice.end}{prefix}.parquet"
+        one = self.slice
+        groups = hashlib.blake2b(repr(self.groups).encode(), digest_size=4).hexdigest()
+        prefixes = filter(None, (one.request_prefix, one.stream_prefix))
+        return "-".join([self.query, groups, str(one.start), str(one.end), *prefixes]) + ".parquet"
 
 
 @dataclass(frozen=True)
@@ -75,8 +79,13 @@ class Fetched:
 def save(
     folder: Path, piece: Piece, rows: Sequence[Row], read_at: float, matched: int | None, bytes_scanned: int | None
 ) -> Fetched:
-    """Write the rows that belong to a piece, whole or not at all."""
+    """Write the rows that belong to a piece, whole or not at all.
+
+    Raises PullError for a row of a group that was not asked for.
+    """
     rows, pointers = _own(piece.slice, rows)
+    groups = [_group_of(row, piece) for row in rows]
+    functions = {group: function for function, group in piece.groups}
     timestamps = [row.get("@timestamp") for row in rows]
     fetched = Fetched(
         piece,
@@ -89,8 +98,8 @@ def save(
     )
     described = json.dumps({key: value for key, value in asdict(fetched).items() if key != "path"})
     columns = [
-        pa.array([piece.function] * len(rows), pa.string()).dictionary_encode(),
-        pa.array([piece.log_group] * len(rows), pa.string()).dictionary_encode(),
+        pa.array([functions[group] for group in groups], pa.string()).dictionary_encode(),
+        pa.array(groups, pa.string()).dictionary_encode(),
         pa.array([row.get("@logStream") for row in rows], pa.string()),
         pa.array(timestamps, pa.string()),
         # a lone surrogate, possible in a JSON answer, has no UTF-8 form
@@ -110,8 +119,9 @@ def saved(folder: Path) -> Iterator[Fetched]:
     for path in sorted(folder.glob("*.parquet")) if folder.is_dir() else ():
         try:
             described = json.loads((pq.read_schema(path).metadata or {})[_METADATA_KEY])
-            slice_ = Slice(**described["piece"].pop("slice"))
-            yield Fetched(Piece(slice=slice_, **described.pop("piece")), path, **described)
+            asked = described.pop("piece")
+            groups = tuple((function, group) for function, group in asked.pop("groups"))
+            yield Fetched(Piece(slice=Slice(**asked.pop("slice")), groups=groups, **asked), path, **described)
         except (KeyError, TypeError, ValueError, pa.ArrowException):
             continue
 
@@ -129,6 +139,18 @@ def _own(slice_: Slice, rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
     return list(own.values()), list(own)
 
 
+def _group_of(row: Row, piece: Piece) -> str:
+    """By @log, which is the account and the group; some emulators leave the account out, or all of it."""
+    log = row.get("@log")
+    groups = [group for _, group in piece.groups]
+    if log is None and len(groups) == 1:
+        return groups[0]
+    group = _ACCOUNT.sub("", log or "")
+    if group not in groups:
+        raise PullError(f"query {piece.query} gave a row of log group {log!r}, which it was not asked for")
+    return group
+
+
 def _pointers(rows: Sequence[Row]) -> list[str]:
     """The @ptr of each row; where a target gives none, an id made of what the row says.
 
@@ -139,7 +161,7 @@ def _pointers(rows: Sequence[Row]) -> list[str]:
     for row in rows:
         pointer = row.get("@ptr")
         if pointer is None:
-            said = "\0".join(row.get(field, "") for field in ("@logStream", "@timestamp", "@message"))
+            said = "\0".join(row.get(field, "") for field in ("@log", "@logStream", "@timestamp", "@message"))
             digest = hashlib.blake2b(said.encode("utf-8", "replace"), digest_size=16).hexdigest()
             pointer = f"{digest}-{equal[digest]}"
             equal[digest] += 1

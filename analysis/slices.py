@@ -4,14 +4,15 @@ A slice is a stretch of whole seconds, and neighbours share the second at which 
 takes in its whole last second or only its first instant, nothing falls between two slices. What comes twice belongs to
 the later one (see `analysis.slice_files`).
 
-A slice that overflows all the same is cut in halves, and one that is too short for that by the first hex digits of an
-id, into seventeen: sixteen digits and everything else.
+A slice that overflows all the same is cut in halves, and one that is too short for that by the first hex digits of the
+request id that an event names, into seventeen: sixteen digits and everything else. What names no request id is cut by
+the first hex digits of its log stream's id, in the same way.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 DIGITS = "0123456789abcdef"
 OTHER = "other"
@@ -21,24 +22,27 @@ MAX_PREFIX = 4
 
 @dataclass(frozen=True, order=True)
 class Slice:
-    """Epoch seconds, both inclusive; `prefix` limits it to ids that begin so ("" all, OTHER none with a hex digit)."""
+    """Epoch seconds, both inclusive; the prefixes limit it to events whose ids begin so.
+
+    Of a prefix, "" means all and OTHER those without an id that begins with a hex digit.
+    """
 
     start: int
     end: int
-    prefix: str = ""
+    request_prefix: str = ""
+    stream_prefix: str = ""
 
     def __post_init__(self) -> None:
         if self.end <= self.start:
             raise ValueError(f"a slice from {self.start} to {self.end} holds no second")
 
 
-def plan(counts: Mapping[int, int], start: int, end: int, limit: int, fill: float = 0.8) -> list[Slice]:
-    """Slices that cover [start, end], none expected to give more than `fill` of `limit` rows.
+def plan(counts: Mapping[int, int], start: int, end: int, room: int) -> list[Slice]:
+    """Slices that cover [start, end], none expected to give more than `room` rows.
 
     `counts` says how many rows to expect in each epoch second; seconds that it lacks are expected to be empty. What a
-    single second holds over the limit is left to `cut`.
+    single second holds beyond that is left to `cut`.
     """
-    room = max(1.0, limit * fill)
     slices: list[Slice] = []
     begun = last = start
     held = 0
@@ -55,11 +59,16 @@ def plan(counts: Mapping[int, int], start: int, end: int, limit: int, fill: floa
 
 def cut(full: Slice) -> list[Slice]:
     """The parts of a slice that overflowed; empty where it cannot be cut any further."""
-    if full.prefix == OTHER or len(full.prefix) >= MAX_PREFIX:
+    if full.request_prefix == OTHER:
+        return [replace(full, stream_prefix=longer) for longer in _longer(full.stream_prefix)]
+    if full.request_prefix or full.end - full.start == 1:
+        return [replace(full, request_prefix=longer) for longer in _longer(full.request_prefix)]
+    middle = (full.start + full.end) // 2
+    return [Slice(full.start, middle), Slice(middle, full.end)]
+
+
+def _longer(prefix: str) -> list[str]:
+    """The prefixes that share out what `prefix` takes in; none where it is as long as it may get."""
+    if prefix == OTHER or len(prefix) >= MAX_PREFIX:
         return []
-    if full.prefix:
-        return [Slice(full.start, full.end, full.prefix + digit) for digit in DIGITS]
-    if full.end - full.start > 1:
-        middle = (full.start + full.end) // 2
-        return [Slice(full.start, middle), Slice(middle, full.end)]
-    return [Slice(full.start, full.end, digit) for digit in (*DIGITS, OTHER)]
+    return [prefix + digit for digit in DIGITS] + ([] if prefix else [OTHER])

@@ -56,13 +56,14 @@ class FakeLogs:
         self.queries.append(arguments)
         if self.failing is not None:
             self.failing(arguments)
-        (group,) = arguments["logGroupNames"]
-        if group not in self.groups:
+        groups = arguments["logGroupNames"]
+        if not set(groups) <= set(self.groups):
             error = {"Error": {"Code": "ResourceNotFoundException", "Message": "no such group"}}
             raise ClientError(error, "StartQuery")
         end = arguments["endTime"] + (0.9995 if self.end_is_whole_second else 0.0)
         matching = [
-            event
+            event | {"@log": f"123456789012:{group}"}
+            for group in groups
             for event in self.groups[group]
             if arguments["startTime"] <= event["at"] <= end
             and event["visible_at"] <= self.time.now
@@ -83,6 +84,10 @@ class FakeLogs:
             "statistics": statistics if self.gives_statistics else {},
         }
 
+    def describe_log_groups(self, logGroupNamePrefix: str, limit: int) -> dict[str, Any]:
+        names = sorted(name for name in self.groups if name.startswith(logGroupNamePrefix))
+        return {"logGroups": [{"logGroupName": name} for name in names[:limit]]}
+
     def stop_query(self, queryId: str) -> dict[str, Any]:
         return {"success": True}
 
@@ -90,6 +95,7 @@ class FakeLogs:
         at = datetime.fromtimestamp(round(event["at"], 3), UTC)
         cells = {
             "@timestamp": f"{at:%Y-%m-%d %H:%M:%S}.{at.microsecond // 1000:03d}",
+            "@log": event["@log"],
             "@logStream": event["@logStream"],
             "@message": event["@message"],
         }

@@ -4,7 +4,7 @@ from typing import Any
 
 import boto3
 import pytest
-from botocore.exceptions import ClientError, EndpointConnectionError
+from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConnectionError, ReadTimeoutError
 from botocore.stub import Stubber
 
 from analysis.errors import TargetError, UsageError
@@ -144,6 +144,24 @@ def test_polls_become_less_frequent() -> None:
     time = FakeTime()
     run(FakeLogs([answer("Running")] * 8 + [answer("Complete")]), time)
     assert time.slept[0] == 0.1 and time.slept[-1] == 2.0 and time.slept == sorted(time.slept)
+
+
+def test_a_query_is_first_asked_about_when_it_may_be_done() -> None:
+    time = FakeTime()
+    result = run(FakeLogs([answer("Running"), answer("Complete")]), time, expected_s=10.0)
+    assert time.slept == [9.0, pytest.approx(0.16)]
+    assert result.took_s == pytest.approx(9.16)
+
+
+@pytest.mark.parametrize("failure", [ConnectionClosedError(endpoint_url="x"), ReadTimeoutError(endpoint_url="x")])
+def test_a_broken_connection_is_no_reason_to_give_up(failure: Exception) -> None:
+    logs = FakeLogs([failure, failure, answer("Complete", [row(ptr="1")])])
+    assert len(run(logs).rows) == 1
+
+
+def test_a_connection_that_breaks_each_time_is_an_error() -> None:
+    with pytest.raises(TargetError, match="cannot ask CloudWatch Logs"):
+        run(FakeLogs([ReadTimeoutError(endpoint_url="x")] * 3))
 
 
 @pytest.mark.parametrize("code", ["LimitExceededException", "ThrottlingException", "ServiceUnavailableException"])

@@ -37,9 +37,8 @@ THROTTLED = (
 def raw(folder: Path, *messages: str, name: str = "events", at: str = AT, first: int = 0, **row: str) -> list[Path]:
     """Raw events as a pull saves them."""
     start = int(epoch_s(at)) - 5
-    piece = Piece(
-        name, "place-vote", "/aws/lambda/swarmscope-place-vote", Slice(start, start + 10 + first), "fields", 10
-    )
+    groups = (("place-vote", "/aws/lambda/swarmscope-place-vote"),)
+    piece = Piece(name, groups, Slice(start, start + 10 + first), "fields", 10)
     rows = [
         {"@timestamp": at, "@logStream": STREAM, "@message": message, "@ptr": f"{name}{first + number}"} | row
         for number, message in enumerate(messages)

@@ -107,7 +107,7 @@ def test_a_pull_writes_every_table_and_says_how_it_went(run: RunDir, target: Tar
     told = described(run)
     assert told["complete"] is True and told["rows"] == 1 and told["lag_s"] == 3.0
     assert told["watched_until"] == pytest.approx(START + 13, abs=1)
-    assert {"group", "query", "start", "end", "rows", "matched", "status"} <= set(told["slices"][0])
+    assert {"groups", "query", "start", "end", "rows", "matched", "status"} <= set(told["slices"][0])
     assert json.loads(run.file("metrics.json").read_text())["functions"]["place-vote"]["Throttles"] is None
 
 

@@ -221,14 +221,41 @@ def test_a_failure_of_the_function_the_client_calls_is_not_waited_for(run: Run) 
     assert run.time.now < START + 10 + 4 + 5 + 2
 
 
-def test_a_full_slice_is_cut_by_time_and_then_by_log_stream(run: Run) -> None:
+def test_one_query_reads_the_groups_of_all_functions(run: Run) -> None:
+    run.groups["tally"] = "/aws/lambda/tally"
+    run.settled_at = START + 10.0
+    run.time.now += 100
+    everything = [report(run.invoke(START + 1)), report(run.invoke(START + 2, "/aws/lambda/tally", known=False))]
+    reading = run.pull()
+    assert messages(reading) == sorted(everything)
+    assert [sorted(query["logGroupNames"]) for query in run.logs.queries] == [[GROUP, "/aws/lambda/tally"]] * 2
+    found = duckdb.execute(
+        "SELECT function, log_group FROM read_parquet($1) ORDER BY 1", [[str(file) for file in reading.files(EVENTS)]]
+    )
+    assert found.fetchall() == [("place-vote", GROUP), ("tally", "/aws/lambda/tally")]
+
+
+def test_a_group_that_comes_to_be_while_the_logs_are_waited_for_is_read(run: Run) -> None:
+    run.groups["late"] = "/aws/lambda/late"
+    run.invoke(START + 9.5)
+
+    def makes_the_group(arguments: dict[str, Any]) -> None:
+        if run.time.now > START + 12 and "/aws/lambda/late" not in run.logs.groups:
+            run.invoke(START + 11.5, "/aws/lambda/late", known=False)
+
+    run.logs.failing = makes_the_group
+    reading = run.pull()
+    assert len(messages(reading)) == 2 and list(reading.missing_groups) == []
+
+
+def test_a_full_slice_is_cut_by_time_and_then_by_request_id(run: Run) -> None:
     """60 rows within one second, 10 rows to an answer."""
     everything = [report(run.invoke(START + 2 + number / 100)) for number in range(60)]
     everything += [report(run.invoke(START + 7.5)) for _ in range(3)]
     reading = run.pull(limit=10)
     assert messages(reading) == sorted(everything)
     assert reading.doubts == []
-    assert any(one.piece.slice.prefix for one in reading.answers)
+    assert any(one.piece.slice.request_prefix for one in reading.answers)
 
 
 def test_crowded_streams_of_another_name_are_read_as_well(run: Run) -> None:

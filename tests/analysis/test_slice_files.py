@@ -14,7 +14,7 @@ FIRST, SECOND = Slice(1791059777, 1791059780), Slice(1791059780, 1791059790)
 
 
 def piece(one: Slice = FIRST, text: str = "fields @message") -> Piece:
-    return Piece("events", "f", "/aws/lambda/f", one, text, 10_000)
+    return Piece("events", (("f", "/aws/lambda/f"),), one, text, 10_000)
 
 
 def row(time: str, message: str = "m", ptr: str | None = None) -> Row:
