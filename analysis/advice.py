@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 
 from analysis.formatting import count, decimal, time_of_day
+from runstore.columns import CHECK_FAILED
 
 SHARD_RECORDS_PER_S = 1_000
 GATEWAY_WAIT_S = 29
@@ -204,7 +205,9 @@ _RULES = {
         "No answer came: the network, the target's address, or the client's time limit. The message says which."
     ),
     "check_failed": lambda cause: (
-        "The answer came with a good status and did not pass the client's check of its content."
+        f"The answer came with a good status; the {cause.error_type.removeprefix(CHECK_FAILED)!r} check refused it."
+        if cause.error_type is not None and cause.error_type.startswith(CHECK_FAILED)
+        else "The answer came with a good status and did not pass the client's check of its content."
     ),
     "answered_error": lambda cause: f"{cause.function} answered so itself, without failing: its own log lines say why.",
     "refused": lambda cause: (

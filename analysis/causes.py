@@ -6,6 +6,7 @@ evidence fits; what fits none is `unknown`, a group like the others.
 | kind | evidence |
 |---|---|
 | dropped, unfinished | the client's own record |
+| check_failed | an answer that the client took for good by its status, and that one of its checks refused |
 | message_refused | SQS, SNS, EventBridge or Kinesis did not take a message: an error status, or its entry in a 200 |
 | gateway_timeout | 504: API Gateway stopped waiting; the function may have gone on |
 | lambda_throttled | Lambda refused the invocation: 500 with integration status 429, or 429 to a direct Invoke |
@@ -17,7 +18,7 @@ evidence fits; what fits none is `unknown`, a group like the others.
 | function_error | a direct Invoke's FunctionError, with no line in the log to explain it |
 | malformed_response | 502 of an invocation that succeeded: API Gateway did not understand its answer |
 | no_response | no HTTP status: the network, the client, or its time limit |
-| check_failed | 2xx that the client did not accept |
+| check_failed | any other 2xx that the client did not accept |
 | answered_error | an error status that the function answered itself |
 | refused | an error status without any invocation: the gateway refused |
 | unknown | |
@@ -35,7 +36,7 @@ import duckdb
 from analysis.advice import Cause, Peak, advise
 from analysis.requests_table import literal
 from analysis.timestamps import iso_utc
-from runstore.columns import DROPPED, UNFINISHED
+from runstore.columns import CHECK_FAILED, DROPPED, UNFINISHED
 
 EXAMPLES = 3
 
@@ -92,6 +93,7 @@ def _any_of(names: tuple[str, ...]) -> str:
 _KIND = f"""
     CASE WHEN error = '{DROPPED}' THEN 'dropped'
          WHEN error = '{UNFINISHED}' THEN 'unfinished'
+         WHEN starts_with(error, {literal(CHECK_FAILED)}) THEN 'check_failed'
          WHEN method IN ({_any_of(SENDING_OPERATIONS)}) AND status IS NOT NULL THEN 'message_refused'
          WHEN status = 504 THEN 'gateway_timeout'
          WHEN status = 429 AND method = 'Invoke' OR status = 500 AND integration_status = 429 THEN 'lambda_throttled'
@@ -112,7 +114,7 @@ _KIND = f"""
          ELSE 'unknown' END"""
 
 # What stands as error type where no exception names one: AWS's own word, or ours in plain text.
-_NAMED = """
+_NAMED = f"""
     CASE kind WHEN 'function_timeout' THEN 'Task timed out'
               WHEN 'message_refused' THEN split_part(error, ': ', -1)
               WHEN 'gateway_timeout' THEN coalesce(gateway_error_type, 'INTEGRATION_TIMEOUT')
@@ -122,7 +124,8 @@ _NAMED = """
               WHEN 'malformed_response' THEN 'malformed proxy response'
               WHEN 'function_error' THEN function_error
               WHEN 'no_response' THEN 'no response'
-              WHEN 'check_failed' THEN 'check of the answer failed'
+              WHEN 'check_failed' THEN CASE WHEN starts_with(error, {literal(CHECK_FAILED)}) THEN error
+                                       ELSE 'check of the answer failed' END
               WHEN 'answered_error' THEN 'HTTP ' || status || ' by the function'
               WHEN 'refused' THEN coalesce(gateway_error_type, 'HTTP ' || status)
               ELSE coalesce(log_error_type, kind) END"""

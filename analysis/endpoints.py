@@ -14,6 +14,7 @@ from typing import Any
 import duckdb
 
 from analysis.distributions import distribution, struct
+from runstore.columns import CHECK_FAILED
 
 NO_RESPONSE = "none"
 """Key, in `status`, of requests that got no response."""
@@ -54,7 +55,24 @@ _BLOCK = ", ".join(
 def client(db: duckdb.DuckDBPyConnection) -> dict[str, Any]:
     """The summary's `client`: its own block, `endpoints` and `flows`, largest first."""
     (total,) = _blocks(db, f"SELECT {_BLOCK} FROM requests")
-    return {**total, "endpoints": _by(db, "endpoint"), "flows": _by(db, "flow")}
+    return {
+        **total,
+        "failed_checks": _failed_checks(db),
+        "endpoints": _by(db, "endpoint"),
+        "flows": _by(db, "flow"),
+    }
+
+
+def _failed_checks(db: duckdb.DuckDBPyConnection) -> dict[str, dict[str, int]]:
+    """Endpoint -> name of a check -> requests that it refused; of the failures, those that the server took for good."""
+    found: dict[str, dict[str, int]] = {}
+    for endpoint, error, requests in db.execute(
+        """SELECT endpoint, error, count(*) FROM requests WHERE starts_with(error, ?)
+           GROUP BY ALL ORDER BY endpoint, count(*) DESC, error""",
+        [CHECK_FAILED],
+    ).fetchall():
+        found.setdefault(endpoint, {})[error.removeprefix(CHECK_FAILED)] = requests
+    return found
 
 
 def _by(db: duckdb.DuckDBPyConnection, column: str) -> dict[str, dict[str, Any]]:

@@ -50,7 +50,7 @@ def compare(summary: Mapping[str, Any], truth: Mapping[str, Any]) -> list[Compar
     return [
         *_requests("api", truth.get("api", {}), _by_status(summary, lambda name: not _is_api_of_aws(name))),
         *_requests("invoke", truth.get("invoke", {}), _by_status(summary, lambda name: name.startswith(INVOKE_PREFIX))),
-        *_messages(summary["client"]["endpoints"], truth.get("messages", {})),
+        *_messages(summary["client"], truth.get("messages", {})),
         *_functions(summary["functions"], truth["functions"]),
         *_chains(summary.get("chains") or {}, truth.get("chains", {})),
     ]
@@ -64,13 +64,15 @@ def _service(endpoint: str) -> str | None:
     return OPERATIONS.get(endpoint.partition(" ")[0])
 
 
-def _messages(endpoints: Mapping[str, Any], truth: Mapping[str, int]) -> Iterator[Comparison]:
-    """Messages that a service took: those of the client that did not fail."""
+def _messages(client: Mapping[str, Any], truth: Mapping[str, int]) -> Iterator[Comparison]:
+    """Messages that a service took: those of the client that did not fail, or only by a check of the client's."""
     taken: Counter[str] = Counter()
-    for endpoint, figures in endpoints.items():
+    failed_checks = client.get("failed_checks", {})
+    for endpoint, figures in client["endpoints"].items():
         service = _service(endpoint)
         if service is not None:
             taken[service] += figures["requests"] - figures["failures"]
+            taken[service] += sum(failed_checks.get(endpoint, {}).values())
     for service in sorted(truth.keys() | taken.keys()):
         yield Comparison(f"messages.{service}", taken[service], truth.get(service, 0))
 

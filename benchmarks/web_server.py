@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from benchmarks.processes import confine
 
 _CONNECTIONS = 19_000
-_BODY = '{"statusCode":200,"body":"{}"}'
+_BODY = '{"statusCode":200,"sequence_number":"1","body":"{}"}'
 _CONFIGURATION = """
 daemon off;
 worker_processes 1;

@@ -10,7 +10,7 @@ import difflib
 import math
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -91,6 +91,8 @@ class Profile:
     """Requests that a process may have open at once, in the open model; arrivals beyond it are dropped."""
     rate_per_user: float | None = None
     """Arrivals a second for each Locust user, in an open run whose users Locust's own options set; else None."""
+    response_limit_s: float | None = None
+    """A request that takes as long as this fails, whatever was answered; None: it may take its time."""
 
     @property
     def duration_s(self) -> float:
@@ -190,6 +192,7 @@ class _ProfileFile(BaseModel):
     results_share: float = Field(0.0, ge=0, le=1)
     poison_share: float = Field(0.0, ge=0, le=1)
     chain_limit: Timespan = Field(60.0, gt=0)
+    response_limit: Timespan | None = Field(None, gt=0)
     stages: list[_StageFile] = Field(min_length=1)
     thresholds: dict[str, str] = Field(default_factory=dict)
 
@@ -341,6 +344,7 @@ def profile_from(
         time_scale=time_scale,
         arrivals=(read.arrivals or EVEN) if read.model == "open" else None,
         max_in_flight=(read.max_in_flight or DEFAULT_MAX_IN_FLIGHT) if read.model == "open" else None,
+        response_limit_s=read.response_limit,
     )
 
 
@@ -353,7 +357,12 @@ def profile_from_dict(values: Mapping[str, Any]) -> Profile:
     """The profile that `Profile.as_dict` wrote into a manifest. Raises KeyError or ValueError on anything else."""
     return Profile(
         **{
-            **{key: values[key] for key in Profile.__dataclass_fields__},
+            **{
+                # What a manifest does not know yet has its default.
+                key: values[key]
+                for key, field in Profile.__dataclass_fields__.items()
+                if key in values or field.default is MISSING
+            },
             "think_time_s": None if values["think_time_s"] is None else tuple(values["think_time_s"]),
             "stages": tuple(Stage(**stage) for stage in values["stages"]),
             "thresholds": tuple(parse_threshold(text, action) for text, action in values["thresholds"].items()),

@@ -23,3 +23,8 @@ def parse_timespan(text: str | float) -> float:
     if not parts or "".join(number + unit for number, unit in parts) != stripped:
         raise ValueError(f"{text!r} is not a time span such as 90s, 10m, 1h30m or 500ms")
     return round(sum(float(number) * _UNIT_S[unit] for number, unit in parts), 6)
+
+
+def format_timespan(seconds: float) -> str:
+    """A short form that `parse_timespan` reads: `500ms`, `1.5s`."""
+    return f"{seconds:g}s" if seconds >= 1 else f"{seconds * 1000:g}ms"

@@ -6,10 +6,14 @@ one to a HEAD request, interim answers (1xx), and the refusal of anything that n
 
 from __future__ import annotations
 
+from typing import Any
+
+import orjson
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 MAX_HEAD_BYTES = 256 * 1024
 CUT_OFF = "connection closed in the middle of the answer"
+_UNREAD = object()
 
 
 class MalformedAnswerError(Exception):
@@ -19,13 +23,25 @@ class MalformedAnswerError(Exception):
 class Response:
     """One answer, whole."""
 
-    __slots__ = ("body", "headers", "status")
+    __slots__ = ("_document", "body", "elapsed_ms", "headers", "status")
 
     def __init__(self, status: int, headers: dict[str, str], body: bytes) -> None:
         self.status = status
         self.headers = headers
         """Lower-case name -> value; of a repeated header the last value."""
         self.body = body
+        self.elapsed_ms: float | None = None
+        """From the request's start to the last byte; None before the answer has been timed."""
+        self._document: Any = _UNREAD
+
+    def json(self) -> Any:
+        """The body as JSON, read when first asked for; None where it is no JSON."""
+        if self._document is _UNREAD:
+            try:
+                self._document = orjson.loads(self.body)
+            except orjson.JSONDecodeError:
+                self._document = None
+        return self._document
 
 
 class AnswerReader:

@@ -1,6 +1,12 @@
 """What counts as a failure: an answer goes in, the reason comes out, empty where there is none.
 
 Reasons are the same for every request that fails in the same way, so that they can be counted.
+
+    all_of(success_status, has("$.sequence_number"), no_error_member)
+
+Of several checks the first that fails names the request's error; those after it are not asked. A status that fails
+keeps HTTP's own words (`HTTP 502 Bad Gateway`); every other check is named by what it asks for
+(`check failed: body has $.sequence_number`).
 """
 
 from __future__ import annotations
@@ -10,34 +16,141 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
+import jsonpath_rfc9535
 import orjson
 
+from config.timespans import format_timespan
 from loadgen.transport import Response
+from runstore.columns import CHECK_FAILED
 
 Check = Callable[[Response], str]
 
 ACCEPTED_STATUS = {"RequestResponse": 200, "Event": 202, "DryRun": 204}
 """Invocation type -> the status of an Invoke that Lambda took (AWS documentation, "Invoke")."""
 
+_ERROR_MEMBERS = ("error", "errors", "errorMessage", "errorType")
 _MESSAGE_CHARACTERS = 200
 _VARYING = re.compile(
     r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b|\b[0-9a-f]{16,}\b|\b\d{4}-\d\d-\d\dT[\d:.]+Z",
     re.IGNORECASE,
 )
 """Ids and times: what differs between two requests that failed in the same way."""
+_MEMBERS = re.compile(r"\$((?:\.[A-Za-z_][A-Za-z0-9_]*)+)")
+"""A JSONPath of member names alone."""
+
+
+def all_of(*checks: Check) -> Check:
+    """All of them, in order: the first reason is the answer's."""
+
+    def first_reason(response: Response) -> str:
+        for check in checks:
+            if reason := check(response):
+                return reason
+        return ""
+
+    return first_reason
+
+
+def named(name: str, holds: Callable[[Response], bool]) -> Check:
+    """A check whose reason is its own name: `check failed: <name>`."""
+    reason = CHECK_FAILED + name
+    return lambda response: "" if holds(response) else reason
 
 
 def success_status(response: Response) -> str:
     """Every status but 2xx is a failure: `HTTP 502 Bad Gateway`."""
-    status = response.status
-    if 200 <= status < 300:
-        return ""
+    return "" if 200 <= response.status < 300 else _said(response)
+
+
+def status_in(*statuses: int) -> Check:
+    """Every status but these is a failure: `HTTP 502 Bad Gateway`; one of 2xx is `check failed: status is 201`."""
+    accepted = frozenset(statuses)
+    reason = f"{CHECK_FAILED}status is {' or '.join(map(str, sorted(accepted)))}"
+
+    def refusal(response: Response) -> str:
+        if response.status in accepted:
+            return ""
+        return success_status(response) or reason
+
+    return refusal
+
+
+def has(path: str) -> Check:
+    """The body is JSON in which `path` (JSONPath, RFC 9535) finds something, be it null. Raises ValueError."""
+    find = json_path(path)
+    return named(f"body has {path}", lambda response: bool(find(response.json())))
+
+
+def equals(path: str, expected: Any) -> Check:
+    """The first that `path` finds in the body is `expected`: of the same JSON type, too. Raises ValueError."""
+    find = json_path(path)
+
+    def holds(response: Response) -> bool:
+        found = find(response.json())
+        return bool(found) and found[0] == expected and isinstance(found[0], bool) == isinstance(expected, bool)
+
+    return named(f"{path} is {orjson.dumps(expected).decode()}", holds)
+
+
+def matches(path: str, pattern: str) -> Check:
+    """The first that `path` finds in the body is a string in which the regular expression is found.
+
+    Raises ValueError.
+    """
+    find = json_path(path)
     try:
-        phrase = f" {HTTPStatus(status).phrase}"
-    except ValueError:
-        phrase = ""
-    error_type = _error_type(response)
-    return f"HTTP {status}{phrase}" + (f": {error_type}" if error_type else "")
+        expression = re.compile(pattern)
+    except re.error as malformed:
+        raise ValueError(f"{pattern!r} is not a regular expression: {malformed}") from None
+
+    def holds(response: Response) -> bool:
+        found = find(response.json())
+        return bool(found) and isinstance(found[0], str) and expression.search(found[0]) is not None
+
+    return named(f"{path} matches {pattern}", holds)
+
+
+def no_error_member(response: Response) -> str:
+    """The body is no JSON object with a member `error`, `errors`, `errorMessage` or `errorType` that says something.
+
+    null, false, an empty string, list or object say nothing.
+    """
+    document = response.json()
+    if isinstance(document, dict) and any(document.get(member) for member in _ERROR_MEMBERS):
+        return f"{CHECK_FAILED}no error member"
+    return ""
+
+
+def under(limit_s: float) -> Check:
+    """The answer was there, whole, in less than so many seconds."""
+    limit_ms = limit_s * 1000.0
+    return named(
+        f"time under {format_timespan(limit_s)}",
+        lambda response: response.elapsed_ms is not None and response.elapsed_ms < limit_ms,
+    )
+
+
+def json_path(path: str) -> Callable[[Any], list[Any]]:
+    """What finds `path` (JSONPath, RFC 9535) in a JSON document: all values there. Raises ValueError.
+
+    Paths of names alone, as most are, are walked here: a fifth of the library's time.
+    """
+    if members := _MEMBERS.fullmatch(path):
+        names = members[1][1:].split(".")
+
+        def walk(document: Any) -> list[Any]:
+            for name in names:
+                if not isinstance(document, dict) or name not in document:
+                    return []
+                document = document[name]
+            return [document]
+
+        return walk
+    try:
+        query = jsonpath_rfc9535.compile(path)
+    except jsonpath_rfc9535.JSONPathError as malformed:
+        raise ValueError(f"{path!r} is not a JSONPath (RFC 9535): {malformed}") from None
+    return lambda document: query.find(document).values()
 
 
 def invoke_failure(response: Response, accepted_status: int = 200) -> str:
@@ -47,20 +160,31 @@ def invoke_failure(response: Response, accepted_status: int = 200) -> str:
     a payload with errorType and errorMessage. Ids and times in the message are masked.
     """
     if response.status != accepted_status:
-        reason = _json_object(response.body).get("Reason")
+        reason = _json_object(response).get("Reason")
         return success_status(response) + (f" ({reason})" if reason else "") or f"HTTP {response.status}"
     function_error = response.headers.get("x-amz-function-error")
     if function_error is None:
         return ""
-    raised = _json_object(response.body)
+    raised = _json_object(response)
     parts = [f"FunctionError {function_error}", raised.get("errorType"), _constant(raised.get("errorMessage"))]
     return ": ".join(str(part) for part in parts if part)
 
 
 def proxy_status_200(response: Response) -> str:
     """A function written for API Gateway answers 200 whatever happened; its verdict is the payload's statusCode."""
-    status = _json_object(response.body).get("statusCode")
+    status = _json_object(response).get("statusCode")
     return "" if status == 200 else f"payload statusCode {status}"
+
+
+def _said(response: Response) -> str:
+    """A status in HTTP's words, and the exception's name where the answer has it."""
+    status = response.status
+    try:
+        phrase = f" {HTTPStatus(status).phrase}"
+    except ValueError:
+        phrase = ""
+    error_type = _error_type(response)
+    return f"HTTP {status}{phrase}" + (f": {error_type}" if error_type else "")
 
 
 def _constant(message: object) -> str:
@@ -77,10 +201,7 @@ def _error_type(response: Response) -> str:
     return response.headers.get("x-amzn-errortype", "").partition(":")[0].rpartition("#")[2]
 
 
-def _json_object(body: bytes | bytearray) -> dict[str, Any]:
+def _json_object(response: Response) -> dict[str, Any]:
     """The JSON object in a body, empty where it is none."""
-    try:
-        value = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return {}
+    value = response.json()
     return value if isinstance(value, dict) else {}

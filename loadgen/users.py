@@ -27,7 +27,7 @@ from locust.exception import StopTest, StopUser
 from locust.user.task import LOCUST_STATE_STOPPING, LOCUST_STATE_WAITING
 
 from loadgen.api_access import api_headers
-from loadgen.checks import ACCEPTED_STATUS, Check, invoke_failure, success_status
+from loadgen.checks import ACCEPTED_STATUS, Check, invoke_failure, success_status, under
 from loadgen.identity import Identity
 from loadgen.invocation import AS_IS, Invocation, reported_request_id
 from loadgen.pacing import Pacer
@@ -71,10 +71,14 @@ class _Batch:
         self._failures = call.failures(response, len(self.calls))
         return next(filter(None, self._failures), "")
 
-    def outcomes(self, error: str) -> list[tuple[_Call, str]]:
-        """Each message with its own failure, or with `error` where there is no answer that was judged."""
-        failures = [error] * len(self.calls) if self._failures is None else self._failures
-        return list(zip(self.calls, failures, strict=True))
+    def outcomes(self, error: str, check_error: str) -> list[tuple[_Call, str]]:
+        """Each message with its own failure, or with `error` where there is no answer that was judged.
+
+        `check_error`: why none of them may pass that the service has taken; empty where they may.
+        """
+        if self._failures is None:
+            return [(call, error) for call in self.calls]
+        return [(call, refused or check_error) for call, refused in zip(self.calls, self._failures, strict=True)]
 
 
 class RecordedUser(User):
@@ -101,6 +105,8 @@ class RecordedUser(User):
         pacing_s = self.sending.plan.profile.pacing_s
         self._pacer = None if pacing_s is None else Pacer(pacing_s)
         self._think_time_s = self.sending.plan.profile.think_time_s
+        response_limit_s = self.sending.plan.profile.response_limit_s
+        self._in_time = None if response_limit_s is None else under(response_limit_s)
         self.due: float | None = None
         """When the next request was due, by perf_counter, where that is not the pacer's business."""
 
@@ -149,7 +155,7 @@ class RecordedUser(User):
     def _exchange(self, connection: Connection, request: bytes, call: _Call | _Batch, check: Check) -> Response | None:
         """Send a request and record what came of it; None where no answer came."""
         response: Response | None = None
-        error = ""
+        error = check_error = ""
         scheduled_at = elapsed_s = None
         live = self.sending.log.live
         live.in_flight += 1
@@ -163,7 +169,10 @@ class RecordedUser(User):
             response = connection.exchange(request)
             elapsed_s = perf_counter() - started
             self.let_others_run = True
+            response.elapsed_ms = elapsed_s * 1000.0
             error = check(response)
+            if self._in_time is not None:
+                check_error = self._in_time(response)
         except TransportError as failure:
             error = str(failure)
         except GreenletExit:
@@ -180,10 +189,10 @@ class RecordedUser(User):
                 elapsed_s = perf_counter() - started
             elapsed_ms = elapsed_s * 1000.0
             if isinstance(call, _Batch):
-                for each, refused in call.outcomes(error):
+                for each, refused in call.outcomes(error, check_error):
                     self._record(each, response, refused, scheduled_at, started_at, elapsed_ms)
             else:
-                self._record(call, response, error, scheduled_at, started_at, elapsed_ms)
+                self._record(call, response, error or check_error, scheduled_at, started_at, elapsed_ms)
         return response
 
     def _record(

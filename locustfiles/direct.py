@@ -9,11 +9,13 @@ version or an alias, `--log-type Tail` for the log's end with each answer.
 from locust import events, task
 
 from loadgen import payloads
-from loadgen.checks import proxy_status_200
+from loadgen.checks import all_of, no_error_member, proxy_status_200
 from loadgen.listeners import register
 from loadgen.users import LambdaUser
 
 register(events)
+
+placed = all_of(proxy_status_200, no_error_member)
 
 
 class DirectUser(LambdaUser):
@@ -26,6 +28,6 @@ class DirectUser(LambdaUser):
             plan.functions["place-vote"],
             payloads.vote(self.random),
             name=f"Invoke place-vote{plan.invocation.label}",
-            check=proxy_status_200,
+            check=placed,
             how=plan.invocation,
         )

@@ -8,10 +8,13 @@ from locust.env import Environment
 from locust.exception import StopTest
 
 from loadgen import payloads
+from loadgen.checks import all_of, has, no_error_member, success_status
 from loadgen.listeners import register
 from loadgen.users import ApiGatewayUser
 
 register(events)
+
+accepted = all_of(success_status, has("$.message_id"), no_error_member)
 
 
 class ShopUser(ApiGatewayUser):
@@ -28,4 +31,4 @@ class ShopUser(ApiGatewayUser):
     @task
     def sell(self) -> None:
         shop_id = self._shop_id or f"shop-{self.random.randrange(payloads.SHOPS)}"
-        self.post("/shop", self._seal.message(shop_id))
+        self.post("/shop", self._seal.message(shop_id), check=accepted)

@@ -6,12 +6,15 @@ locust -f locustfiles/vote.py -H https://<api>/<stage> --headless -u 50 -r 10 -t
 from locust import events, task
 
 from loadgen import payloads
-from loadgen.checks import success_status
+from loadgen.checks import all_of, has, no_error_member, success_status
 from loadgen.listeners import register
 from loadgen.transport import Response
 from loadgen.users import ApiGatewayUser
 
 register(events)
+
+
+placed = all_of(success_status, has("$.sequence_number"), no_error_member)
 
 
 def tally_or_none(response: Response) -> str:
@@ -29,4 +32,4 @@ class VoteUser(ApiGatewayUser):
             vote_id = self.random.choice(payloads.VOTE_IDS)
             self.get(f"/vote/{vote_id}", name="GET /vote/{vote_id}", check=tally_or_none)
         else:
-            self.post("/vote", payloads.vote(self.random))
+            self.post("/vote", payloads.vote(self.random), check=placed)

@@ -9,7 +9,7 @@
 | flow, name, method | `vote`; Locust's request name; `POST`, `Invoke`, `SendMessage`, ...; of a dropped arrival: flow |
 | status | HTTP status, empty where there was no response |
 | ok | 1 or 0, as Locust counted it |
-| error | one line, empty where ok; `dropped` and `unfinished` are reserved |
+| error | one line, empty where ok; `dropped`, `unfinished` and what begins with `check failed: ` are reserved |
 | function_error | X-Amz-Function-Error, empty where absent |
 | request_id | x-amzn-RequestId of the answer (the client's own UUID where it was kept) |
 | lambda_request_id | where known from the answer |
@@ -52,3 +52,7 @@ DROPPED = "dropped"
 
 UNFINISHED = "unfinished"
 """`error` of a request still open at the drain's deadline."""
+
+CHECK_FAILED = "check failed: "
+"""How `error` begins where an answer was taken for good by its status and refused by a check of the client: the rest
+is the check's name."""

@@ -148,6 +148,23 @@ def test_each_kind_is_told_by_its_evidence(build, causes, kind, function, error_
     assert cause["advice"]
 
 
+def test_each_check_that_fails_is_a_cause_of_its_own(build, causes):
+    build.request(status=200, ok=0, error="check failed: body has $.sequence_number", lambda_request_id="l1")
+    build.invocation(1.05, request_id="l1")
+    build.request(status=200, ok=0, error="check failed: time under 500ms")
+    build.request(status=404, ok=0, error="check failed: no error member")
+    build.request(status=200, ok=0, error="check failed: time under 500ms", method="SendMessage")
+    found = causes()
+    assert {cause["kind"] for cause in found} == {"check_failed"}
+    assert sorted((cause["error_type"], cause["requests"]) for cause in found) == [
+        ("check failed: body has $.sequence_number", 1),
+        ("check failed: no error member", 1),
+        ("check failed: time under 500ms", 1),
+        ("check failed: time under 500ms", 1),
+    ]
+    assert "'body has $.sequence_number' check" in next(c for c in found if "has" in c["error_type"])["advice"]
+
+
 def test_a_refused_start_names_the_function_that_answers_the_endpoint_otherwise(build, causes):
     failing(build, "lambda_throttled")
     build.request(lambda_request_id="l1")

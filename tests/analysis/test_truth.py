@@ -55,6 +55,13 @@ def test_messages_are_compared_with_what_their_service_took():
     assert unequal(summary, truth) == {"messages.sns": (0, 1)}
 
 
+def test_a_message_that_only_a_check_of_the_client_refused_was_taken():
+    summary, truth = copy.deepcopy(SUMMARY), {**TRUTH, "messages": {"sqs": 9}}
+    summary["client"]["endpoints"]["SendMessage to SQS"] = {"requests": 10, "failures": 3, "status": {"200": 10}}
+    summary["client"]["failed_checks"] = {"SendMessage to SQS": {"time under 1s": 2}}
+    assert unequal(summary, truth) == {}
+
+
 def test_every_kind_of_count_is_compared():
     names = [c.name for c in compare(SUMMARY, TRUTH)]
     assert "api.by_status.502" in names

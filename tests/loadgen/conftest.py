@@ -37,7 +37,9 @@ class CountingServer:
         self.requests: Counter[str] = Counter()
         self.heads: list[str] = []
         self.bodies: list[bytes] = []
-        self.answer: Callable[[str], bytes] = lambda head: b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+        self.answer: Callable[[str], bytes] = lambda head: (
+            b'HTTP/1.1 200 OK\r\nContent-Length: 40\r\n\r\n{"sequence_number":"1","message_id":"1"}'
+        )
         """Head of the request -> the whole answer."""
         self.hangs_up = False
         """Close each connection after an answer, without having said so."""

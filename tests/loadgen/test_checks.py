@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from loadgen.checks import ACCEPTED_STATUS, invoke_failure, proxy_status_200, success_status
+from loadgen.checks import (
+    ACCEPTED_STATUS,
+    all_of,
+    equals,
+    has,
+    invoke_failure,
+    matches,
+    no_error_member,
+    proxy_status_200,
+    status_in,
+    success_status,
+    under,
+)
 from loadgen.transport import Response
 
 
@@ -81,3 +93,62 @@ def test_each_invocation_type_has_its_status(kind, status):
 )
 def test_payload_of_a_proxy_function(body, error):
     assert proxy_status_200(response(200, body)) == error
+
+
+@pytest.mark.parametrize(
+    ("check", "answer", "error"),
+    [
+        (status_in(200, 404), response(404), ""),
+        (status_in(201), response(201), ""),
+        (status_in(201), response(200), "check failed: status is 201"),
+        (status_in(404, 200), response(202), "check failed: status is 200 or 404"),
+        (status_in(201), response(502), "HTTP 502 Bad Gateway"),
+        (has("$.a.b"), response(200, b'{"a": {"b": null}}'), ""),
+        (has("$.a.b"), response(200, b'{"a": ["b"]}'), "check failed: body has $.a.b"),
+        (has("$.a[?@.b > 1]"), response(200, b'{"a": [{"b": 1}, {"b": 2}]}'), ""),
+        (has("$.a[2]"), response(200, b'{"a": [1, 2]}'), "check failed: body has $.a[2]"),
+        (has("$.a"), response(200, b"not JSON"), "check failed: body has $.a"),
+        (has("$.a"), response(200, b"[]"), "check failed: body has $.a"),
+        (has("$[0]"), response(200, b"[1]"), ""),
+        (equals("$.state", "open"), response(200, b'{"state": "open"}'), ""),
+        (equals("$.state", "open"), response(200, b'{"state": "shut"}'), 'check failed: $.state is "open"'),
+        (equals("$.state", "open"), response(200, b"{}"), 'check failed: $.state is "open"'),
+        (equals("$.n", 1), response(200, b'{"n": 1.0}'), ""),
+        (equals("$.n", 1), response(200, b'{"n": true}'), "check failed: $.n is 1"),
+        (equals("$.n", 1), response(200, b'{"n": "1"}'), "check failed: $.n is 1"),
+        (equals("$.l", [1, None]), response(200, b'{"l": [1, null]}'), ""),
+        (matches("$.id", "^[0-9]+$"), response(200, b'{"id": "17"}'), ""),
+        (matches("$.id", "^[0-9]+$"), response(200, b'{"id": "x"}'), "check failed: $.id matches ^[0-9]+$"),
+        (matches("$.id", "17"), response(200, b'{"id": 17}'), "check failed: $.id matches 17"),
+        (no_error_member, response(200, b'{"error": null, "errors": [], "errorType": ""}'), ""),
+        (no_error_member, response(200, b"not JSON"), ""),
+        (no_error_member, response(200, b'{"errors": [{"message": "no"}]}'), "check failed: no error member"),
+        (no_error_member, response(200, b'{"errorMessage": "no"}'), "check failed: no error member"),
+    ],
+)
+def test_named_checks(check, answer, error):
+    assert check(answer) == error
+
+
+@pytest.mark.parametrize(
+    ("elapsed_ms", "error"),
+    [(499.9, ""), (500.0, "check failed: time under 500ms"), (None, "check failed: time under 500ms")],
+)
+def test_time_under_a_limit(elapsed_ms, error):
+    answer = response(200)
+    answer.elapsed_ms = elapsed_ms
+    assert under(0.5)(answer) == error
+
+
+def test_the_first_check_that_fails_names_the_request():
+    check = all_of(success_status, has("$.a"), has("$.b"))
+    assert check(response(200, b'{"a": 1, "b": 2}')) == ""
+    assert check(response(200, b'{"a": 1}')) == "check failed: body has $.b"
+    assert check(response(200, b"{}")) == "check failed: body has $.a"
+    assert check(response(500, b"{}")) == "HTTP 500 Internal Server Error"
+
+
+@pytest.mark.parametrize("make", [lambda: has("$.a["), lambda: equals("a.b", 1), lambda: matches("$.a", "(")])
+def test_what_cannot_be_understood_is_refused_when_it_is_made(make):
+    with pytest.raises(ValueError, match=r"not a (JSONPath|regular expression)"):
+        make()

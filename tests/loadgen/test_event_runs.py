@@ -95,11 +95,12 @@ def test_calls_are_signed_for_their_service(batches, lasting_server):
     assert services.keys() == {"sqs", "sns", "events", "kinesis"}
 
 
-def test_a_batch_takes_no_more_messages_than_are_left(locust, server, tmp_path):
+def test_a_batch_takes_no_more_messages_than_are_left_and_all_of_a_late_one_fail(locust, server, tmp_path):
     server.answer = refuse_the_second
+    server.delay_s = 0.02
     profile = tmp_path / "five.toml"
     profile.write_text(
-        'description = "five"\nflows = ["events"]\nmessages = 5\n'
+        'description = "five"\nflows = ["events"]\nmessages = 5\nresponse_limit = "5ms"\n'
         '[[stages]]\nduration = "20s"\nusers = 1\nspawn_rate = 1\n'
     )
     run = locust.run(
@@ -112,6 +113,8 @@ def test_a_batch_takes_no_more_messages_than_are_left(locust, server, tmp_path):
     run.finish()
     assert len(run.rows) == 5
     assert [len(json.loads(body)["Entries"]) for body in server.bodies] == [3, 2]
+    late = "check failed: time under 5ms"
+    assert Counter(row["error"] for row in run.rows) == {"InternalError": 2, late: 3}
 
 
 @pytest.mark.parametrize("kind", ["RequestResponse", "Event", "DryRun"])

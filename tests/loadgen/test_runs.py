@@ -38,7 +38,7 @@ def as_lambda(head: str) -> bytes:
     request_id = re.search(r"(?i)^x-amzn-requestid: (\S+)", head, re.MULTILINE)
     trace = re.search(r"(?i)^x-amzn-trace-id: (\S+)", head, re.MULTILINE)
     assert request_id and trace
-    body = b'{"statusCode": 200}'
+    body = b'{"statusCode": 200, "sequence_number": "1", "message_id": "1"}'
     return (
         f"HTTP/1.1 200 OK\r\nx-amzn-RequestId: {request_id[1]}\r\nX-Amzn-Trace-Id: {trace[1]}\r\n"
         f"X-Lambda-Request-Id: lambda-{request_id[1]}\r\nX-Amz-Executed-Version: $LATEST\r\n"
