@@ -77,6 +77,8 @@ class Settings(BaseModel):
     api_key: SecretStr | None = Field(None, alias="API_KEY")
     api_auth: Literal["none", "iam", "bearer"] = Field("none", alias="API_AUTH")
     api_bearer_token: SecretStr | None = Field(None, alias="API_BEARER_TOKEN")
+    api_bearer_command: SecretStr | None = Field(None, alias="API_BEARER_COMMAND")
+    """Prints a token; a secret itself, for there may be one among its arguments."""
     functions: Mapping[str, str] = Field(default_factory=dict)
     """Logical name -> function name or ARN, only those that a variable names."""
     shop_public_key: str | None = Field(None, alias="SHOP_PUBLIC_KEY")
@@ -100,8 +102,8 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
-        if self.api_auth == "bearer" and self.api_bearer_token is None:
-            raise ValueError("API_BEARER_TOKEN: needed with API_AUTH=bearer")
+        if self.api_auth == "bearer" and (self.api_bearer_token is None) == (self.api_bearer_command is None):
+            raise ValueError("API_BEARER_TOKEN, API_BEARER_COMMAND: one of them is needed with API_AUTH=bearer")
         if self.target == "emulator" and self.endpoint_url is None:
             raise ValueError("AWS_ENDPOINT_URL: needed with TARGET=emulator, e.g. http://127.0.0.1:4566")
         return self

@@ -23,7 +23,7 @@ from locust.runners import LocalRunner, MasterRunner, Runner, WorkerRunner
 
 from config.errors import ConfigError
 from loadgen import drain
-from loadgen.api_access import api_headers
+from loadgen.api_access import check_access
 from loadgen.lone import LoneSession
 from loadgen.master import MasterSession
 from loadgen.options import (
@@ -76,11 +76,10 @@ def _open_session(environment: Environment, runner: Runner) -> Session:
     environment.stop_timeout = environment.stop_timeout or drain.STOP_TIMEOUT_S
     if isinstance(runner, WorkerRunner):
         settings = read_settings(options)
-        api_headers(settings)
+        check_access(settings)
         runs_dir = Path(options.runs_dir) if options.runs_dir else settings.runs_dir
         return WorkerSession(environment, runner, settings, runs_dir)
     chosen = resolve(options)
-    api_headers(chosen.settings)
     environment.host = environment.host or chosen.settings.api_base_url
     if chosen.flows is not None:
         environment.user_classes[:] = choose_user_classes(environment.user_classes, chosen.flows)
@@ -88,6 +87,9 @@ def _open_session(environment: Environment, runner: Runner) -> Session:
     check_reachable(chosen, environment.user_classes, environment.host, host_needed=host_needed)
     check_model(chosen, environment.user_classes)
     check_recordable(chosen)
+    if not isinstance(runner, MasterRunner):
+        # A master sends nothing: its workers have secrets of their own.
+        check_access(chosen.settings)
     if chosen.profile is not None:
         if options.num_users or options.spawn_rate or options.run_time:
             logger.warning("-u, -r and -t are not used: the profile says how many users, and how long")

@@ -59,7 +59,7 @@ class LoneSession(RecordingSession):
             worker["reopened_connections"] = reopened
         if run.file.lost_rows:
             worker["missing_rows"] = run.file.lost_rows
-        self.close_record([worker], run.file.complaints())
+        self.close_record([worker], run.file.complaints() + sending_of(self.environment).complaints())
 
     def _receive(self, report: Report) -> None:
         assert self.live is not None

@@ -47,6 +47,8 @@ class _Worker:
     sent_rows: int | None = None
     """Rows it says it sent; None until it has drained."""
     reopened_connections: int = 0
+    complaints: list[str] = field(default_factory=list)
+    """What the worker itself has to complain about."""
 
     @property
     def host(self) -> str:
@@ -62,7 +64,7 @@ class _Worker:
         self.inbox.give_up_waiting()
         self.file.close()
         rows = self.inbox.rows - self.file.lost_rows
-        warnings = self.file.complaints()
+        warnings = self.file.complaints() + [f"worker {self.index}: {complaint}" for complaint in self.complaints]
         if not self.settled:
             rows += recover_rows(directory, self.index, rows)
         entry: dict[str, Any] = {"index": self.index, "host": self.host, "rows": rows}
@@ -199,3 +201,4 @@ class MasterSession(RecordingSession):
             worker = self._worker(self._run, msg.node_id)
             worker.sent_rows = msg.data["rows"]
             worker.reopened_connections = msg.data["reopened_connections"]
+            worker.complaints = msg.data["complaints"]

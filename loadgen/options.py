@@ -21,10 +21,12 @@ from dotenv import dotenv_values
 from config.errors import ConfigError
 from config.profiles import DEFAULT_MAX_IN_FLIGHT, EVEN, Profile, Stage, load_profile
 from config.settings import Settings, is_loopback, load_settings
+from loadgen.api_access import access_problems, signing_scope
+from loadgen.credentials import CredentialsNotFoundError, find_credentials
 from loadgen.invocation import AS_IS, Invocation
 from loadgen.payloads import Seal
 from loadgen.publishing import MAX_BATCH
-from loadgen.signing import CredentialsNotFoundError, default_endpoint, find_credentials
+from loadgen.signing import default_endpoint
 from loadgen.transport import parse_endpoint
 from runstore import rundir
 
@@ -154,8 +156,8 @@ def resolve(options: Namespace) -> Chosen:
                 "users" if profile is None or profile.model == "closed" else "open requests a process (max_in_flight)"
             )
             problems.append(f"MAX_USERS: {users} {what} asked for, {settings.max_users} allowed")
-    if settings is not None and settings.api_auth == "iam":
-        problems.append("API_AUTH: 'iam' is not supported by the load generator; use none or bearer")
+    if settings is not None:
+        problems += access_problems(settings)
     if problems or settings is None:
         raise ConfigError(problems)
     return Chosen(
@@ -214,6 +216,10 @@ def check_reachable(chosen: Chosen, classes: Iterable[type[User]], host: str | N
     problems: list[str] = []
     settings = chosen.settings
     flows = {getattr(user_class, "flow", "") for user_class in classes} - {""}
+    # Who signs requests, and which of them need to be told the region.
+    signers = regional = [f"flow {flow}" for flow in sorted(flows & SIGNED_FLOWS)]
+    if settings.api_auth == "iam" and flows - SIGNED_FLOWS:
+        signers = [*signers, "API_AUTH=iam"]
     if flows - SIGNED_FLOWS:
         if host is None and host_needed:
             problems.append("API_BASE_URL: not set, and no -H given: where should the requests go?")
@@ -223,6 +229,8 @@ def check_reachable(chosen: Chosen, classes: Iterable[type[User]], host: str | N
             except ValueError as malformed:
                 problems.append(f"API_BASE_URL or -H: {malformed}")
             else:
+                if settings.api_auth == "iam" and not signing_scope(name, "")[1]:
+                    regional = signers
                 explicit = host != settings.api_base_url
                 allowed = explicit and settings.allowed_hosts is None and settings.target != "sandbox"
                 if not allowed and not settings.host_allowed(name):
@@ -233,13 +241,13 @@ def check_reachable(chosen: Chosen, classes: Iterable[type[User]], host: str | N
         problems.append(
             "EVENTS_QUEUE_URL, EVENTS_TOPIC_ARN, EVENTS_BUS, EVENTS_STREAM: none is set; flow events needs one at least"
         )
-    if signed := ", ".join(sorted(flows & SIGNED_FLOWS)):
-        if settings.region is None:
-            problems.append(f"AWS_REGION: not set; flow {signed} needs it")
+    if regional and settings.region is None:
+        problems.append(f"AWS_REGION: not set; {', '.join(regional)} needs it")
+    if signers:
         try:
             find_credentials(settings.target, settings.profile)
         except CredentialsNotFoundError as missing:
-            problems.append(f"AWS_PROFILE: {missing}; flow {signed} signs its requests")
+            problems.append(f"AWS_PROFILE: AWS credentials: {missing}; {', '.join(signers)} signs requests")
     if "shop" in flows:
         if settings.shop_public_key is None:
             problems.append("SHOP_PUBLIC_KEY: not set; flow shop seals its messages with it")

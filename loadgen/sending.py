@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
+from functools import partial
 from random import Random
+from typing import Any
 from weakref import WeakKeyDictionary
 
-from botocore.credentials import Credentials
 from locust.env import Environment
+from locust.exception import StopTest
 
 from config.settings import Settings
+from loadgen.api_access import Authorize, bearer_token, by_signature, by_token
+from loadgen.bearer import UNKNOWN_LIFE_S
+from loadgen.credentials import find_credentials
 from loadgen.identity import IdentitySource
 from loadgen.open_model import OpenModel
 from loadgen.plan import RunPlan
 from loadgen.recording import RequestLog
-from loadgen.signing import Signer, find_credentials
-from loadgen.transport import ConnectionCounts
+from loadgen.renewal import Renewal, RenewalError
+from loadgen.signing import Signer
+from loadgen.transport import ConnectionCounts, Endpoint
 
 
 class Sending:
@@ -40,14 +45,38 @@ class Sending:
         self._on_all_sent = on_all_sent
         self.open_model: OpenModel | None = None
         """None in the closed model."""
-
-    @cached_property
-    def _credentials(self) -> Credentials:
-        return find_credentials(self.plan.target, self.settings.profile)
+        # Renewed at times of their own, in each process: not drawn from the run's seed.
+        self._credentials = Renewal(
+            "AWS credentials", partial(find_credentials, plan.target, settings.profile), Random()
+        )
+        self._token = Renewal("Bearer token", partial(bearer_token, settings), Random(), unknown_life_s=UNKNOWN_LIFE_S)
 
     def signer(self, service: str) -> Signer:
-        """What signs requests to a service; all share one set of credentials. Raises CredentialsNotFoundError."""
+        """What signs requests to a service; all share one set of credentials.
+
+        Raises StopTest where there are none; the first to ask waits for them.
+        """
+        _require(self._credentials)
         return Signer(service, self.plan.region, self._credentials)
+
+    def authorize(self, endpoint: Endpoint) -> Authorize | None:
+        """What API_AUTH adds to requests to an API; None where that is nothing. Raises StopTest as `signer` does."""
+        if self.settings.api_auth == "iam":
+            _require(self._credentials)
+            return by_signature(endpoint, self.plan.region, self._credentials)
+        if self.settings.api_auth == "bearer":
+            _require(self._token)
+            return by_token(self._token)
+        return None
+
+    def close(self) -> None:
+        """No request follows."""
+        for renewal in (self._credentials, self._token):
+            renewal.close()
+
+    def complaints(self) -> list[str]:
+        """What the manifest's warnings should say of this process."""
+        return self._credentials.complaints() + self._token.complaints()
 
     def may_send(self) -> bool:
         """Take one message from those still to be sent; False where none is left."""
@@ -64,6 +93,14 @@ class Sending:
             self._unanswered -= 1
             if self._unanswered == 0:
                 self._on_all_sent()
+
+
+def _require(secret: Renewal[Any]) -> None:
+    """Raises StopTest: without it every request of every user would fail."""
+    try:
+        _ = secret.value
+    except RenewalError as missing:
+        raise StopTest(f"{secret.name}: {missing}") from None
 
 
 _SENDING: WeakKeyDictionary[Environment, Sending] = WeakKeyDictionary()

@@ -23,7 +23,7 @@ from loadgen.options import Chosen, check_reachable
 from loadgen.plan import RunPlan
 from loadgen.recording import RequestLog, Sink
 from loadgen.run_record import RunRecord
-from loadgen.sending import Sending, set_sending
+from loadgen.sending import Sending, sending_of, set_sending
 from loadgen.shapes import ProfileShape
 from runstore.rundir import COMPLETE, FAILED, INTERRUPTED
 
@@ -78,10 +78,11 @@ class Session:
         set_sending(self.environment, sending)
 
     def finish_requests(self) -> None:
-        """Locust waits for its users; the requests of the open model are nobody's."""
+        """Locust waits for its users; the requests of the open model are nobody's. After them nothing is sent."""
         if self._open_model is not None:
             self._open_model.drain(self.environment.stop_timeout)
             self._open_model = None
+        sending_of(self.environment).close()
 
     def end(self) -> None:
         """End the run that goes, if any, and return when all of it is written."""

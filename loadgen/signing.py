@@ -1,8 +1,8 @@
-"""AWS Signature Version 4, with the credentials of botocore's chain.
+"""AWS Signature Version 4.
 
-botocore takes about 50 us to sign a request, most of it for what is the same every time. Here botocore says once for
-each URL what its canonical form is, the key of the day is kept, and what is left for a request is two hashes and an
-HMAC: about 7 us. The tests hold every signature against botocore's own.
+botocore takes about 50 us to sign a request, most of it for what is the same every time. Here the canonical form of
+the URLs met last is kept, and the key of the day; what is left for a request is two hashes and an HMAC: about 7 us.
+The tests hold every signature against botocore's own.
 
 Steps and names: AWS documentation, "Create a signed AWS API request".
 """
@@ -12,20 +12,21 @@ from __future__ import annotations
 import hmac
 import time
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from hashlib import sha256
 from typing import NamedTuple
+from urllib.parse import quote
 
 import botocore.session
 from botocore.auth import SIGNED_HEADERS_BLACKLIST, SigV4Auth
 from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials, ReadOnlyCredentials
+from botocore.credentials import ReadOnlyCredentials
+from botocore.utils import normalize_url_path
+
+from loadgen.renewal import Secret
 
 _ALGORITHM = "AWS4-HMAC-SHA256"
 _KEPT_URLS = 1000
-
-
-class CredentialsNotFoundError(Exception):
-    """botocore's chain (environment, profile, container, instance) has no credentials."""
 
 
 class _Target(NamedTuple):
@@ -40,9 +41,13 @@ class Signer:
     """Signs requests to one service in one region; not for S3, whose rules differ."""
 
     def __init__(
-        self, service: str, region: str, credentials: Credentials, clock: Callable[[], float] = time.time
+        self,
+        service: str,
+        region: str,
+        credentials: Secret[ReadOnlyCredentials],
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        """`clock`: epoch seconds."""
+        """`credentials` are read anew for each request. `clock`: epoch seconds."""
         self._service = service
         self._region = region
         self._credentials = credentials
@@ -56,8 +61,7 @@ class Signer:
 
     def headers(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> dict[str, str]:
         """`headers` with those of the signature. The Host header follows from the URL and is not among them."""
-        # Taken anew each time: this is where botocore renews credentials that are about to expire.
-        credentials: ReadOnlyCredentials = self._credentials.get_frozen_credentials()
+        credentials = self._credentials.value
         target = self._targets.get(url) or self._new_target(url)
         second = int(self._clock())
         if second != self._second:
@@ -87,12 +91,20 @@ class Signer:
         return signed
 
     def _new_target(self, url: str) -> _Target:
-        request = AWSRequest("GET", url)
-        auth = SigV4Auth(None, self._service, self._region)
-        _, path, query, *_ = auth.canonical_request(request).split("\n")
-        target = _Target(auth.headers_to_sign(request)["host"], path, query)
-        if len(self._targets) < _KEPT_URLS:
-            self._targets[url] = target
+        # The library's urlsplit takes longer than all the rest.
+        base, _, query = url.partition("?")
+        scheme, _, rest = base.partition("://")
+        authority, slash, path = rest.partition("/")
+        # Encoded a second time: AWS wants it of every service but S3.
+        path = quote(normalize_url_path(slash + path), safe="/~")
+        if query:
+            pairs = sorted([pair.partition("=")[::2] for pair in query.split("&")])
+            query = "&".join([f"{key}={value}" for key, value in pairs])
+        target = _Target(_host(scheme, authority), path, query)
+        if len(self._targets) >= _KEPT_URLS:
+            # Where ids make every URL another one, nothing is worth keeping; the few that come again are soon back.
+            self._targets.clear()
+        self._targets[url] = target
         return target
 
     def _key_for(self, secret_key: str) -> bytes:
@@ -105,20 +117,14 @@ class Signer:
         return self._key
 
 
+@lru_cache(maxsize=100)
+def _host(scheme: str, authority: str) -> str:
+    """The Host header as it is signed."""
+    request = AWSRequest("GET", f"{scheme}://{authority}/")
+    return str(SigV4Auth(None, "", "").headers_to_sign(request)["host"])
+
+
 _UNSIGNED = frozenset(SIGNED_HEADERS_BLACKLIST)
-
-
-def find_credentials(target: str, profile: str | None) -> Credentials:
-    """Dummies for the sandbox, whatever the caller has; else what botocore's chain finds.
-
-    Raises CredentialsNotFoundError.
-    """
-    if target == "sandbox":
-        return Credentials("sandbox", "sandbox")
-    credentials = botocore.session.Session(profile=profile).get_credentials()
-    if credentials is None:
-        raise CredentialsNotFoundError("no AWS credentials found (environment, AWS_PROFILE, container or instance)")
-    return credentials
 
 
 def default_endpoint(service: str, region: str, profile: str | None) -> str:

@@ -26,7 +26,7 @@ from locust.env import Environment
 from locust.exception import StopTest, StopUser
 from locust.user.task import LOCUST_STATE_STOPPING, LOCUST_STATE_WAITING
 
-from loadgen.api_access import api_headers
+from loadgen.api_access import key_line
 from loadgen.checks import ACCEPTED_STATUS, Check, invoke_failure, success_status, under
 from loadgen.identity import Identity
 from loadgen.invocation import AS_IS, Invocation, reported_request_id
@@ -264,8 +264,9 @@ class ApiGatewayUser(RecordedUser):
         self._base_path = endpoint.base_path
         self._headers = (
             f"Host: {endpoint.authority}\r\nUser-Agent: {_USER_AGENT}\r\nAccept: application/json\r\n"
-            f"{api_headers(self.sending.settings)}"
+            f"{key_line(self.sending.settings)}"
         )
+        self._authorize = self.sending.authorize(endpoint)
 
     def on_stop(self) -> None:
         self._connection.close()
@@ -299,8 +300,11 @@ class ApiGatewayUser(RecordedUser):
         identity = self._identify()
         body = b"" if payload is None else self._payload(payload, identity)
         content = "" if payload is None else f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        target = self._base_path + path
+        if self._authorize is not None:
+            content += self._authorize(method, target, _NO_HEADERS if payload is None else _JSON, body)
         head = (
-            f"{method} {self._base_path}{path} HTTP/1.1\r\n{self._headers}{content}"
+            f"{method} {target} HTTP/1.1\r\n{self._headers}{content}"
             f"x-amzn-RequestId: {identity.request_id}\r\n"
             f"X-Amzn-Trace-Id: Root={identity.trace_id};Sampled={identity.sampled}\r\n\r\n"
         )
@@ -476,3 +480,4 @@ def _trace_root(header: str) -> str:
 
 
 _NO_HEADERS: dict[str, str] = {}
+_JSON = {"Content-Type": "application/json"}

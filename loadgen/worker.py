@@ -6,6 +6,7 @@ import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import gevent
 from locust.env import Environment
@@ -118,11 +119,13 @@ class WorkerSession(Session):
             remove_spool(self._run.spool.path)
 
     def _report_drained(self, run_id: str) -> None:
-        rows = reopened = 0
+        drained: dict[str, Any] = {"run_id": run_id, "rows": 0, "reopened_connections": 0, "complaints": []}
         if self._run is not None and self._run.run_id == run_id:
-            rows = self._run.outbox.sent_rows
-            reopened = sending_of(self.environment).connections.reopened
-        self.runner.send_message(DRAINED, {"run_id": run_id, "rows": rows, "reopened_connections": reopened})
+            sending = sending_of(self.environment)
+            drained["rows"] = self._run.outbox.sent_rows
+            drained["reopened_connections"] = sending.connections.reopened
+            drained["complaints"] = sending.complaints()
+        self.runner.send_message(DRAINED, drained)
 
     def _on_acknowledge(self, environment: Environment, msg: Message) -> None:
         if self._run is not None and msg.data["run_id"] == self._run.run_id:

@@ -71,9 +71,10 @@ def test_a_secret_never_stands_in_an_error_or_a_repr():
     assert "s3cret" not in repr(settings_from({"API_KEY": "s3cret"}))
 
 
-def test_bearer_auth_needs_a_token():
-    with pytest.raises(ConfigError, match="API_BEARER_TOKEN"):
-        settings_from({"API_AUTH": "bearer"})
+@pytest.mark.parametrize("variables", [{}, {"API_BEARER_TOKEN": "t", "API_BEARER_COMMAND": "c"}])
+def test_bearer_auth_needs_a_token_or_a_command(variables):
+    with pytest.raises(ConfigError, match="API_BEARER_TOKEN, API_BEARER_COMMAND: one of them"):
+        settings_from({"API_AUTH": "bearer"} | variables)
 
 
 def test_functions_come_by_logical_name():

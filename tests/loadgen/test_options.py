@@ -27,7 +27,16 @@ from loadgen.options import (
 @pytest.fixture(autouse=True)
 def nothing_configured(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    for name in ("TARGET", "ALLOWED_HOSTS", "MAX_USERS", "API_BASE_URL", "RUNS_DIR", "API_AUTH", "AWS_ENDPOINT_URL"):
+    for name in (
+        "TARGET",
+        "ALLOWED_HOSTS",
+        "MAX_USERS",
+        "API_BASE_URL",
+        "RUNS_DIR",
+        "API_AUTH",
+        "API_KEY",
+        "AWS_ENDPOINT_URL",
+    ):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -57,7 +66,7 @@ def test_profile_with_scales():
 
 
 def test_every_problem_at_once(monkeypatch):
-    monkeypatch.setenv("API_AUTH", "iam")
+    monkeypatch.setenv("API_KEY", "a\nb")
     with pytest.raises(ConfigError) as raised:
         resolve(options(load_profile="vote-stres", scale="big", results_share="2", seed="x", messages="0", rate="5"))
     text = str(raised.value)
@@ -68,7 +77,7 @@ def test_every_problem_at_once(monkeypatch):
         "SEED: 'x'",
         "MESSAGES: '0'",
         "RATE: ",
-        "API_AUTH: 'iam'",
+        "API_KEY: ",
     ):
         assert part in text
 
@@ -178,6 +187,26 @@ def test_eventbridge_has_the_sdks_variable():
     variables = {"AWS_ENDPOINT_URL_EVENTBRIDGE": "https://elsewhere"}
     assert service_endpoint("events", settings, variables) == "https://elsewhere"
     assert service_endpoint("events", settings, {}) == "https://events.eu-west-1.amazonaws.com"
+
+
+@pytest.mark.parametrize(
+    ("host", "problems"),
+    [
+        ("https://abc.execute-api.eu-west-1.amazonaws.com/prod", ["AWS_PROFILE"]),
+        ("https://abc.lambda-url.eu-west-1.on.aws", ["AWS_PROFILE"]),
+        ("https://api.example.com", ["AWS_REGION", "AWS_PROFILE"]),
+    ],
+)
+def test_signed_requests_need_credentials_and_a_region(monkeypatch, tmp_path, host, problems):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    with pytest.raises(ConfigError) as raised:
+        check_reachable(chosen(TARGET="aws", API_AUTH="iam"), VOTERS, host, host_needed=True)
+    assert [problem.partition(":")[0] for problem in raised.value.problems] == problems
+    check_reachable(chosen(API_AUTH="iam"), VOTERS, "http://127.0.0.1:4566/prod", host_needed=True)
 
 
 def test_direct_flow_needs_no_api():

@@ -1,30 +1,27 @@
-"""Signatures that verify, and credentials from where they should come."""
+"""Signatures that verify."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import pytest
 from botocore import auth
 from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
+from botocore.credentials import ReadOnlyCredentials
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgen.signing import CredentialsNotFoundError, Signer, default_endpoint, find_credentials
+from loadgen.renewal import Lease
+from loadgen.signing import Signer, default_endpoint
 
 
-@pytest.fixture
-def nothing_configured(monkeypatch, tmp_path):
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+def lease(secret_key: str, token: str | None = None) -> Lease[ReadOnlyCredentials]:
+    return Lease(ReadOnlyCredentials("AKID", secret_key, token))
 
 
 def test_signed_headers():
-    signer = Signer("lambda", "eu-west-1", Credentials("AKID", "secret", "token"))
+    signer = Signer("lambda", "eu-west-1", lease("secret", "token"))
     given = {"X-Amz-Invocation-Type": "RequestResponse"}
     headers = signer.headers("POST", "https://lambda.eu-west-1.amazonaws.com/2015-03-31/functions/f", given, b"{}")
     assert headers["X-Amz-Invocation-Type"] == "RequestResponse"
@@ -36,10 +33,16 @@ def test_signed_headers():
 
 
 def botocore_authorization(
-    signer_of: tuple[str, str, Credentials], at: float, method: str, url: str, headers: dict[str, str], body: bytes
+    service: str,
+    region: str,
+    credentials: ReadOnlyCredentials,
+    at: float,
+    method: str,
+    url: str,
+    headers: dict[str, str],
+    body: bytes,
 ) -> str:
     """What botocore's own signer says of the same request at the same time."""
-    service, region, credentials = signer_of
     request = AWSRequest(method, url, headers=headers, data=body)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(auth, "get_current_datetime", lambda: datetime.fromtimestamp(at, UTC))
@@ -64,43 +67,33 @@ PRINTABLE = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_s
     at=st.floats(0, 4e9),
 )
 def test_every_signature_is_botocore_s(method, host, path, query, headers, body, token, at):
-    signer_of = ("lambda", "eu-west-1", Credentials("AKID", "secret", token))
+    credentials = lease("secret", token)
     url = host + path + query
-    expected = botocore_authorization(signer_of, at, method, url, headers, body)
-    signed = Signer(*signer_of, clock=lambda: at).headers(method, url, headers, body)
+    expected = botocore_authorization("lambda", "eu-west-1", credentials.value, at, method, url, headers, body)
+    signed = Signer("lambda", "eu-west-1", credentials, clock=lambda: at).headers(method, url, headers, body)
     assert signed["Authorization"] == expected
 
 
 def test_key_changes_with_the_day_and_with_renewed_credentials():
-    class Renewed(Credentials):
-        def get_frozen_credentials(self):
-            return Credentials("AKID", secrets.pop(0)).get_frozen_credentials()
-
-    secrets, times = ["a", "a", "b"], [86_399.9, 86_400.1, 86_400.2]
+    credentials = SimpleNamespace(value=lease("a").value)
+    times = [86_399.9, 86_400.1, 86_400.2]
     clock = iter(times)
-    signer = Signer("sqs", "us-east-1", Renewed("AKID", "unused"), clock=lambda: next(clock))
-    for secret, at in zip(list(secrets), times, strict=True):
-        expected = botocore_authorization(
-            ("sqs", "us-east-1", Credentials("AKID", secret)), at, "POST", "https://q/", {}, b"x"
-        )
+    signer = Signer("sqs", "us-east-1", credentials, clock=lambda: next(clock))
+    for secret_key, at in zip(["a", "a", "b"], times, strict=True):
+        credentials.value = lease(secret_key).value
+        expected = botocore_authorization("sqs", "us-east-1", credentials.value, at, "POST", "https://q/", {}, b"x")
         assert signer.headers("POST", "https://q/", {}, b"x")["Authorization"] == expected
 
 
-def test_sandbox_never_sees_the_caller_s_credentials(monkeypatch):
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "real")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "real")
-    assert find_credentials("sandbox", "some-profile").access_key == "sandbox"
-
-
-def test_credentials_of_the_environment(nothing_configured, monkeypatch):
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "mine")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    assert find_credentials("aws", None).access_key == "mine"
-
-
-def test_no_credentials_anywhere(nothing_configured):
-    with pytest.raises(CredentialsNotFoundError, match="no AWS credentials found"):
-        find_credentials("aws", None)
+def test_many_different_urls_are_signed_right_and_not_all_kept():
+    signer = Signer("execute-api", "eu-west-1", lease("secret"), clock=lambda: 1e9)
+    for number in range(3000):
+        url = f"https://a.execute-api.eu-west-1.amazonaws.com/prod/vote/a%20{number}?b={number}&a=%2F"
+        signed = signer.headers("GET", url, {}, b"")["Authorization"]
+        if number % 100 == 0:
+            credentials = lease("secret").value
+            assert signed == botocore_authorization("execute-api", "eu-west-1", credentials, 1e9, "GET", url, {}, b"")
+    assert len(signer._targets) <= 1000
 
 
 @pytest.mark.parametrize(
@@ -110,5 +103,5 @@ def test_no_credentials_anywhere(nothing_configured):
         ("cn-north-1", "https://lambda.cn-north-1.amazonaws.com.cn"),
     ],
 )
-def test_endpoint_of_a_region(nothing_configured, region, endpoint):
+def test_endpoint_of_a_region(region, endpoint):
     assert default_endpoint("lambda", region, None) == endpoint
