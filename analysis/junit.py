@@ -72,6 +72,8 @@ def _threshold(run: Mapping[str, Any], threshold: Mapping[str, Any]) -> ElementT
     case = _case(run, expression, "0.000")
     if threshold.get("verdict") != "pass":
         message = f"measured {measured(expression, threshold.get('value'))}"
+        if threshold.get("aborted"):
+            message += ", which aborted the run"
         failure = ElementTree.SubElement(
             case, "failure", {"type": _text(threshold.get("verdict")), "message": _text(message)}
         )

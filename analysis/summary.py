@@ -23,8 +23,9 @@ from analysis.formatting import plural
 from analysis.functions import Limits, create_measured_invocations, functions
 from analysis.join import Coverage, counts
 from analysis.thresholds import judge_thresholds
+from analysis.windows import worst_window
 from config.thresholds import Threshold, parse_threshold
-from runstore.rundir import RunDir
+from runstore.rundir import ABORTED, COMPLETE, RunDir
 
 SCHEMA = 1
 COVERAGE_WANTED = 0.99
@@ -63,6 +64,7 @@ def build_summary(
             "started_at": manifest.get("started_at"),
             "ended_at": manifest.get("ended_at"),
             "complete": not shortcomings,
+            "aborted": manifest.get("aborted"),
             "warnings": list(dict.fromkeys((*shortcomings, *_warnings(db, manifest, pulled, coverage)))),
         },
         "client": client(db),
@@ -79,7 +81,10 @@ def build_summary(
         "metrics": [],
         "cost": {"run_usd": None, "per_million_usd": None, "items": [], "prices": None},
     }
-    return {**summary, "thresholds": judge_thresholds(summary, _thresholds(manifest))}
+    judged = judge_thresholds(
+        summary, _thresholds(manifest), lambda threshold: worst_window(db, threshold), manifest.get("aborted")
+    )
+    return {**summary, "thresholds": judged}
 
 
 def read_json(run: RunDir, name: str) -> dict[str, Any]:
@@ -123,7 +128,7 @@ def _shortcomings(
 ) -> Iterator[str]:
     """What makes the run or its data incomplete."""
     state = manifest.get("state")
-    if state != "complete":
+    if state not in (COMPLETE, ABORTED):
         yield _STATES.get(state, f"the run ended as {state!r}")
     for worker in manifest.get("workers") or ():
         lost, missing = worker.get("lost_at") is not None, worker.get("missing_rows")

@@ -83,7 +83,7 @@ def thresholds(summary: Summary) -> Table:
         tuple(
             Row(
                 (
-                    visible(one.get("verdict")),
+                    "fail, aborted" if one.get("aborted") else visible(one.get("verdict")),
                     visible(one.get("expression")),
                     measured(one.get("expression", ""), one.get("value")),
                 ),
@@ -91,7 +91,8 @@ def thresholds(summary: Summary) -> Table:
             )
             for one in summary.get("thresholds") or []
         ),
-        "Measured over the requests of phase measure. A threshold without data counts as broken.",
+        "Measured over the requests of phase measure, or the worst window of them. A threshold without data counts as "
+        "broken.",
     )
 
 

@@ -5,28 +5,60 @@ name, whichever knows the metric first; without a scope in the whole client, or,
 or chains, over all of them together. Counts are those of the measured rows, like the percentiles and rates; throttles
 and dropped deliveries have no rows to tell warm-up by and count over the whole run.
 
-A scope or metric that nothing was measured for is `no data`: it does not hold.
+A scope or metric that nothing was measured for is `no data`: it does not hold. A threshold with a window is held
+against the worst of them (`analysis.windows`). One that aborted the run does not hold, whatever the whole run comes to:
+its value is the one that it aborted with.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from analysis.windows import Window
 from config.thresholds import LATENCY_METRICS, Threshold
 
 Block = Mapping[str, Any]
 
 
-def judge_thresholds(summary: Mapping[str, Any], thresholds: Iterable[Threshold]) -> list[dict[str, Any]]:
-    """The summary's `thresholds`: expression, value, verdict (`pass`, `fail`, `no data`), action."""
-    return [_judged(summary, threshold) for threshold in thresholds]
+def judge_thresholds(
+    summary: Mapping[str, Any],
+    thresholds: Iterable[Threshold],
+    worst_window: Callable[[Threshold], Window | None],
+    aborted: Mapping[str, Any] | None = None,
+) -> list[dict[str, Any]]:
+    """The summary's `thresholds`: expression, value, verdict (`pass`, `fail`, `no data`), action, aborted, window_at.
+
+    `worst_window` is asked about thresholds that have a window; `aborted` is the manifest's. `window_at`: when the
+    window that the value is of began, epoch seconds; None where it is of the whole run.
+    """
+    return [_judged(summary, threshold, worst_window, aborted) for threshold in thresholds]
 
 
-def _judged(summary: Mapping[str, Any], threshold: Threshold) -> dict[str, Any]:
-    value = measured_value(summary, threshold.scope, threshold.metric)
-    verdict = "no data" if value is None else "pass" if threshold.holds(value) else "fail"
-    return {"expression": threshold.text, "value": value, "verdict": verdict, "action": threshold.action}
+def _judged(
+    summary: Mapping[str, Any],
+    threshold: Threshold,
+    worst_window: Callable[[Threshold], Window | None],
+    aborted: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    did_abort = aborted is not None and aborted["threshold"] == threshold.text
+    window, value = None, None
+    if aborted is not None and did_abort:
+        window = Window(aborted["at"] - aborted["window_s"], aborted["value"])
+    elif threshold.window_s is not None:
+        window = worst_window(threshold)
+    else:
+        value = measured_value(summary, threshold.scope, threshold.metric)
+    if window is not None:
+        value = window.value
+    return {
+        "expression": threshold.text,
+        "value": value,
+        "verdict": "no data" if value is None else "pass" if threshold.holds(value) else "fail",
+        "action": threshold.action,
+        "aborted": did_abort,
+        "window_at": None if window is None else window.started_at,
+    }
 
 
 def measured_value(summary: Mapping[str, Any], scope: str | None, metric: str) -> float | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from analysis import errors
-from analysis.formatting import count, plural, ratio, share, visible
+from analysis.formatting import count, plural, ratio, share, time_of_day, visible
 from runstore.columns import DROPPED
 
 
@@ -32,7 +32,10 @@ def judge(summary: Mapping[str, Any]) -> Verdict:
     broken = [t for t in thresholds if t.get("verdict") != "pass"]
     detail = _main_cause(summary)
     judged = _judged(len(broken), sum(t.get("verdict") == "no data" for t in broken), len(thresholds))
-    if not (summary.get("run") or {}).get("complete", False):
+    run = summary.get("run") or {}
+    if run.get("aborted"):
+        judged = f"{aborted_by(run['aborted'])}; {judged}"
+    if not run.get("complete", False):
         also = f"; {judged}" if thresholds else ""
         return Verdict("incomplete", f"Incomplete: the run or its data is not whole{also}", detail, errors.INCOMPLETE)
     if broken:
@@ -40,6 +43,11 @@ def judge(summary: Mapping[str, Any]) -> Verdict:
     if thresholds:
         return Verdict("passed", f"Passed: {judged}", detail, errors.OK)
     return Verdict("unjudged", "Done: the profile sets no thresholds", detail, errors.OK)
+
+
+def aborted_by(aborted: Mapping[str, Any]) -> str:
+    """`aborted by POST /vote: error_rate < 5% at 11:27:50 UTC`"""
+    return f"aborted by {visible(aborted.get('threshold'))} at {time_of_day(aborted.get('at'))} UTC"
 
 
 def _judged(broken: int, without_data: int, total: int) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import MISSING, asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -299,7 +299,7 @@ def profile_from(
     written = document.get("thresholds")
     for expression, action in (written if isinstance(written, Mapping) else {}).items():
         try:
-            thresholds.append(parse_threshold(expression, action))
+            thresholds.append(parse_threshold(expression, action, time_scale))
         except ValueError as unparsed:
             problems.append(f"{source}: thresholds: {unparsed}")
     if read is None or problems:
@@ -323,6 +323,7 @@ def profile_from(
     if counted is not None and (read.model == "open" or max(stage.users or 0 for stage in stages) > 1):
         problems.append(f"{source}: messages are sent one after another by one user; its stages ask for more")
     weights = _chosen_flows(read.flows, flows, problems)
+    problems += _unwatchable(thresholds, {*read.flows, *weights}, source)
     if problems:
         raise ConfigError(problems)
     total = sum(weights.values())
@@ -346,6 +347,19 @@ def profile_from(
         max_in_flight=(read.max_in_flight or DEFAULT_MAX_IN_FLIGHT) if read.model == "open" else None,
         response_limit_s=read.response_limit,
     )
+
+
+def _unwatchable(thresholds: Iterable[Threshold], flows: Set[str], source: str) -> Iterator[str]:
+    """What is wrong with the scopes of thresholds that look at a window: only the client's side is known there."""
+    for threshold in thresholds:
+        watched = threshold.window_s is not None or threshold.action == "abort"
+        # The name of an endpoint holds a method and a blank.
+        if watched and threshold.scope is not None and " " not in threshold.scope and threshold.scope not in flows:
+            yield (
+                f"{source}: thresholds: {threshold.text!r}: {threshold.scope!r} is neither an endpoint (such as "
+                f"'POST /vote') nor a flow of this profile ({', '.join(sorted(flows))}): nothing of it is known while "
+                "the run goes, so it can neither abort it nor be measured over a window"
+            )
 
 
 def _scaled_users(users: int | None, scale: float) -> int | None:

@@ -1,16 +1,28 @@
-"""Thresholds: what a run must hold, written as `[scope: ]metric operator limit`.
+"""Thresholds: what a run must hold, written as `[scope: ]metric [over window] operator limit`.
 
 ```
-threshold  = [ scope ": " ] metric operator limit
+threshold  = [ scope ": " ] metric [ "over" window ] operator limit
 scope      = an endpoint ("POST /vote"), a flow ("vote"), a function ("place-vote"), a chain ("shop"); none = everything
 metric     = one of METRICS
 operator   = "<=" | ">=" | "==" | "!=" | "<" | ">"          (longer ones are tried first)
 limit      = number [ "%" | "ms" | "s" ]
+window     = timespan, such as 10s, of at least 1 s
 action     = "fail" | "abort" | "abort after " timespan
 ```
 
 `error_rate < 0.5%` is the number 0.005; `p95_ms < 1s` is 1000. Parsed when the profile is loaded, so that a mistake
 is found before the load and not after it.
+
+Without a window a threshold is about the whole run (its measured rows). `p95_ms over 10s < 1000` is about every 10 s of
+it: the worst of them is what is judged. A request counts in the window in which it ended, a dropped arrival in the one
+in which it was due; windows that hold the warm-up, or lie outside the run, are none.
+
+An action `abort after 10s` ends the run once the threshold has been broken in every look at its window for 10 s;
+`abort` does at the first. Such a threshold without a window is watched over DEFAULT_WINDOW_S as long as the run goes,
+and judged over the whole run in the end.
+
+Windows and aborts are for what the client's side knows by itself, and while the run goes: CLIENT_METRICS of everything,
+of a flow or of an endpoint.
 """
 
 from __future__ import annotations
@@ -41,6 +53,20 @@ COUNT_METRICS = (
     "late",
     "pending",
 )
+CLIENT_METRICS = (
+    *LATENCY_METRICS,
+    "error_rate",
+    "success_rate",
+    "dropped_rate",
+    "requests",
+    "failures",
+    "dropped",
+    "rps",
+)
+"""What can be measured over a window: everything that the client knows without the target's logs."""
+DEFAULT_WINDOW_S = 10.0
+"""TIME_SCALE multiplies it."""
+SHORTEST_WINDOW_S = 1.0
 METRICS = (*LATENCY_METRICS, *RATE_METRICS, *COUNT_METRICS, "rps")
 
 _OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
@@ -54,6 +80,7 @@ _OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
 _EXPRESSION = re.compile(
     r"""(?:(?P<scope>.+?)\s*:\s+)?          # a colon followed by a blank: paths may hold colons
         (?P<metric>[a-z0-9_]+)\s*
+        (?:\bover\s+(?P<window>[0-9.]+[a-z][0-9.a-z]*)\s*)?
         (?P<operator><=|>=|==|!=|<|>)\s*
         (?P<number>\d+(?:\.\d+)?)\s*(?P<unit>%|ms|s)?""",
     re.VERBOSE,
@@ -65,7 +92,7 @@ class Threshold:
     """One parsed threshold."""
 
     text: str
-    """The expression as written."""
+    """The expression as written, its window scaled."""
     scope: str | None
     """Endpoint, flow, function or chain; None for the whole run."""
     metric: str
@@ -76,19 +103,24 @@ class Threshold:
     """`fail` or `abort`."""
     abort_after_s: float | None
     """How long an `abort` threshold must be broken before it stops the run; None for `fail`."""
+    window_s: float | None = None
+    """Length of the windows that are judged; None for the whole run."""
 
     def holds(self, value: float) -> bool:
         """Whether a measured value keeps to the limit."""
         return _OPERATORS[self.operator](value, self.limit)
 
 
-def parse_threshold(expression: str, action: str = "fail") -> Threshold:
-    """Parse one threshold. Raises ValueError naming the text, the reason and what is accepted."""
+def parse_threshold(expression: str, action: str = "fail", time_scale: float = 1.0) -> Threshold:
+    """Parse one threshold; `time_scale` multiplies its window and the time after which it aborts.
+
+    Raises ValueError naming the text, the reason and what is accepted.
+    """
     match = _EXPRESSION.fullmatch(expression.strip())
     if match is None:
         raise ValueError(
-            f"{expression!r} is not `[scope: ]metric operator limit`, e.g. `POST /vote: p95_ms < 1000` "
-            f"(operators: {', '.join(_OPERATORS)})"
+            f"{expression!r} is not `[scope: ]metric [over window] operator limit`, e.g. `POST /vote: p95_ms < 1000` "
+            f"or `error_rate over 10s < 1%` (operators: {', '.join(_OPERATORS)})"
         )
     metric, unit = match["metric"], match["unit"]
     if metric not in METRICS:
@@ -103,14 +135,29 @@ def parse_threshold(expression: str, action: str = "fail") -> Threshold:
             raise ValueError(f"{expression!r}: {metric} is not a time and takes no {unit}")
         limit *= 1000 if unit == "s" else 1
     kind, abort_after_s = _parse_action(expression, action)
+    text, window_s = expression.strip(), None
+    if match["window"] is not None:
+        window_s = parse_timespan(match["window"]) * time_scale
+        if time_scale != 1:
+            text = f"{text[: match.start('window')]}{window_s:g}s{text[match.end('window') :]}"
+        if window_s < SHORTEST_WINDOW_S:
+            raise ValueError(
+                f"{expression!r}: a window of {window_s:g} s is too short; at least {SHORTEST_WINDOW_S:g} s"
+            )
+    if metric not in CLIENT_METRICS and (window_s is not None or kind == "abort"):
+        raise ValueError(
+            f"{expression!r}: {metric} is known only after the run, so it can neither abort it nor be measured over a "
+            f"window; one of {', '.join(CLIENT_METRICS)} can"
+        )
     return Threshold(
-        text=expression,
+        text=text,
         scope=match["scope"],
         metric=metric,
         operator=match["operator"],
         limit=limit,
         action=kind,
-        abort_after_s=abort_after_s,
+        abort_after_s=None if abort_after_s is None else abort_after_s * time_scale,
+        window_s=window_s,
     )
 
 

@@ -79,6 +79,7 @@ class RunRecord:
             started_at=started_at,
             ended_at=None,
             state=rundir.RUNNING,
+            aborted=None,
             workers=[],
             warnings=[],
         )
@@ -87,8 +88,17 @@ class RunRecord:
         )
         logger.info(f"Recording this run in {self.directory.path}")
 
-    def finish(self, state: str, workers: Iterable[Mapping[str, Any]], warnings: Iterable[str]) -> None:
-        """Write the statistics a last time and say how the run ended. What cannot be written is logged."""
+    def finish(
+        self,
+        state: str,
+        workers: Iterable[Mapping[str, Any]],
+        warnings: Iterable[str],
+        aborted: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Write the statistics a last time and say how the run ended. What cannot be written is logged.
+
+        `aborted`: the fields of `abort.Abort`, and `at` (epoch seconds), where a threshold ended the run.
+        """
         warnings, workers = list(warnings), list(workers)
         try:
             self._statistics.finish()
@@ -100,6 +110,7 @@ class RunRecord:
             self.directory.update_manifest(
                 ended_at=time.time(),
                 state=state,
+                aborted=aborted,
                 workers=workers,
                 hosts=sorted({worker["host"] for worker in workers} | {socket.gethostname()}),
                 warnings=warnings,

@@ -9,15 +9,20 @@ In the web UI one process has several runs, one after another.
 
 from __future__ import annotations
 
+import logging
 import os
+import time
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from typing import Any
 
+import gevent
 from gevent.event import Event
 from locust.env import Environment
 from locust.runners import STATE_CLEANUP, STATE_STOPPING, Runner
 
-from loadgen.live import LiveFigures
+from loadgen.abort import Abort, AbortWatch
+from loadgen.live import REPORT_EVERY_S, LiveFigures
 from loadgen.open_model import OpenModel
 from loadgen.options import Chosen, check_reachable
 from loadgen.plan import RunPlan
@@ -25,7 +30,9 @@ from loadgen.recording import RequestLog, Sink
 from loadgen.run_record import RunRecord
 from loadgen.sending import Sending, sending_of, set_sending
 from loadgen.shapes import ProfileShape
-from runstore.rundir import COMPLETE, FAILED, INTERRUPTED
+from runstore.rundir import ABORTED, COMPLETE, FAILED, INTERRUPTED
+
+logger = logging.getLogger(__name__)
 
 FLUSH_EVERY_S = 0.2
 """A killed process loses no more than that. A whole second's rows, written at once, would hold up arrivals."""
@@ -107,6 +114,15 @@ class RecordingSession(Session):
         """Of the run that goes, else of the one that went last; None before the first."""
         self._record: RunRecord | None = None
         self._was_interrupted = False
+        self._aborted: dict[str, Any] | None = None
+
+    def opened(self) -> None:
+        super().opened()
+        assert self._record is not None and self.live is not None
+        profile = self._record.plan.profile
+        watch = AbortWatch(profile.thresholds, time.monotonic() + profile.warmup_s, profile.time_scale)
+        if watch:
+            gevent.spawn(self._keep_watching, watch, self.live)
 
     def interrupted(self) -> None:
         self._was_interrupted = True
@@ -126,6 +142,7 @@ class RecordingSession(Session):
         """Raises ConfigError: the host may come from the web UI's form, unchecked. Raises OSError."""
         check_reachable(self.chosen, self.environment.user_classes, self.environment.host, host_needed=True)
         self._was_interrupted = False
+        self._aborted = None
         self._record = RunRecord(self.environment, self.chosen, os.environ)
         self.live = LiveFigures()
         return self._record
@@ -148,13 +165,38 @@ class RecordingSession(Session):
         state = COMPLETE
         if workers and all("lost_at" in worker for worker in workers):
             state = FAILED
+        elif self._aborted is not None:
+            state = ABORTED
         elif self._was_interrupted or cut_short:
             state = INTERRUPTED
-        self._record.finish(state, workers, warnings)
+        self._record.finish(state, workers, warnings, self._aborted)
         if self.chosen.profile is not None:
             # A profile is judged by its thresholds, not by Locust's rule that any failed request is a failure.
             incomplete = state == FAILED or any("lost_at" in w or "missing_rows" in w for w in workers)
-            self.environment.process_exit_code = 130 if state == INTERRUPTED else 3 if incomplete else 0
+            exit_code = {INTERRUPTED: 130, ABORTED: 1}.get(state, 0)
+            self.environment.process_exit_code = 3 if incomplete and state != INTERRUPTED else exit_code
+
+    def _keep_watching(self, watch: AbortWatch, figures: LiveFigures) -> None:
+        """End the run that `figures` are of when a threshold says so."""
+        while self.running and self.live is figures and self.base_runner.state not in (STATE_CLEANUP, STATE_STOPPING):
+            abort = watch.look(figures, time.monotonic())
+            if abort is not None:
+                self._abort(abort)
+                return
+            gevent.sleep(REPORT_EVERY_S)
+
+    def _abort(self, abort: Abort) -> None:
+        self._aborted = {**asdict(abort), "at": time.time()}
+        logger.warning(
+            f"Aborting: {abort.threshold} has been broken for {abort.broken_for_s:.1f} s; "
+            f"over the last {abort.window_s:g} s it was {abort.value:.6g}"
+        )
+        # As Locust ends the run of a shape. Waiting for the shape to say so could take as long as a ramp does.
+        options = self.environment.parsed_options
+        if options is not None and options.headless:
+            self.base_runner.quit()
+        else:
+            self.base_runner.stop()
 
 
 def request_log(plan: RunPlan, worker: int, sink: Sink) -> RequestLog:

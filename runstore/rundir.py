@@ -22,8 +22,9 @@ from pathlib import Path
 from typing import Any
 
 MANIFEST_SCHEMA = 1
-RUNNING, COMPLETE, INTERRUPTED, FAILED = "running", "complete", "interrupted", "failed"
-"""States of a run; a run that is `running` and does not was killed."""
+RUNNING, COMPLETE, ABORTED, INTERRUPTED, FAILED = "running", "complete", "aborted", "interrupted", "failed"
+"""States of a run; a run that is `running` and does not was killed. An aborted one was ended by a threshold: what it
+recorded is whole."""
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 

@@ -35,3 +35,13 @@ def test_a_run_that_passed_has_no_failures() -> None:
 def test_what_xml_cannot_hold_does_not_break_the_file() -> None:
     found = suite({"run": {"id": "a\x00b\x1b[1m\ud800<&>\"'", "complete": True}})
     assert found.get("name") == "a�b�[1m�<&>\"'"
+
+
+def test_the_threshold_that_aborted_the_run_says_so() -> None:
+    threshold = {"expression": "error_rate < 5%", "value": 0.25, "verdict": "fail", "aborted": True}
+    aborted = {"threshold": "error_rate < 5%", "value": 0.25, "at": 1795255270.0}
+    found = suite({"run": {"complete": True, "aborted": aborted}, "thresholds": [threshold]})
+    failure = found.find("testcase/failure")
+    assert failure is not None
+    assert failure.get("message") == "measured 25.00 %, which aborted the run"
+    assert "aborted by error_rate < 5% at 10:01:10.000 UTC" in str(found.findtext("system-out"))

@@ -6,6 +6,8 @@ from analysis.errors import DataFormatError
 from analysis.pipeline import explain
 from runstore.rundir import RunDir
 
+T0 = 1795255200.0
+
 
 @pytest.fixture
 def tiny(tiny_run):
@@ -24,6 +26,7 @@ def test_the_run(tiny):
         "started_at": 1795255200.0,
         "ended_at": 1795255213.0,
         "complete": True,
+        "aborted": None,
         "warnings": [],
     }
 
@@ -204,3 +207,15 @@ def test_a_broken_parquet_file_is_named(tiny_run):
     tiny_run.file("invocations.parquet").write_text("not parquet")
     with pytest.raises(DataFormatError, match=r"invocations\.parquet"):
         explain(tiny_run)
+
+
+def test_an_aborted_run_is_complete_and_its_threshold_broken(build):
+    build.request(1.0)
+    build.request(2.0)
+    aborted = {"threshold": "error_rate < 5%", "value": 0.25, "window_s": 10.0, "broken_for_s": 30.0, "at": T0 + 2}
+    build.manifest |= {"state": "aborted", "aborted": aborted}
+    build.manifest["profile"]["thresholds"] = {"error_rate < 5%": "abort after 30s", "rps over 1h > 0": "fail"}
+    summary = explain(build.write())
+    assert summary["run"]["aborted"] == aborted
+    assert not any("ended" in warning for warning in summary["run"]["warnings"])
+    assert [(one["value"], one["verdict"]) for one in summary["thresholds"]] == [(0.25, "fail"), (2.0, "pass")]

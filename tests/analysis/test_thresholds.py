@@ -1,6 +1,7 @@
 import pytest
 
 from analysis.thresholds import judge_thresholds
+from analysis.windows import Window
 from config.thresholds import parse_threshold
 
 
@@ -30,6 +31,10 @@ SUMMARY = {
     "functions": {"place-vote": function(), "tally-votes": function(throttles=None)},
     "chains": {"shop": CHAIN},
 }
+
+
+def no_window(threshold):
+    raise AssertionError("only thresholds with a window have one")
 
 
 @pytest.mark.parametrize(
@@ -62,17 +67,33 @@ SUMMARY = {
     ],
 )
 def test_a_threshold_is_looked_up_in_its_scope(expression, value, verdict):
-    (judged,) = judge_thresholds(SUMMARY, [parse_threshold(expression)])
+    (judged,) = judge_thresholds(SUMMARY, [parse_threshold(expression)], no_window)
     assert (judged["expression"], judged["verdict"]) == (expression, verdict)
     assert judged["value"] == (None if value is None else pytest.approx(value))
 
 
 def test_a_flow_and_a_chain_of_one_name_answer_what_each_knows():
-    judged = judge_thresholds(SUMMARY, [parse_threshold("shop: p95_ms < 900"), parse_threshold("shop: sent == 2")])
+    thresholds = [parse_threshold("shop: p95_ms < 900"), parse_threshold("shop: sent == 2")]
+    judged = judge_thresholds(SUMMARY, thresholds, no_window)
     assert [one["value"] for one in judged] == [800.0, 2]
 
 
 def test_an_empty_summary_has_no_data_for_anything():
     empty = {"client": {"requests": 0, "endpoints": {}, "flows": {}}, "functions": {}, "chains": {}}
-    judged = judge_thresholds(empty, map(parse_threshold, ("p95_ms < 1", "lost == 0", "error_rate < 1%")))
+    judged = judge_thresholds(empty, map(parse_threshold, ("p95_ms < 1", "lost == 0", "error_rate < 1%")), no_window)
     assert {one["verdict"] for one in judged} == {"no data"}
+
+
+def test_a_threshold_with_a_window_is_held_against_the_worst():
+    (judged,) = judge_thresholds(SUMMARY, [parse_threshold("p95_ms over 10s < 1000")], lambda _: Window(7.5, 1200.0))
+    assert (judged["value"], judged["verdict"], judged["window_at"]) == (1200.0, "fail", 7.5)
+    (judged,) = judge_thresholds(SUMMARY, [parse_threshold("p95_ms over 10s < 1000")], lambda _: None)
+    assert (judged["value"], judged["verdict"], judged["window_at"]) == (None, "no data", None)
+
+
+def test_a_threshold_that_aborted_the_run_fails_with_the_value_of_then():
+    aborted = {"threshold": "p95_ms < 1000", "value": 1500.0, "window_s": 10.0, "broken_for_s": 30.0, "at": 60.0}
+    thresholds = [parse_threshold("p95_ms < 1000", "abort after 30s"), parse_threshold("p95_ms < 2000", "abort")]
+    first, second = judge_thresholds(SUMMARY, thresholds, no_window, aborted)
+    assert (first["value"], first["verdict"], first["aborted"], first["window_at"]) == (1500.0, "fail", True, 50.0)
+    assert (second["value"], second["verdict"], second["aborted"]) == (800.0, "pass", False)

@@ -101,3 +101,11 @@ def test_dropped_arrivals_are_not_taken_for_failed_requests() -> None:
 def test_dropped_arrivals_alone_are_said() -> None:
     verdict = judge(summary("pass", client={"requests": 100, "failures": 0, "dropped": 1}))
     assert verdict.detail == "1 arrival found no free slot and was never sent"
+
+
+def test_an_aborted_run_says_by_what_and_when() -> None:
+    run = {"complete": True, "aborted": {"threshold": "vote: error_rate < 20%", "value": 0.4, "at": 1795255270.0}}
+    verdict = judge(summary("fail", "pass", run=run))
+    said = "Failed: aborted by vote: error_rate < 20% at 10:01:10.000 UTC; 1 of 2 thresholds broken"
+    assert (verdict.kind, verdict.headline, verdict.exit_code) == ("failed", said, 1)
+    assert judge(summary("fail", run=run | {"complete": False})).exit_code == 3

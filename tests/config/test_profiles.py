@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from config.errors import ConfigError
@@ -198,3 +200,19 @@ def test_closed_model_has_no_arrivals():
 def test_messages_asked_for_need_the_closed_model():
     with pytest.raises(ConfigError, match="by one user"):
         profile_from(OPEN, name="p", source="p.toml", messages=3)
+
+
+def test_threshold_that_nothing_is_known_of_during_the_run_cannot_abort_it():
+    found = problems(
+        thresholds={"place-vote: p95_ms < 100": "abort after 10s", "shop: error_rate over 5s < 1%": "fail"}
+    )
+    assert len(found) == 2
+    assert "'place-vote' is neither an endpoint" in found[0]
+    assert "'shop' is neither an endpoint (such as 'POST /vote') nor a flow of this profile (vote)" in found[1]
+
+
+def test_windows_are_scaled_once_however_often_the_profile_is_handed_on():
+    thresholds = {"vote: p95_ms over 1m < 100": "abort after 20s"}
+    profile = profile_from({**MINIMAL, "thresholds": thresholds}, name="p", source="p.toml", time_scale=0.1)
+    (threshold,) = profile_from_dict(json.loads(json.dumps(profile.as_dict()))).thresholds
+    assert (threshold.text, threshold.window_s, threshold.abort_after_s) == ("vote: p95_ms over 6s < 100", 6.0, 2.0)

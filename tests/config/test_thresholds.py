@@ -55,3 +55,40 @@ def test_timespan(text, seconds):
 def test_timespan_refuses(text):
     with pytest.raises(ValueError, match="time span"):
         parse_timespan(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "window_s", "limit"),
+    [
+        ("p95_ms over 10s < 1000", 10, 1000),
+        ("POST /vote: error_rate over 1m30s<1%", 90, 0.01),
+        ("rps over 1s >= 500", 1, 500),
+        ("p95_ms < 1s", None, 1000),
+    ],
+)
+def test_window_stands_behind_over(text, window_s, limit):
+    threshold = parse_threshold(text)
+    assert (threshold.text, threshold.window_s) == (text, window_s)
+    assert threshold.limit == pytest.approx(limit)
+
+
+def test_time_scale_multiplies_window_and_abort_and_the_text_says_so():
+    threshold = parse_threshold("vote: p95_ms over 1m < 1000", "abort after 30s", 0.1)
+    assert (threshold.text, threshold.window_s, threshold.abort_after_s) == ("vote: p95_ms over 6s < 1000", 6.0, 3.0)
+    assert parse_threshold("p95_ms over 1m < 1000", "fail").text == "p95_ms over 1m < 1000"
+
+
+@pytest.mark.parametrize(
+    ("text", "action", "reason"),
+    [
+        ("p95_ms over 500ms < 5", "fail", "0.5 s is too short"),
+        ("p95_ms over fast < 5", "fail", "operator"),
+        ("place-vote: cold_start_rate over 10s < 1%", "fail", "cold_start_rate is known only after the run"),
+        ("shop: lost == 0", "abort after 10s", "lost is known only after the run"),
+        ("p95_ms < 5", "abort after a while", "time span"),
+        ("p95_ms < 5", "stop", "fail, abort"),
+    ],
+)
+def test_what_cannot_be_known_over_a_window_or_during_the_run_is_refused(text, action, reason):
+    with pytest.raises(ValueError, match=reason):
+        parse_threshold(text, action)

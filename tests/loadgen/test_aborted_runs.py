@@ -1,0 +1,47 @@
+"""A threshold ends a whole run: its records are as complete as those of any other."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+THRESHOLD = "vote: error_rate over 1s < 50%"
+
+
+@pytest.fixture(scope="module")
+def aborted(lasting_locust, lasting_server):
+    """A minute of 60 arrivals a second in two processes, to a target that refuses them all."""
+    lasting_server.answer = lambda head: b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
+    profile = lasting_locust.directory / "own.toml"
+    profile.write_text(
+        'description = "a test"\nflows = ["vote"]\nmodel = "open"\nwarmup = "1s"\n'
+        '[[stages]]\nduration = "60s"\nrate = 60\nspawn_rate = 1e6\n'
+        f'[thresholds]\n"{THRESHOLD}" = "abort after 1s"\n"error_rate < 100%" = "abort after 50s"\n"rps > 0" = "fail"\n'
+    )
+    started = time.monotonic()
+    run = lasting_locust.run("--processes", "2", PROFILE=str(profile))
+    exit_code = run.finish()
+    return run, exit_code, time.monotonic() - started
+
+
+def test_run_ends_soon_with_the_exit_code_of_a_failed_threshold(aborted):
+    run, exit_code, lasted_s = aborted
+    assert exit_code == 1, run.output
+    assert lasted_s < 15
+
+
+def test_nothing_is_lost(aborted, lasting_server):
+    run, _, _ = aborted
+    assert len(set(run.counts(lasting_server).values())) == 1
+    assert len(run.rows) > 100
+    assert run.manifest["warnings"] == []
+    assert len(run.manifest["workers"]) == 2
+
+
+def test_manifest_says_what_when_and_by_how_much(aborted):
+    manifest = aborted[0].manifest
+    assert manifest["state"] == "aborted"
+    assert manifest["aborted"].pop("at") == pytest.approx(manifest["ended_at"], abs=3)
+    assert manifest["aborted"].pop("broken_for_s") == pytest.approx(1.0, abs=0.8)
+    assert manifest["aborted"] == {"threshold": THRESHOLD, "value": 1.0, "window_s": 1.0}
