@@ -145,7 +145,7 @@ class LocustRun:
         """Ctrl-C: to the whole process group of the first."""
         os.killpg(self.processes[0].pid, signal.SIGINT)
 
-    def finish(self, timeout_s: float = 30) -> int:
+    def finish(self, timeout_s: float = 60) -> int:
         """Wait for the end; returns the exit code of the first."""
         try:
             for process in self.processes:
