@@ -30,6 +30,7 @@ import click
 import duckdb
 import numpy as np
 import pandas as pd
+from rich.console import Console
 
 from analysis import locust_csv
 from analysis.attribution import attribute_lines
@@ -248,13 +249,13 @@ def pull_if_needed(run: RunDir, settings: Settings) -> int:
 
     What cannot be fetched is said, and does not take the client's side away.
     """
-    from analysis.pull import pull_run
+    from analysis.pull import pull_showing
 
     file = run.file("pull.json")
     if file.is_file() and json.loads(file.read_text(encoding="utf-8")).get("complete"):
         return OK
     try:
-        pulled = pull_run(run, settings, tell=lambda message: click.echo(message, err=True))
+        pulled = pull_showing(run, settings, Console(stderr=True))
     except AnalysisError as error:
         click.echo(f"error: {error}", err=True)
         return error.exit_code

@@ -12,7 +12,6 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
-from rich.markup import escape
 
 from analysis import table_snapshot
 from analysis.errors import AnalysisError
@@ -72,11 +71,10 @@ def _fetch(run: RunDir, settings: Settings, console: Console, clock: Callable[[]
     if not manifest.get("functions") and not manifest.get("log_groups"):
         return None
     if not read_json(run, "pull.json").get("complete"):
-        from analysis.pull import pull_run
+        from analysis.pull import pull_showing
 
         try:
-            with console.status("fetching logs") as status:
-                pull_run(run, settings, tell=lambda message: status.update(escape(message)))
+            pull_showing(run, settings, console)
         except AnalysisError as error:
             return error
     _look_at_tables(run, settings, manifest.get("tables") or {}, console, clock)

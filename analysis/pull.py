@@ -11,14 +11,17 @@ from typing import Any
 import click
 import duckdb
 import pandas as pd
+from rich.console import Console
 
 from analysis import cloudwatch_metrics, errors, locust_csv, log_groups, log_tables
 from analysis.errors import NoRowsError
-from analysis.insights import MAX_ROWS
+from analysis.insights import MAX_ROWS, read_rows_quickly
 from analysis.log_queries import ACCESS, EVENTS
-from analysis.puller import REAL, SIMULATED, Patience, Puller, Reading, Scope
+from analysis.pull_progress import PullProgress
+from analysis.puller import REAL, SIMULATED, Patience, Progress, Puller, Reading, Scope
 from analysis.requests_table import create_requests
 from config import aws
+from config.prices import load_prices
 from config.settings import Settings, load_settings
 from config.timespans import parse_timespan
 from runstore import rundir
@@ -48,7 +51,7 @@ def pull_run(
     limit: int = MAX_ROWS,
     clock: Callable[[], float] = time.time,
     sleep: Callable[[float], None] | None = None,
-    tell: Callable[[str], None] = lambda message: None,
+    watch: Callable[[Progress], None] = lambda progress: None,
 ) -> Pulled:
     """Fetch the logs and metrics of a run into its directory.
 
@@ -66,9 +69,11 @@ def pull_run(
     if force:
         for path in folder.glob("*.parquet"):
             path.unlink()
+    # What is refused is waited for by one pace for all queries, and not by each call for itself.
+    logs = aws.client(settings, "logs", max_pool_connections=20, retries={"total_max_attempts": 1})
+    read_rows_quickly(logs)
     reading = Puller(
-        # what is refused is waited for here, by one pace for all queries, and not by each call for itself
-        aws.client(settings, "logs", max_pool_connections=20, retries={"total_max_attempts": 1}),
+        logs,
         scope,
         folder,
         requests,
@@ -77,7 +82,7 @@ def pull_run(
         limit=limit,
         clock=clock,
         sleep=sleep,
-        tell=tell,
+        watch=watch,
     ).read()
     stack_name = run.read_manifest().get("stack_name") or settings.stack_name
     tables, warnings = write_tables(run.path, reading, stack_name)
@@ -109,6 +114,12 @@ def pull_run(
             "check AWS_REGION, LOG_GROUPS and the functions; with SystemLogLevel=WARN a function writes no REPORT",
         )
     return pulled
+
+
+def pull_showing(run: RunDir, settings: Settings, console: Console, **options: Any) -> Pulled:
+    """`pull_run` with a progress bar on `console`."""
+    with PullProgress(console, load_prices(settings.region or "")) as bar:
+        return pull_run(run, settings, watch=bar.update, **options)
 
 
 def _only_checked(requests: duckdb.DuckDBPyConnection) -> bool:
@@ -225,7 +236,6 @@ def _invocations_of(table: Path) -> dict[str, int]:
 
 
 def _described(pulled: Pulled, reading: Reading, scope: Scope, region: str | None) -> dict[str, Any]:
-    scanned = [one.bytes_scanned for one in reading.answers if one.bytes_scanned is not None]
     return {
         "complete": pulled.complete,
         "warnings": pulled.warnings,
@@ -236,7 +246,9 @@ def _described(pulled: Pulled, reading: Reading, scope: Scope, region: str | Non
         "lag_s": reading.lag_s,
         "rows": sum(one.rows for one in reading.answers),
         "tables": dict(pulled.tables),
-        "bytes_scanned": sum(scanned) if scanned else None,
+        "bytes_scanned": reading.progress.bytes_scanned,
+        "queries_started": reading.progress.queries,
+        "queries_wasted": reading.progress.wasted,
         "log_groups": dict(scope.groups),
         "access_log_group": scope.access_log_group,
         "missing_log_groups": list(reading.missing_groups),
@@ -284,14 +296,7 @@ def pull_command(run: str, force: bool, limit: int, lag: str | None, quiet: str 
         deadline_s=_seconds("--deadline", deadline, usual.deadline_s),
     )
     found = rundir.find(run, settings.runs_dir)
-    pulled = pull_run(
-        found,
-        settings,
-        force=force,
-        limit=limit,
-        patience=patience,
-        tell=lambda message: click.echo(message, err=True),
-    )
+    pulled = pull_showing(found, settings, Console(stderr=True), force=force, limit=limit, patience=patience)
     for warning in pulled.warnings:
         click.echo(f"warning: {warning}", err=True)
     for table, rows in pulled.tables.items():

@@ -99,6 +99,8 @@ class Reading:
     doubts: Sequence[str]
     """Why something may be missing from the answers; empty: they are complete."""
     missing_groups: Sequence[str]
+    progress: Progress
+    """All that it took."""
     watched_until: float
     """Epoch seconds: what was logged later may be absent."""
     lag_s: float
@@ -108,8 +110,41 @@ class Reading:
         return [one.path for one in self.answers if one.piece.query == query.name and one.rows]
 
 
+@dataclass
+class Progress:
+    """How far a pull is."""
+
+    slices: int = 0
+    """To be asked for, as far as is known by now."""
+    done: int = 0
+    """Of these, how many are here."""
+    rows: int = 0
+    queries: int = 0
+    """Started by this pull."""
+    wasted: int = 0
+    """Of these, how many gave nothing that could be used: their answer was full, or they failed."""
+    bytes_scanned: int | None = None
+    """By these and by those whose answers were taken over; None where the target does not say."""
+    waiting_s: float | None = None
+    """For logs to appear; None while it asks."""
+
+    def scanned(self, more: int | None) -> None:
+        if more is not None:
+            self.bytes_scanned = (self.bytes_scanned or 0) + more
+
+
 class _StoppedError(Exception):
     """Raised in a worker thread that is to end."""
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What became of a piece: what was fetched, the parts to ask for instead, or nothing where its group is missing."""
+
+    parts: Sequence[Piece] = ()
+    fetched: Fetched | None = None
+    bytes_scanned: int | None = None
+    queries: int = 0
 
 
 class Puller:
@@ -135,14 +170,16 @@ class Puller:
         calls_per_s: float = 9.0,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] | None = None,
-        tell: Callable[[str], None] = lambda message: None,
+        watch: Callable[[Progress], None] = lambda progress: None,
     ) -> None:
         if not 1 <= limit <= MAX_ROWS:
             raise ValueError(f"a query gives 1 to {MAX_ROWS} rows, not {limit}")
         self._client, self._scope, self._folder = client, scope, folder
         self._requests, self._counts = requests, counts
         self._patience, self._limit, self._concurrency = patience, limit, concurrency
-        self._clock, self._tell = clock, tell
+        self._clock, self._watch = clock, watch
+        self._progress = Progress()
+        """Of the calling thread: the others hand their results over."""
         self._stop = threading.Event()
         self._sleep = sleep or self._sleep_until_stopped
         self._starts, self._polls = (Pace(calls_per_s, clock, self._sleep) for _ in range(2))
@@ -181,12 +218,15 @@ class Puller:
                 ripe = [p for p, answers in body.items() if not answers and now >= p.slice.end + self._lag_s]
                 body |= self._fetch(ripe)
             pause_s = max(min(max(ready_at - self._clock(), self._patience.poll_s), give_up_at - now), 0.01)
-            self._tell(f"waiting {pause_s:.1f} s for logs to appear")
+            self._progress.waiting_s = pause_s
+            self._watch(self._progress)
             self._sleep(pause_s)
+            self._progress.waiting_s = None
         answers = _all(body, tail)
         self._drop_others(answers)
         doubts += self._cut_off()
-        return Reading(answers, doubts, sorted(self._missing_groups), now - self._lag_s, self._lag_s)
+        missing = sorted(self._missing_groups)
+        return Reading(answers, doubts, missing, self._progress, now - self._lag_s, self._lag_s)
 
     # --- what to ask ----------------------------------------------------------------------------------------------
 
@@ -314,31 +354,38 @@ class Puller:
     def _fetch(self, pieces: Iterable[Piece]) -> dict[Piece, list[Fetched]]:
         """The answers to each piece, of several parts where it overflowed; none where its group is missing."""
         found: dict[Piece, list[Fetched]] = {piece: [] for piece in pieces}
+        progress = self._progress
+        progress.slices, progress.done = len(found), 0
         with ThreadPoolExecutor(self._concurrency, "pull") as pool:
-            running: dict[Future[Fetched | list[Piece]], Piece] = {}
+            running: dict[Future[_Answer], Piece] = {}
             try:
                 running = {pool.submit(self._ask, piece): piece for piece in found}
                 while running:
+                    self._watch(progress)
                     done, _ = wait(running, return_when=FIRST_COMPLETED)
                     for future in done:
-                        whole = running.pop(future)
-                        outcome = future.result()
-                        if isinstance(outcome, Fetched):
-                            found[whole].append(outcome)
-                        else:
-                            running |= {pool.submit(self._ask, part): whole for part in outcome}
+                        whole, answer = running.pop(future), future.result()
+                        running |= {pool.submit(self._ask, part): whole for part in answer.parts}
+                        if answer.fetched is not None:
+                            found[whole].append(answer.fetched)
+                            progress.rows += answer.fetched.rows
+                        progress.scanned(answer.bytes_scanned)
+                        progress.queries += answer.queries
+                        progress.wasted += bool(answer.parts)
+                        progress.slices += max(0, len(answer.parts) - 1)
+                        progress.done += not answer.parts
             except BaseException:
                 self._stop.set()
                 for future in running:
                     future.cancel()
                 raise
+        self._watch(progress)
         return found
 
-    def _ask(self, piece: Piece) -> Fetched | list[Piece]:
-        """The answer to a piece, or the parts to ask for instead."""
+    def _ask(self, piece: Piece) -> _Answer:
         known = self._saved.get(piece)
         if known is not None and self._final([known]):
-            return known
+            return _Answer(fetched=known, bytes_scanned=known.bytes_scanned)
         asked_at = self._clock()
         try:
             result = self._run(piece)
@@ -346,19 +393,19 @@ class Puller:
             parts = self._parts(piece) if failed.status == "Timeout" else []
             if not parts:
                 raise
-            return parts
+            return _Answer(parts, queries=1)
         if result is None:
-            return []
+            return _Answer()
         self._truncated.discard(piece)
         if len(result.rows) >= piece.limit or (result.matched or 0) > len(result.rows):
-            if parts := self._parts(piece):
-                return parts
-            if piece.limit < MAX_ROWS:
-                return [replace(piece, limit=MAX_ROWS)]
+            parts = self._parts(piece)
+            if not parts and piece.limit < MAX_ROWS:
+                parts = [replace(piece, limit=MAX_ROWS)]
+            if parts:
+                return _Answer(parts, bytes_scanned=result.bytes_scanned, queries=1)
             self._truncated.add(piece)
-        if result.rows:
-            self._tell(f"{_named(piece.groups)}: {len(result.rows):,} {piece.query}")
-        return save(self._folder, piece, result.rows, asked_at, result.matched, result.bytes_scanned)
+        fetched = save(self._folder, piece, result.rows, asked_at, result.matched, result.bytes_scanned)
+        return _Answer(fetched=fetched, bytes_scanned=result.bytes_scanned, queries=1)
 
     def _run(self, piece: Piece) -> QueryResult | None:
         """The answer of the groups that exist; None where none does."""

@@ -449,7 +449,9 @@ def pull(facts: Mapping[str, Any]) -> Table:
     missing = facts.get("missing_log_groups") or []
     rows = [
         Row(("complete", "yes" if facts.get("complete") else "NO"), None if facts.get("complete") else "bad"),
-        Row(("queries", count(len(slices)))),
+        Row(("slices", count(len(slices)))),
+        Row(("queries started", count(facts.get("queries_started")))),
+        Row(("… whose answers were of no use", count(facts.get("queries_wasted")))),
         Row(("rows", count(facts.get("rows")))),
         *(Row((f"… {visible(name)}", count(number))) for name, number in (facts.get("tables") or {}).items()),
         Row(("scanned, MB", NOTHING if scanned is None else decimal(scanned / 1e6))),

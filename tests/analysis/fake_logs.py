@@ -42,7 +42,8 @@ class FakeLogs:
     """Called with the arguments of each StartQuery; may raise."""
 
     def __post_init__(self) -> None:
-        self.meta = SimpleNamespace(region_name="eu-west-1")
+        events = SimpleNamespace(register=lambda event, handler: None)
+        self.meta = SimpleNamespace(region_name="eu-west-1", events=events)
         self._answers: dict[str, list[dict[str, Any]]] = {}
 
     def add(self, group: str, at: float, message: str, stream: str, lag_s: float = 0.0) -> None:

@@ -4,7 +4,12 @@ from typing import Any
 
 import boto3
 import pytest
-from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConnectionError, ReadTimeoutError
+from botocore.exceptions import (
+    ClientError,
+    ConnectionClosedError,
+    EndpointConnectionError,
+    ReadTimeoutError,
+)
 from botocore.stub import Stubber
 
 from analysis.errors import TargetError, UsageError
@@ -15,6 +20,7 @@ from analysis.insights import (
     QueryFailedError,
     QueryResult,
     Window,
+    read_rows_quickly,
     run_query,
 )
 
@@ -138,6 +144,39 @@ def test_ctrl_c_stops_the_query() -> None:
     with pytest.raises(KeyboardInterrupt):
         run(logs)
     assert logs.stopped == ["q1"]
+
+
+def answered_by_http(status: int, body: bytes, *, quickly: bool) -> Any:
+    client = boto3.client("logs", region_name="eu-west-1", aws_access_key_id="a", aws_secret_access_key="b")
+    answer = SimpleNamespace(status_code=status, headers={}, content=body)
+    client.meta.events.register("before-send", lambda request, **_: answer)
+    if quickly:
+        read_rows_quickly(client)
+    return client.get_query_results(queryId="q")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"status": "Complete", "results": [[{"field": "@ptr", "value": "1"}], []], "statistics": {"bytesScanned": 5}}'
+        b" ",
+        b'{"status": "Running", "results": []}',
+        b'{"status": "Complete", "results": [], "nextToken": "t"}',
+    ],
+)
+def test_rows_read_quickly_are_what_botocore_reads(body: bytes) -> None:
+    assert answered_by_http(200, body, quickly=True) == answered_by_http(200, body, quickly=False)
+
+
+@pytest.mark.parametrize("body", [b'{"status": "Comp', b"{}", b""])
+def test_a_malformed_page_is_an_error_and_not_an_empty_one(body: bytes) -> None:
+    with pytest.raises(IncompleteResultsError, match="malformed page"):
+        run(FakeLogs([answered_by_http(200, body, quickly=True)]))
+
+
+def test_a_refusal_is_botocores_to_read() -> None:
+    with pytest.raises(ClientError, match="LimitExceededException"):
+        answered_by_http(400, b'{"__type": "LimitExceededException", "message": "no"}', quickly=True)
 
 
 def test_polls_become_less_frequent() -> None:

@@ -22,13 +22,12 @@ def analyze(monkeypatch):
     def run(directory, pull=None, fetch=True, **options):
         calls = []
 
-        def pulled(run, settings, *, tell):
+        def pulled(run, settings, console):
             calls.append(run.run_id)
-            tell("asked")
             if pull is not None:
                 pull(run)
 
-        monkeypatch.setattr(analysis.pull, "pull_run", pulled)
+        monkeypatch.setattr(analysis.pull, "pull_showing", pulled)
         out = io.StringIO()
         console = Console(file=out, width=100, highlight=False)
         exit_code = pipeline.analyze(directory, settings_from({}), console=console, pull=fetch, **options)

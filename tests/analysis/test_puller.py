@@ -258,6 +258,23 @@ def test_a_full_slice_is_cut_by_time_and_then_by_request_id(run: Run) -> None:
     assert any(one.piece.slice.request_prefix for one in reading.answers)
 
 
+def test_what_a_pull_took_is_told(run: Run) -> None:
+    """Ten rows to an answer: two of six seconds are too full for one."""
+    run.settled_at = START + 10.0
+    run.time.now += 100
+    for number in range(12):
+        run.invoke(START + 2 + number / 12)
+        run.invoke(START + 7 + number / 12)
+    told: list[tuple[int, int]] = []
+    reading = run.pull(limit=10, watch=lambda progress: told.append((progress.done, progress.slices)))
+    assert reading.progress.rows == 24
+    assert reading.progress.queries == len(run.logs.queries)
+    assert reading.progress.wasted == len(run.logs.queries) - len(reading.answers)
+    assert reading.progress.bytes_scanned is not None and reading.progress.bytes_scanned > 240
+    assert told[0][0] == 0 and told[-1] == (1, 1)  # the last thing asked is the time after the run
+    assert max(done for done, _ in told) == len(reading.answers) - 1
+
+
 def test_crowded_streams_of_another_name_are_read_as_well(run: Run) -> None:
     run.invoke(START + 1)
     for number in range(60):
