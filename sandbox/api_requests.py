@@ -12,7 +12,7 @@ Headers = Sequence[tuple[bytes, bytes]]
 
 
 class ApiRequest(NamedTuple):
-    """A request to a stage. `path` begins behind the stage's name; header names are lower-case."""
+    """A request to a stage. `path` begins behind the stage's name, `sent_path` with it; header names are lower-case."""
 
     method: str
     path: str
@@ -20,6 +20,7 @@ class ApiRequest(NamedTuple):
     headers: Headers
     body: bytes
     source_ip: str
+    sent_path: str
 
 
 class ApiResponse(NamedTuple):

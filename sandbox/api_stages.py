@@ -7,6 +7,7 @@ import re
 from urllib.parse import unquote
 
 from sandbox.access_log import AccessLogTemplate
+from sandbox.api_authorization import AWS_IAM
 from sandbox.definitions import ApiStage, FunctionDefinition, Route
 from sandbox.model.throttling import TokenBucket
 from sandbox.truth import ChainTruth
@@ -15,7 +16,7 @@ from sandbox.truth import ChainTruth
 class CompiledRoute:
     """A route, with what an event of it always says."""
 
-    __slots__ = ("chain", "function", "parameters", "pattern", "resource_id", "route")
+    __slots__ = ("chain", "function", "guarded", "parameters", "pattern", "resource_id", "route")
 
     resource_id: str
     route: Route
@@ -24,6 +25,7 @@ class CompiledRoute:
         self.route = route
         self.function = function
         self.chain = chain
+        self.guarded = route.api_key_required or route.authorization_type == AWS_IAM
         self.resource_id = f"{random.Random(route.path).getrandbits(30):06x}"[:6]
         self.pattern, self.parameters = _pattern(route.path)
 
@@ -51,18 +53,21 @@ class DeployedStage:
         "dimensions",
         "domain",
         "exact",
+        "region",
         "stage_dimensions",
         "templates",
     )
 
     definition: ApiStage
     domain: str
+    region: str
 
     def __init__(self, stage: ApiStage, routes: list[CompiledRoute], bucket: TokenBucket | None) -> None:
         self.definition = stage
         self.bucket = bucket
         regions = [compiled.function.region for compiled in routes if compiled.function is not None]
-        self.domain = f"{stage.api_id}.execute-api.{regions[0] if regions else 'us-east-1'}.amazonaws.com"
+        self.region = regions[0] if regions else "us-east-1"
+        self.domain = f"{stage.api_id}.execute-api.{self.region}.amazonaws.com"
         self.dimensions = (("ApiName", stage.name),)
         self.stage_dimensions = (("ApiName", stage.name), ("Stage", stage.stage))
         self.exact = {

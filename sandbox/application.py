@@ -93,6 +93,7 @@ class Application:
             headers=scope["headers"],
             body=body,
             source_ip=client[0] if client else "127.0.0.1",
+            sent_path=path,
         )
         self._gateway.handle(stage, request, lambda answer: _resolve(future, answer))
         return True

@@ -9,7 +9,7 @@ control-plane call may have changed something, so the data path never has to ask
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 ACCOUNT_ID = "123456789012"
@@ -51,6 +51,9 @@ class Route:
     function_name: str
     qualifier: str | None
     timeout_s: float = 29.0
+    authorization_type: str | None = None
+    """`AWS_IAM`; anything else lets every request through."""
+    api_key_required: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,8 @@ class ApiStage:
     access_log_format: str | None
     """The stage's access log template with `$context` variables."""
     tracing: bool
+    api_keys: frozenset[str] = field(default=frozenset(), repr=False)
+    """Values of the enabled keys that a usage plan gives access to this stage."""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from functools import partial
 
 import orjson
 
+from sandbox.api_authorization import MISSING_TOKEN, refusal
 from sandbox.api_requests import ApiRequest, ApiResponse, GatewayError, OnAnswer, OpenRequest
 from sandbox.api_stages import CompiledRoute, DeployedStage
 from sandbox.clock import Scheduler
@@ -33,9 +34,6 @@ from sandbox.truth import Truth
 NAMESPACE = "AWS/ApiGateway"
 
 _THROTTLED = GatewayError(429, "Too Many Requests", "TooManyRequestsException", "THROTTLED")
-_NO_ROUTE = GatewayError(
-    403, "Missing Authentication Token", "MissingAuthenticationTokenException", "MISSING_AUTHENTICATION_TOKEN"
-)
 _TOO_LARGE = GatewayError(413, "Request Too Long", "RequestTooLargeException", "REQUEST_TOO_LARGE")
 _REFUSED = GatewayError(500, "Internal server error", "InternalServerErrorException", "DEFAULT_5XX")
 _FAILED = GatewayError(502, "Internal server error", "InternalServerErrorException", "DEFAULT_5XX")
@@ -135,9 +133,13 @@ class Gateway:
         found = stage.match(request.method, request.path)
         call.route = None if found is None else found[0]
         if found is None:
-            return self._refuse(call, _NO_ROUTE)
+            return self._refuse(call, MISSING_TOKEN)
         if len(request.body) > self._parameters.payload_max_bytes:
             return self._refuse(call, _TOO_LARGE)
+        if call.route is not None and call.route.guarded:
+            refused = refusal(stage, call.route, request, now)
+            if refused is not None:
+                return self._refuse(call, refused)
         allowed = stage.bucket is None or stage.bucket.take(now)
         if self._faults.api_request() is not None or not (allowed and self._account.take(now)):
             return self._refuse(call, _THROTTLED)

@@ -110,7 +110,19 @@ def api_stage(api_id: str | None, stage_name: str) -> ApiStage | None:
         access_log_group=_log_group_name(access_log.get("destinationArn")),
         access_log_format=access_log.get("format"),
         tracing=bool(stage.tracing_enabled),
+        api_keys=frozenset(_api_keys(api.id, stage_name)),
     )
+
+
+def _api_keys(api_id: str, stage_name: str) -> Iterator[str]:
+    """Values of the enabled keys in the usage plans of a stage."""
+    for backend in _backends(apigateway_backends):
+        for plan in backend.usage_plans.values():
+            if any((of["apiId"], of["stage"]) == (api_id, stage_name) for of in plan.api_stages):
+                for key_id in backend.usage_plan_keys.get(plan.id, ()):
+                    key = backend.keys.get(key_id)
+                    if key is not None and key.enabled:
+                        yield key.value
 
 
 def _routes(api: Any) -> Iterator[Route]:
@@ -129,6 +141,9 @@ def _routes(api: Any) -> Iterator[Route]:
                 function_name=name["name"],
                 qualifier=name["qualifier"],
                 timeout_s=29.0 if timeout_ms is None else int(timeout_ms) / 1000,
+                authorization_type=method.authorization_type,
+                # From a template it may be the text of it.
+                api_key_required=str(method.api_key_required).lower() == "true",
             )
 
 

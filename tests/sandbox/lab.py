@@ -180,6 +180,7 @@ class Lab:
             headers=options.get("headers", [(b"host", b"localhost"), (b"content-type", b"application/json")]),
             body=body,
             source_ip="127.0.0.1",
+            sent_path=f"/prod{path}",
         )
         answers: list[ApiResponse] = []
         self.gateway.handle(stage, request, answers.append)

@@ -46,7 +46,7 @@ class Deployed:
     def post(self, path: str, body: Any, on_done: Any) -> None:
         stage = self.sandbox.gateway.stage(None, "prod")
         assert stage is not None
-        request = ApiRequest("POST", path, b"", [(b"host", b"sandbox")], json.dumps(body).encode(), "127.0.0.1")
+        request = ApiRequest("POST", path, b"", [(b"host", b"sandbox")], json.dumps(body).encode(), "127.0.0.1", path)
         self.sandbox.gateway.handle(stage, request, on_done)
 
     def function(self, name: str) -> Any:

@@ -228,7 +228,7 @@ def test_timeouts_of_many_requests_are_each_on_time():
         sent = number
         sandbox.gateway.handle(
             stage,
-            ApiRequest("GET", "/x", b"", [], b"", "127.0.0.1"),
+            ApiRequest("GET", "/x", b"", [], b"", "127.0.0.1", "/prod/x"),
             lambda answer, sent=sent: answered.append((sandbox.clock.now() - START - sent, answer.status)),
         )
     sandbox.clock.run_all()

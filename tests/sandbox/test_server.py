@@ -6,6 +6,7 @@ import base64
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -24,6 +25,10 @@ from botocore.exceptions import ClientError
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding
 
+from loadgen.api_access import by_signature
+from loadgen.credentials import DUMMY
+from loadgen.renewal import Lease
+from loadgen.transport import parse_endpoint
 from tests.sandbox.lab import zipped
 
 ROOT = Path(__file__).parents[2]
@@ -232,6 +237,37 @@ def test_both_forms_of_an_apis_address_serve(server, outputs):
     assert server.http("GET", f"/restapis/{outputs['ApiId']}/dev/_user_request_/vote/x")[0] == 403
     status, headers, _ = server.http("GET", "/prod/nowhere")
     assert (status, headers["x-amzn-errortype"]) == (403, "MissingAuthenticationTokenException")
+
+
+@pytest.mark.parametrize("function", ["def handle(e, c): return {'statusCode': 200, 'body': '1'}"], indirect=True)
+def test_an_api_may_want_a_signature_and_a_key(server, function):
+    apis = server.client("apigateway")
+    api = apis.create_rest_api(name="guarded")
+    where = {"restApiId": api["id"], "httpMethod": "ANY"}
+    root = apis.get_resources(restApiId=api["id"])["items"][0]["id"]
+    where["resourceId"] = apis.create_resource(restApiId=api["id"], parentId=root, pathPart="{proxy+}")["id"]
+    apis.put_method(**where, authorizationType="AWS_IAM", apiKeyRequired=True)
+    arn = f"arn:aws:lambda:us-east-1:123456789012:function:{function}"
+    uri = f"arn:aws:apigateway:us-east-1:lambda:path/2015-03-31/functions/{arn}/invocations"
+    apis.put_integration(**where, type="AWS_PROXY", integrationHttpMethod="POST", uri=uri)
+    apis.create_deployment(restApiId=api["id"], stageName="guarded")
+    key = apis.create_api_key(name="k", enabled=True)
+    plan = apis.create_usage_plan(name="p", apiStages=[{"apiId": api["id"], "stage": "guarded"}])
+    apis.create_usage_plan_key(usagePlanId=plan["id"], keyId=key["id"], keyType="API_KEY")
+
+    before = server.truth()["api"]["by_status"]
+    path, body = "/guarded/a%20b/c?y=%2F&x=1", b'{"a":1}'
+    # As the load generator signs them.
+    authorize = by_signature(parse_endpoint(server.endpoint), "us-east-1", Lease(DUMMY))
+    lines = authorize("POST", path, {"Content-Type": "application/json"}, body)
+    signed = {"Content-Type": "application/json"} | dict(re.findall(r"(\S+): (.*)\r\n", lines))
+    assert server.http("POST", path, body, **signed)[2] == {"message": "Forbidden"}
+    assert server.http("POST", path, body, x_api_key=key["value"])[2] == {"message": "Missing Authentication Token"}
+    assert server.http("POST", path, body, x_api_key=key["value"], **signed)[0] == 200
+    assert server.http("POST", path, b"{}", x_api_key=key["value"], **signed)[0] == 403
+    after = server.truth()["api"]["by_status"]
+    assert {status: after[status] - before.get(status, 0) for status in ("200", "403")} == {"200": 1, "403": 3}
+    assert server.truth()["functions"][function]["invocations"] == 1
 
 
 def encrypted_sales(server: Server, key_id: str) -> str:
