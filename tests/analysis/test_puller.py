@@ -4,6 +4,7 @@ import csv
 import random
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from analysis.insights import LogGroupNotFoundError
 from analysis.log_queries import CORRELATION, ERROR, EVENTS, REPORT
 from analysis.puller import Patience, Puller, Reading, Scope
 from analysis.requests_table import create_requests
+from analysis.slice_files import saved
 from runstore.columns import REQUEST_COLUMNS
 from tests.analysis.fake_logs import FakeLogs, FakeTime
 
@@ -85,7 +87,8 @@ class Run:
             settled_at=self.settled_at,
         )
         options = {"concurrency": 1, "clock": self.time.clock, "sleep": self.time.sleep} | options
-        return Puller(self.logs, scope, self.directory / "pull", db, counts, PATIENCE, **options)
+        patience = options.pop("patience", PATIENCE)
+        return Puller(self.logs, scope, self.directory / "pull", db, counts, patience, **options)
 
     def pull(self, **options: Any) -> Reading:
         return self.puller(**options).read()
@@ -163,6 +166,14 @@ def test_a_lag_longer_than_thought_is_noticed_by_what_is_absent(run: Run) -> Non
     assert len(messages(reading)) == 20
     assert reading.doubts == []
     assert reading.lag_s > 35
+
+
+def test_a_lag_of_five_minutes_on_some_rows_is_waited_out_and_told(run: Run) -> None:
+    for second in range(10):
+        run.invoke(START + second + 0.5, lag_s=300.0 if second == 4 else 1.0)
+    reading = run.pull(patience=replace(PATIENCE, deadline_s=900.0))
+    assert len(messages(reading)) == 10 and reading.doubts == []
+    assert reading.lag_s > 290
 
 
 def test_after_the_deadline_it_says_what_is_missing(run: Run) -> None:
@@ -324,26 +335,25 @@ def test_targets_that_give_less_are_read_as_well(run: Run, without: str) -> None
     assert messages(run.pull(limit=20)) == sorted(everything)
 
 
-def test_an_interrupted_pull_resumes_with_what_it_has(run: Run) -> None:
+@pytest.mark.parametrize("killed_at", range(1, 11))
+def test_a_pull_killed_at_any_query_asks_again_for_nothing_it_has(run: Run, killed_at: int) -> None:
     everything = [report(run.invoke(START + second / 8)) for second in range(80)]
+    run.settled_at = START + 10.0
     run.time.now += 100
 
-    def fails_at_the_fifth(arguments: dict[str, Any]) -> None:
-        if len(run.logs.queries) == 5:
+    def kills(arguments: dict[str, Any]) -> None:
+        if len(run.logs.queries) == killed_at:
             raise KeyboardInterrupt
 
-    run.logs.failing = fails_at_the_fifth
+    run.logs.failing = kills
     with pytest.raises(KeyboardInterrupt):
-        run.pull(limit=40)
+        run.pull(limit=100)
+    kept = {(one.piece.slice.start, one.piece.slice.end) for one in saved(run.directory / "pull")}
+    assert len(kept) >= killed_at - 1
     run.logs.failing = None
     run.logs.queries.clear()
-    assert messages(run.pull(limit=40)) == sorted(everything)
-    resumed = len(run.logs.queries)
-    run.logs.queries.clear()
-    for path in (run.directory / "pull").iterdir():
-        path.unlink()
-    run.pull(limit=40)
-    assert resumed <= len(run.logs.queries) - 4
+    assert messages(run.pull(limit=100)) == sorted(everything)
+    assert not {(one["startTime"], one["endTime"]) for one in run.logs.queries} & kept
 
 
 def test_a_broken_file_of_an_earlier_pull_is_fetched_again(run: Run) -> None:
