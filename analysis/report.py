@@ -83,6 +83,7 @@ def render(
         parts=tables.PARTS,
         tables=[
             ("thresholds", tables.thresholds(summary)),
+            ("workers", tables.workers(summary)),
             ("endpoints", tables.endpoints(summary)),
             ("schedule", tables.schedule(summary)),
             ("breakdown", tables.breakdown(summary)),

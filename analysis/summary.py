@@ -19,7 +19,7 @@ from analysis.chains import Settling, chains, change_between
 from analysis.endpoints import client
 from analysis.errors import DataFormatError
 from analysis.evidence import Evidence
-from analysis.formatting import plural
+from analysis.formatting import date_and_time, plural, share, timespan
 from analysis.functions import Limits, create_measured_invocations, functions
 from analysis.join import Coverage, counts
 from analysis.thresholds import judge_thresholds
@@ -63,6 +63,7 @@ def build_summary(
             "region": manifest.get("region"),
             "started_at": manifest.get("started_at"),
             "ended_at": manifest.get("ended_at"),
+            "workers": list(manifest.get("workers") or ()),
             "complete": not shortcomings,
             "aborted": manifest.get("aborted"),
             "warnings": list(dict.fromkeys((*shortcomings, *_warnings(db, manifest, pulled, coverage)))),
@@ -134,7 +135,9 @@ def _shortcomings(
         lost, missing = worker.get("lost_at") is not None, worker.get("missing_rows")
         if lost or missing:
             rows = f"{missing} of its rows are missing" if missing else "its last second may be missing"
-            yield f"worker {worker.get('index')} {'was lost' if lost else 'did not hand over everything'}: {rows}"
+            heard = f", last heard at {date_and_time(worker['lost_at'])}" if lost else ""
+            ended = "was lost" if lost else "did not hand over everything"
+            yield f"worker {worker.get('index')} {ended}: {rows}{heard}{_shortfall(worker)}"
     read = evidence.read
     if not read.rows:
         yield "no request was recorded: look at the load generator's own output"
@@ -152,6 +155,15 @@ def _shortcomings(
         yield "the logs hold no invocation of this run"
 
 
+def _shortfall(worker: Mapping[str, Any]) -> str:
+    """How far the load fell short without a worker, as the end of a sentence."""
+    short = worker.get("shortfall")
+    if not short:
+        return ""
+    lasted = timespan(short["until"] - short["from"])
+    return f"; without it the load was {share(short['share'])} below the plan for {lasted}"
+
+
 def _dry_runs(db: duckdb.DuckDBPyConnection) -> int:
     """Direct invokes that Lambda only checked."""
     return int(counts(db, "SELECT count(*) FROM requests WHERE sent AND method = 'Invoke' AND status = 204")[0])
@@ -166,6 +178,9 @@ def _warnings(
 ) -> Iterator[str]:
     """What a reader should know, and does not make the run incomplete."""
     yield from manifest.get("warnings") or ()
+    for worker in manifest.get("workers") or ():
+        if worker.get("left_at") is not None:
+            yield f"worker {worker.get('index')} left at {date_and_time(worker['left_at'])}{_shortfall(worker)}"
     yield from pulled.get("warnings") or ()
     if not pulled and not _has_functions(manifest):
         yield "no function is known for this run: only the client's side was analysed"

@@ -19,6 +19,7 @@ from analysis.formatting import (
     plural,
     ratio,
     share,
+    timespan,
     usd,
     visible,
 )
@@ -485,6 +486,54 @@ def manifest(facts: Mapping[str, Any]) -> Table:
         ("versions", " · ".join(f"{visible(name)} {visible(one)}" for name, one in versions.items()) or NOTHING),
     ]
     return Table("Manifest", (text("fact"), text("value")), _rows(row for row in rows if row[1] != NOTHING))
+
+
+def workers(summary: Summary) -> Table:
+    """The workers that did not take part to the end, or whose rows are not all here."""
+    units = {"user_seconds": "user-seconds", "arrivals": "arrivals"}
+
+    def row(worker: Mapping[str, Any]) -> Row:
+        lost_at, left_at, short = worker.get("lost_at"), worker.get("left_at"), worker.get("shortfall") or {}
+        ended = "lost" if lost_at is not None else "left" if left_at is not None else "stayed"
+        cells = (
+            visible(worker.get("index")),
+            visible(worker.get("host"), 30),
+            f"{ended}, rows missing" if worker.get("missing_rows") else ended,
+            date_and_time(left_at if lost_at is None else lost_at),
+            count(worker.get("rows")),
+            count(worker.get("missing_rows")),
+            share(short.get("share")),
+            timespan(short["until"] - short["from"]) if short else NOTHING,
+            count(short.get("planned")),
+            count(short.get("delivered")),
+            visible(units.get(short.get("unit", ""))),
+        )
+        return Row(cells, "warn" if ended == "left" and not worker.get("missing_rows") else "bad")
+
+    told = [
+        worker
+        for worker in _section(summary, "run").get("workers") or []
+        if any(worker.get(name) is not None for name in ("lost_at", "left_at", "missing_rows"))
+    ]
+    return Table(
+        "Workers that were lost",
+        (
+            text("worker"),
+            text("host", wide=True),
+            text("ended"),
+            text("last heard"),
+            Column("rows"),
+            Column("rows missing", wide=True),
+            Column("load short by"),
+            Column("for"),
+            Column("planned", wide=True),
+            Column("offered", wide=True),
+            text("of", wide=True),
+        ),
+        tuple(row(worker) for worker in told),
+        "Short by: what all workers together offered less than planned, from when this one was last heard until the "
+        "others had its users, or the load ended.",
+    )
 
 
 def _worker(worker: Mapping[str, Any]) -> str:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import logging
 import signal
+from collections.abc import Callable
 from typing import Any
 
 import gevent
@@ -34,10 +35,10 @@ STOP_TIMEOUT_S = 35.0
 so that every request ends by itself."""
 
 
-def attach(environment: Environment, runner: Runner, session: Session) -> None:
-    """Let Locust's events drive the session."""
+def attach(environment: Environment, runner: Runner, session: Session) -> Callable[[], None]:
+    """Let Locust's events drive the session; returns what is to be done when a test starts."""
 
-    def test_start(**_: Any) -> None:
+    def test_start() -> None:
         try:
             session.test_start()
         except ConfigError as refused:
@@ -59,12 +60,12 @@ def attach(environment: Environment, runner: Runner, session: Session) -> None:
             session.interrupted()
         session.end()
 
-    environment.events.test_start.add_listener(test_start)
     environment.events.test_stop.add_listener(test_stop)
     # Listeners of `quitting` fire in reverse order: this one before Locust's own.
     environment.events.quitting.add_listener(quitting)
     if isinstance(session, RecordingSession):
         environment.events.quit.add_listener(lambda **_: session.replace_csv())
+    return test_start
 
 
 def handle_interrupts(session: Session, main: Greenlet) -> None:

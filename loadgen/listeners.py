@@ -11,11 +11,12 @@ from __future__ import annotations
 import logging
 import sys
 from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import gevent
 import psutil  # type: ignore[import-untyped]
+from gevent.event import AsyncResult
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 from locust.event import Events
@@ -48,15 +49,19 @@ def register(events: Events) -> None:
     """Add the options and the listeners; calling it again, from a second locustfile, changes nothing."""
     if not hasattr(events, _REGISTERED):
         setattr(events, _REGISTERED, True)
+        # A worker that joins a run is told to start while Locust still builds it up, before `init`: that start waits.
+        start = AsyncResult()
         events.init_command_line_parser.add_listener(_on_init_command_line_parser)
-        events.init.add_listener(_on_init)
+        events.init.add_listener(lambda environment, runner, **_: start.set(_on_init(environment, runner)))
+        events.test_start.add_listener(lambda **_: start.get()())
 
 
 def _on_init_command_line_parser(parser: LocustArgumentParser) -> None:
     add_options(parser)
 
 
-def _on_init(environment: Environment, runner: Runner, **_: Any) -> None:
+def _on_init(environment: Environment, runner: Runner) -> Callable[[], None]:
+    """Returns what is to be done when a test starts."""
     try:
         session = _open_session(environment, runner)
     except ConfigError as invalid:
@@ -66,8 +71,8 @@ def _on_init(environment: Environment, runner: Runner, **_: Any) -> None:
             for child in psutil.Process().children():
                 child.terminate()
         sys.exit(invalid.exit_code)
-    drain.attach(environment, runner, session)
     drain.handle_interrupts(session, gevent.getcurrent())
+    return drain.attach(environment, runner, session)
 
 
 def _open_session(environment: Environment, runner: Runner) -> Session:
@@ -96,6 +101,8 @@ def _open_session(environment: Environment, runner: Runner) -> Session:
         environment.shape_class = ProfileShape(chosen.profile)
         environment.shape_class.runner = runner
     if isinstance(runner, MasterRunner):
+        # Locust's own option can only switch it on.
+        options.enable_rebalancing |= chosen.rebalancing
         return MasterSession(environment, runner, chosen)
     assert isinstance(runner, LocalRunner)
     return LoneSession(environment, runner, chosen)

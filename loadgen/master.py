@@ -1,12 +1,13 @@
 """The process that starts and stops the workers and gathers their rows.
 
 It counts last: its `test_stop` asks every worker to stop, and waits until each has said how many rows it sent and all
-of them are here, or is gone.
+of them are here, or is gone. While the run goes it watches which workers are there, and notes how many users they have.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,15 +15,19 @@ from typing import Any
 import gevent
 from locust.env import Environment
 from locust.rpc import Message
-from locust.runners import STATE_MISSING, MasterRunner
+from locust.runners import STATE_RUNNING, STATE_SPAWNING, MasterRunner
 
+from loadgen import rebalancing
 from loadgen.live import MASTER, LiveCounter, Report
 from loadgen.messages import ACKNOWLEDGE, ALL_SENT, DRAIN, DRAINED, LIVE, PLAN, ROWS
+from loadgen.open_model import rate_of_a_user
 from loadgen.options import Chosen
+from loadgen.plan import RunPlan
 from loadgen.recording import RowFile
 from loadgen.reporting import Reporter
 from loadgen.session import RecordingSession
 from loadgen.shipping import Batch, Inbox
+from loadgen.shortfall import Gone, Ledger, Shortfall
 from runstore.rundir import RunDir
 from runstore.spool import recover_rows
 
@@ -32,6 +37,7 @@ DRAIN_MARGIN_S = 15.0
 """What it waits for its workers beyond the time that open requests get to finish."""
 HURRY_S = 5.0
 """What it waits after a second Ctrl-C."""
+LOOK_EVERY_S = 0.25
 
 
 @dataclass
@@ -49,6 +55,10 @@ class _Worker:
     reopened_connections: int = 0
     complaints: list[str] = field(default_factory=list)
     """What the worker itself has to complain about."""
+    missed_at: float | None = None
+    """When it was noticed that nothing comes from it any more; None while something does."""
+    left_at: float | None = None
+    """When it said that it had stopped, if nobody had asked it to."""
 
     @property
     def host(self) -> str:
@@ -59,8 +69,20 @@ class _Worker:
     def settled(self) -> bool:
         return self.sent_rows is not None and self.inbox.rows >= self.sent_rows
 
-    def close(self, directory: RunDir) -> tuple[dict[str, Any], list[str]]:
-        """Write what is left; returns the worker's entry in the manifest, and what there is to complain about."""
+    @property
+    def gone(self) -> Gone | None:
+        """Since when it has taken no part in the run any more; None where it did to the end."""
+        if self.left_at is not None:
+            return Gone(self.left_at, self.left_at)
+        if self.sent_rows is None:
+            return Gone(self.seen_at, self.missed_at or math.inf)
+        return None
+
+    def close(self, directory: RunDir, shortfall: Shortfall | None) -> tuple[dict[str, Any], list[str]]:
+        """Write what is left; returns the worker's entry in the manifest, and what there is to complain about.
+
+        `shortfall`: of the load, from when it went.
+        """
         self.inbox.give_up_waiting()
         self.file.close()
         rows = self.inbox.rows - self.file.lost_rows
@@ -72,12 +94,22 @@ class _Worker:
             entry["dropped"] = self.file.dropped_arrivals
         if self.reopened_connections:
             entry["reopened_connections"] = self.reopened_connections
+        # Of a lost worker it is known only how many there were up to the last batch that came.
+        known_rows = self.inbox.known_rows if self.sent_rows is None else self.sent_rows
         if self.sent_rows is None:
             entry["lost_at"] = self.seen_at
             logger.warning(f"Worker {self.index} was lost: requests of the second before may be missing")
-        elif rows < self.sent_rows:
-            entry["missing_rows"] = self.sent_rows - rows
-            logger.warning(f"Worker {self.index}: {self.sent_rows - rows} of its rows are missing")
+        elif self.left_at is not None:
+            entry["left_at"] = self.left_at
+        if rows < known_rows:
+            entry["missing_rows"] = known_rows - rows
+            logger.warning(f"Worker {self.index}: {known_rows - rows} of its rows are missing")
+        if shortfall is not None:
+            entry["shortfall"] = shortfall.as_dict()
+            logger.warning(
+                f"Without worker {self.index} the load was {shortfall.share:.1%} below the plan for "
+                f"{shortfall.until - shortfall.since:.1f} s"
+            )
         return entry, warnings
 
 
@@ -87,8 +119,11 @@ class _Run:
     directory: RunDir
     reporter: Reporter
     """Of the master's own processor time: a master that cannot keep up makes its workers look slow."""
+    ledger: Ledger[str]
     workers: dict[str, _Worker] = field(default_factory=dict)
     """By Locust's id of the client."""
+    short_of_users: bool = False
+    """A worker was lost, and the others have not taken over its users yet."""
 
 
 class MasterSession(RecordingSession):
@@ -109,24 +144,31 @@ class MasterSession(RecordingSession):
     def test_start(self) -> None:
         record = self.open_record()
         self._hurrying = False
-        run_id = record.plan.run_id
-        self._run = run = _Run(run_id, record.directory, Reporter(run_id, MASTER, LiveCounter(), self._receive))
+        plan = record.plan
+        reporter = Reporter(plan.run_id, MASTER, LiveCounter(), self._receive)
+        self._run = run = _Run(plan.run_id, record.directory, reporter, _ledger(plan))
         for client in self.runner.clients.all:
-            self._worker(run, client.id)
+            # One that is missing was lost in a run before.
+            if rebalancing.is_there(self.runner, client.id):
+                self._worker(run, client.id)
         setattr(self.environment.parsed_options, PLAN, record.plan.as_message())
         self.opened()
+        gevent.spawn(self._look_after_workers, run)
 
     def test_stop(self) -> None:
         run = self._run
         if run is None:
             return
+        self._look_at_workers(run)
         self._drain(run)
         # From here on rows come too late.
         self._run = None
         run.reporter.stop()
         workers, warnings = [], []
+        gone = {worker.client_id: worker.gone for worker in run.workers.values() if worker.gone is not None}
         for worker in sorted(run.workers.values(), key=lambda worker: worker.index):
-            entry, complaints = worker.close(run.directory)
+            shortfall = run.ledger.shortfall(worker.client_id, gone) if worker.gone is not None else None
+            entry, complaints = worker.close(run.directory, shortfall)
             workers.append(entry)
             warnings += complaints
         self.close_record(workers, warnings)
@@ -154,10 +196,39 @@ class MasterSession(RecordingSession):
             self.runner.send_message(DRAIN, {"run_id": run.run_id, "hurry": hurry}, client.id)
 
     def _is_awaited(self, worker: _Worker) -> bool:
-        client = self.runner.clients.get(worker.client_id)
         # A worker leaves after it has drained; one that is missing was killed.
-        gone = client is None or client.state == STATE_MISSING
-        return not worker.settled and not (gone and worker.sent_rows is None)
+        there = rebalancing.is_there(self.runner, worker.client_id)
+        return not worker.settled and (there or worker.sent_rows is not None)
+
+    @property
+    def _is_going(self) -> bool:
+        """Whether there is load, and nobody has been asked to stop."""
+        return self.runner.state in (STATE_RUNNING, STATE_SPAWNING)
+
+    def _look_after_workers(self, run: _Run) -> None:
+        while self._run is run:
+            self._look_at_workers(run)
+            rebalancing.catch_up(self.runner)
+            gevent.sleep(LOOK_EVERY_S)
+
+    def _look_at_workers(self, run: _Run) -> None:
+        """Note who is there, and with how many users."""
+        now = time.time()
+        planned, users = rebalancing.planned_users(self.runner), rebalancing.reported_users(self.runner)
+        run.ledger.note(now, planned, users)
+        if run.short_of_users and sum(users.values()) >= planned:
+            run.short_of_users = False
+            if planned:
+                logger.info("All planned users are there again")
+        for worker in run.workers.values():
+            if rebalancing.is_there(self.runner, worker.client_id):
+                worker.missed_at = None
+            elif worker.missed_at is None and worker.sent_rows is None:
+                worker.missed_at = now
+                run.short_of_users = True
+                logger.warning(
+                    f"Worker {worker.index} on {worker.host} is missing: last heard {now - worker.seen_at:.1f} s ago"
+                )
 
     def _worker(self, run: _Run, client_id: str) -> _Worker:
         """The worker of that id, known from now on if it was not."""
@@ -168,7 +239,8 @@ class MasterSession(RecordingSession):
         return run.workers[client_id]
 
     def _on_worker_connect(self, client_id: str, **_: Any) -> None:
-        if self._run is not None:
+        # One that comes while the others drain has no part in the run.
+        if self._run is not None and self._is_going:
             self._worker(self._run, client_id)
 
     def _on_heartbeat(self, client_id: str, timestamp: float, **_: Any) -> None:
@@ -178,9 +250,10 @@ class MasterSession(RecordingSession):
     def _on_rows(self, environment: Environment, msg: Message) -> None:
         batch = Batch.from_message(msg.data)
         if self._run is not None and batch.run_id == self._run.run_id:
-            inbox = self._worker(self._run, msg.node_id).inbox
-            inbox.receive(batch)
-            through = inbox.through
+            worker = self._worker(self._run, msg.node_id)
+            worker.seen_at = time.time()
+            worker.inbox.receive(batch)
+            through = worker.inbox.through
         else:
             # Taken all the same: the worker would send it for ever.
             through = batch.number
@@ -190,6 +263,7 @@ class MasterSession(RecordingSession):
     def _on_live(self, environment: Environment, msg: Message) -> None:
         report = Report.from_message(msg.data)
         if self._run is not None and report.run_id == self._run.run_id:
+            self._worker(self._run, msg.node_id).seen_at = time.time()
             self._receive(report)
 
     def _receive(self, report: Report) -> None:
@@ -202,3 +276,12 @@ class MasterSession(RecordingSession):
             worker.sent_rows = msg.data["rows"]
             worker.reopened_connections = msg.data["reopened_connections"]
             worker.complaints = msg.data["complaints"]
+            if self._is_going:
+                worker.left_at = time.time()
+
+
+def _ledger(plan: RunPlan) -> Ledger[str]:
+    if plan.profile.model == "open":
+        rate = rate_of_a_user(plan.profile)
+        return Ledger("arrivals", lambda at: rate.amount_until(max(0.0, at - plan.started_at)))
+    return Ledger("user_seconds", lambda at: at)

@@ -172,11 +172,15 @@ class OpenModel:
             self._idle[user_class].append(performer)
 
 
-def _clock(profile: Profile, process: int, source: Random) -> ArrivalClock:
+def rate_of_a_user(profile: Profile) -> RateCurve:
+    """The arrival rate that one user of the open model stands for, from the start of the run on."""
     if profile.rate_per_user is not None:
-        curve = RateCurve((), afterwards=profile.rate_per_user)
-    else:
-        curve = RateCurve(
-            [RateRamp(ramp.duration_s, ramp.from_rate / TOKENS, ramp.to_rate / TOKENS) for ramp in rate_ramps(profile)]
-        )
+        return RateCurve((), afterwards=profile.rate_per_user)
+    return RateCurve(
+        [RateRamp(ramp.duration_s, ramp.from_rate / TOKENS, ramp.to_rate / TOKENS) for ramp in rate_ramps(profile)]
+    )
+
+
+def _clock(profile: Profile, process: int, source: Random) -> ArrivalClock:
+    curve = rate_of_a_user(profile)
     return poisson_clock(curve, source) if profile.arrivals == POISSON else even_clock(curve, process)

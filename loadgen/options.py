@@ -67,6 +67,12 @@ def add_options(parser: LocustArgumentParser) -> None:
         ("--event-batch", "EVENT_BATCH", "<count>", "Flow events: messages in one call, 1 (default) to 10"),
         ("--poison-share", "POISON_SHARE", "<0 to 1>", "Share of the events that their consumer fails on"),
         ("--seed", "SEED", "<number>", "Seed of payloads and waits; without it, a new one each run"),
+        (
+            "--rebalancing",
+            "REBALANCING",
+            "<on|off>",
+            "Distributed: others take over the users of a lost worker, and one that joins gets its share; default: on",
+        ),
         ("--run-id", "RUN_ID", "<id>", "Name of the run's directory; without it, <UTC time>-<profile>"),
         ("--runs-dir", "RUNS_DIR", "<path>", "Where runs are kept; default: runs"),
     ):
@@ -92,6 +98,8 @@ class Chosen:
     invocation: Invocation = AS_IS
     event_batch: int = 1
     poison_share: float = 0.0
+    rebalancing: bool = True
+    """Whether users move to other workers when one is lost or joins."""
 
 
 def read_settings(options: Namespace) -> Settings:
@@ -158,6 +166,8 @@ def resolve(options: Namespace) -> Chosen:
             problems.append(f"MAX_USERS: {users} {what} asked for, {settings.max_users} allowed")
     if settings is not None:
         problems += access_problems(settings)
+    if options.rebalancing not in (None, "", "on", "off"):
+        problems.append(f"REBALANCING: {options.rebalancing!r} is neither on nor off")
     if problems or settings is None:
         raise ConfigError(problems)
     return Chosen(
@@ -173,6 +183,7 @@ def resolve(options: Namespace) -> Chosen:
         invocation=invocation,
         event_batch=event_batch,
         poison_share=poison_share if profile is None or options.poison_share else profile.poison_share,
+        rebalancing=options.rebalancing != "off",
     )
 
 

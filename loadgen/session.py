@@ -151,7 +151,8 @@ class RecordingSession(Session):
         """Write how the run ended, and let the process exit with a code that says so.
 
         `workers` are entries of the manifest: index, host, rows, and where there is reason dropped (those of the rows
-        that stand for arrivals never sent), lost_at (epoch seconds), missing_rows and reopened_connections (see
+        that stand for arrivals never sent), lost_at (when it was last heard, epoch seconds), left_at (when it went by
+        itself), shortfall (see `shortfall.Shortfall`), missing_rows and reopened_connections (see
         `transport.ConnectionCounts`).
         """
         assert self._record is not None
@@ -159,7 +160,9 @@ class RecordingSession(Session):
         rows = sum(worker["rows"] - worker.get("dropped", 0) for worker in workers)
         counted = self.environment.stats.total.num_requests
         if rows != counted:
-            warnings.append(f"the records hold {rows} requests, Locust's statistics {counted}")
+            lost = any("lost_at" in worker for worker in workers)
+            reason = ": a lost worker takes up to three seconds of its statistics with it" if lost else ""
+            warnings.append(f"the records hold {rows} requests, Locust's statistics {counted}{reason}")
         shape = self.environment.shape_class
         cut_short = isinstance(shape, ProfileShape) and not shape.over
         state = COMPLETE

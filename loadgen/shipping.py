@@ -24,6 +24,8 @@ class Batch:
     number: int
     """From 1, no gaps."""
     rows: int
+    rows_before: int
+    """Rows in all batches before it."""
     data: bytes
     """The rows as CSV lines, deflated."""
 
@@ -55,8 +57,9 @@ class Outbox:
     def put(self, rows: int, lines: bytes, now: float) -> None:
         """Send `rows` rows; `now` in seconds, monotonic."""
         self.last_number += 1
+        data = zlib.compress(lines, _COMPRESSION)
+        batch = Batch(self._run_id, self._worker, self.last_number, rows, self.sent_rows, data)
         self.sent_rows += rows
-        batch = Batch(self._run_id, self._worker, self.last_number, rows, zlib.compress(lines, _COMPRESSION))
         if not self._waiting:
             self._last_sent_at = now
         self._waiting[batch.number] = batch
@@ -85,11 +88,14 @@ class Inbox:
         """Rows written."""
         self.through = 0
         """Number of the batch up to which all are here."""
+        self.known_rows = 0
+        """Rows that are known to have been sent; those that are not among `rows` are missing."""
         self._append = append
         self._early: dict[int, Batch] = {}
 
     def receive(self, batch: Batch) -> None:
         """Write a batch if it is the next one, keep it if others must come first, drop it if it came before."""
+        self.known_rows = max(self.known_rows, batch.rows_before + batch.rows)
         if batch.number > self.through:
             self._early[batch.number] = batch
         while (following := self._early.pop(self.through + 1, None)) is not None:

@@ -25,6 +25,7 @@ def test_the_run(tiny):
         "region": "us-east-1",
         "started_at": 1795255200.0,
         "ended_at": 1795255213.0,
+        "workers": [{"index": 0, "host": "here", "rows": 7}, {"index": 1, "host": "here", "rows": 7}],
         "complete": True,
         "aborted": None,
         "warnings": [],
@@ -113,6 +114,25 @@ def test_a_run_that_is_not_whole_says_why(tiny_run, changes, warning):
     run = explain(tiny_run)["run"]
     assert run["complete"] is False
     assert any(warning in text for text in run["warnings"])
+
+
+def test_a_lost_worker_is_told_with_when_and_how_far_the_load_fell_short(tiny_run):
+    short = {"unit": "arrivals", "planned": 435.6, "delivered": 290.4, "share": 0.3333}
+    lost = {"index": 2, "lost_at": 1795255205.0, "shortfall": short | {"from": 1795255205.0, "until": 1795255209.8}}
+    tiny_run.update_manifest(workers=[{"index": 1}, lost])
+    run = explain(tiny_run)["run"]
+    assert run["workers"] == [{"index": 1}, lost]
+    assert (
+        "worker 2 was lost: its last second may be missing, last heard at 2026-11-21 10:00:05 UTC; "
+        "without it the load was 33.33 % below the plan for 4.8 s"
+    ) in run["warnings"]
+
+
+def test_a_worker_that_left_by_itself_makes_nothing_incomplete(tiny_run):
+    tiny_run.update_manifest(workers=[{"index": 2, "left_at": 1795255205.0}])
+    run = explain(tiny_run)["run"]
+    assert run["complete"] is True
+    assert "worker 2 left at 2026-11-21 10:00:05 UTC" in run["warnings"]
 
 
 def test_a_truncated_last_line_makes_the_run_incomplete(tiny_run):

@@ -70,6 +70,24 @@ def test_a_lost_worker_is_named_with_what_is_missing() -> None:
     assert ("workers", "1: 10 rows, 3 missing LOST") in [row.cells for row in table.rows]
 
 
+def test_workers_are_a_table_where_one_was_lost_or_left() -> None:
+    short = {"unit": "user_seconds", "planned": 146.0, "delivered": 97.4, "share": 0.3333, "from": 10.0, "until": 14.8}
+    lost = {"index": 1, "host": "b", "rows": 160, "lost_at": 10.0, "missing_rows": 3, "shortfall": short}
+    left = {"index": 2, "host": "c", "rows": 170, "left_at": 70.0}
+    table = tables.workers({"run": {"workers": [{"index": 0, "host": "a", "rows": 14601}, lost, left]}})
+    assert [(row.cells, row.tone) for row in table.rows] == [
+        (
+            (
+                *("1", "b", "lost, rows missing", "1970-01-01 00:00:10 UTC", "160", "3"),
+                *("33.33 %", "4.8 s", "146", "97", "user-seconds"),
+            ),
+            "bad",
+        ),
+        (("2", "c", "left", "1970-01-01 00:01:10 UTC", "170", "–", "–", "–", "–", "–", "–"), "warn"),
+    ]
+    assert tables.workers({"run": {"workers": [{"index": 0, "rows": 5}]}}).rows == ()
+
+
 def test_a_function_that_was_only_throttled_used_no_memory_that_is_known() -> None:
     one = {"invocations": 0, "throttles": 2, "memory_mb": {"configured": None, "max": None}}
     assert tables.functions({"functions": {"f": one}}).rows[0].cells[-1] == "–"

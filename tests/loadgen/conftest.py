@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,6 +56,12 @@ class CountingServer:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    def forget(self) -> None:
+        """Begin to count anew."""
+        self.requests.clear()
+        self.heads.clear()
+        self.bodies.clear()
 
     def freeze(self, seconds: float) -> None:
         """Do nothing at all for so long, from now on: connections are taken by the kernel, nothing is answered."""
@@ -249,9 +255,24 @@ class Locust:
         """One process, headless, against the server."""
         return self.start([self.command(locustfiles, *options)], variables)
 
-    def distributed(self, workers: int, *options: str, locustfiles: str = "vote.py", **variables: str) -> LocustRun:
+    def distributed(
+        self,
+        workers: int,
+        *options: str,
+        locustfiles: str = "vote.py",
+        worker_options: Sequence[str] = (),
+        **variables: str,
+    ) -> LocustRun:
         """A master and workers, each in a process group of its own, as if on machines of their own."""
-        return self.start(self._roles(workers, *options, locustfiles=locustfiles), variables)
+        master, *others = self._roles(workers, *options, locustfiles=locustfiles)
+        return self.start([master, *([*other, *worker_options] for other in others)], variables)
+
+    def join(self, run: LocustRun) -> None:
+        """One more worker for a run that goes."""
+        command = list(map(str, run.processes[-1].args))
+        output = self.directory / f"output-{len(run.outputs)}.txt"
+        run.processes.append(self._open(command, output, {}))
+        run.outputs.append(output)
 
     def web_ui(self, workers: int, **variables: str) -> tuple[LocustRun, str]:
         """One process with the web UI, or a master with it and workers; and the URL of the UI."""
@@ -279,6 +300,14 @@ class Locust:
 
     def start(self, commands: list[list[str]], variables: Mapping[str, str]) -> LocustRun:
         """Start processes, each in a process group of its own."""
+        outputs = [self.directory / f"output-{number}.txt" for number in range(len(commands))]
+        run = LocustRun(self.directory / "runs", [], outputs)
+        self.started.append(run)
+        for command, output in zip(commands, outputs, strict=True):
+            run.processes.append(self._open(command, output, variables))
+        return run
+
+    def _open(self, command: Sequence[str], output: Path, variables: Mapping[str, str]) -> subprocess.Popen[bytes]:
         environment = {
             "PATH": os.environ["PATH"],
             "HOME": str(self.directory),
@@ -286,21 +315,15 @@ class Locust:
             "RUNS_DIR": str(self.directory / "runs"),
             **variables,
         }
-        outputs = [self.directory / f"output-{number}.txt" for number in range(len(commands))]
-        run = LocustRun(self.directory / "runs", [], outputs)
-        self.started.append(run)
-        for command, output in zip(commands, outputs, strict=True):
-            with output.open("wb") as file:
-                process = subprocess.Popen(
-                    command,
-                    cwd=self.directory,
-                    env=environment,
-                    stdout=file,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                )
-            run.processes.append(process)
-        return run
+        with output.open("wb") as file:
+            return subprocess.Popen(
+                command,
+                cwd=self.directory,
+                env=environment,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ def nothing_configured(monkeypatch, tmp_path):
 
 def options(**given) -> Namespace:
     names = "load_profile flows target scale time_scale rate messages results_share shop_id seed run_id runs_dir"
-    names += " invocation_type qualifier log_type event_batch poison_share"
+    names += " invocation_type qualifier log_type event_batch poison_share rebalancing"
     unset = dict.fromkeys((*names.split(), "host", "num_users"))
     return Namespace(**unset | given)
 
@@ -55,6 +55,16 @@ def test_nothing_given_is_an_adhoc_run():
     found = resolve(options())
     assert (found.profile, found.flows, found.run_id, found.seed) == (None, None, None, None)
     assert found.runs_dir.name == "runs"
+
+
+@pytest.mark.parametrize(("given", "on"), [(None, True), ("on", True), ("off", False)])
+def test_users_move_to_other_workers_unless_that_is_switched_off(given, on):
+    assert resolve(options(rebalancing=given)).rebalancing is on
+
+
+def test_rebalancing_is_on_or_off():
+    with pytest.raises(ConfigError, match="REBALANCING: 'maybe' is neither on nor off"):
+        resolve(options(rebalancing="maybe"))
 
 
 def test_profile_with_scales():

@@ -1,0 +1,158 @@
+"""A master and several workers: whatever the channel does to rows, and whoever is killed."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.loadgen.conftest import LocustRun
+
+HERE = Path(__file__).parent
+BAD_CHANNEL, QUICK_TO_MISS = str(HERE / "bad_channel.py"), str(HERE / "quick_to_miss.py")
+PROFILE = """
+description = "a test"
+flows = ["vote"]
+[[stages]]
+duration = "6s"
+users = 30
+spawn_rate = 30
+"""
+
+
+@pytest.fixture(scope="module")
+def mangled(lasting_locust):
+    """Three workers whose rows get lost, come twice and out of order on their way."""
+    run = lasting_locust.distributed(3, "-u", "12", "-r", "12", "--seed", "7", locustfiles=BAD_CHANNEL, RATE="10")
+    run.wait_for_output("Recording this run")
+    run.wait_for_rows(100, files=3)
+    run.interrupt()
+    assert run.finish() == 0, run.output
+    return run
+
+
+def channel(output: Path) -> list[int]:
+    """What the channel did to the messages of a process: sent, lost, repeated, late."""
+    found = re.search(r"channel: sent=(\d+) lost=(\d+) repeated=(\d+) late=(\d+)", output.read_text())
+    assert found is not None, output.read_text()
+    return list(map(int, found.groups()))
+
+
+def test_channel_was_bad(mangled):
+    acknowledgements, *rows = map(channel, mangled.outputs)
+    assert min(acknowledgements) > 0
+    assert min(map(sum, zip(*rows, strict=True))) > 0
+
+
+def test_master_has_the_rows_that_the_target_counted_all_the_same(mangled, lasting_server):
+    assert set(mangled.counts(lasting_server).values()) == {lasting_server.count}
+    assert [worker["rows"] >= 100 for worker in mangled.manifest["workers"]] == [True] * 3
+    assert mangled.manifest["warnings"] == []
+
+
+def test_ids_and_payloads_of_workers_never_collide(mangled, lasting_server):
+    sent = [re.search(r"(?im)^x-amzn-requestid: (\S+)", head) for head in lasting_server.heads]
+    ids = [found[1] for found in sent if found]
+    assert len(set(ids)) == len(ids) == len(mangled.rows)
+    assert {row["request_id"] for row in mangled.rows} == set(ids)
+    tokens = [json.loads(body)["token"] for body in lasting_server.bodies]
+    assert len(set(tokens)) == len(tokens), "each worker has random numbers of its own, of one seed"
+
+
+def lost_worker(run: LocustRun) -> dict:
+    [lost] = [worker for worker in run.manifest["workers"] if "lost_at" in worker]
+    return lost
+
+
+@dataclass
+class Killed:
+    """A run one of whose three workers was killed."""
+
+    run: LocustRun
+    killed_at: float
+    ended_at: float
+
+
+@pytest.fixture(scope="module")
+def arrivals(lasting_locust, lasting_server):
+    """The open model, 90 arrivals a second; when one worker has been killed, another joins."""
+    lasting_server.forget()
+    run = lasting_locust.distributed(3, "-u", "30", "-r", "30", locustfiles=QUICK_TO_MISS, RATE="3")
+    run.wait_for_output("Recording this run")
+    run.wait_for_rows(20, files=3)
+    run.processes[1].kill()
+    killed_at = time.time()
+    lasting_locust.join(run)
+    run.wait_for_output("All planned users are there again")
+    run.wait_for_rows(20, files=4)
+    before = lasting_server.count
+    while lasting_server.count < before + 150:
+        time.sleep(0.02)
+    ended_at = time.time()
+    run.interrupt()
+    run.finish()
+    return Killed(run, killed_at, ended_at)
+
+
+def offered(run: LocustRun, begin: float, end: float) -> Counter[str]:
+    """Worker -> arrivals due in a time."""
+    return Counter(row["worker"] for row in run.rows if begin <= float(row["scheduled_at"]) < end)
+
+
+def test_killed_worker_is_named_and_when(arrivals):
+    lost = lost_worker(arrivals.run)
+    assert lost["lost_at"] == pytest.approx(arrivals.killed_at, abs=1.0)
+    assert f"Worker {lost['index']} on {lost['host']} is missing" in arrivals.run.output
+
+
+def test_killed_worker_costs_at_most_a_second_of_its_rows(arrivals, lasting_server):
+    assert 0 <= lasting_server.count - len(arrivals.run.rows) <= 30
+
+
+def test_arrivals_are_all_there_again_once_others_have_the_tokens(arrivals):
+    short = lost_worker(arrivals.run)["shortfall"]
+    assert short["until"] < arrivals.ended_at
+    by_worker = offered(arrivals.run, arrivals.ended_at - 1.3, arrivals.ended_at - 0.3)
+    assert by_worker.total() == pytest.approx(90, abs=4)
+
+
+def test_shortfall_is_what_the_rows_say(arrivals):
+    short = lost_worker(arrivals.run)["shortfall"]
+    assert short["unit"] == "arrivals"
+    # A quarter, where the fourth had its users by then.
+    assert 0.2 < short["share"] < 0.36
+    assert short["planned"] == pytest.approx(90 * (short["until"] - short["from"]), rel=0.02)
+    assert offered(arrivals.run, short["from"], short["until"]).total() == pytest.approx(short["delivered"], abs=15)
+
+
+def test_worker_that_joins_gets_its_share_and_an_index_of_its_own(arrivals):
+    joined = arrivals.run.manifest["workers"][3]
+    assert (joined["index"], joined["rows"] > 30, "lost_at" in joined) == (3, True, False)
+    by_worker = offered(arrivals.run, arrivals.ended_at - 1.3, arrivals.ended_at - 0.3)
+    assert by_worker["3"] == pytest.approx(30, abs=3)
+    ids = [row["request_id"] for row in arrivals.run.rows]
+    assert len(set(ids)) == len(ids)
+
+
+def test_rows_that_a_killed_worker_had_shipped_are_kept_where_its_disk_is_out_of_reach(locust, server):
+    """The closed model; every worker has a directory of its own, as on a machine of its own."""
+    profile = locust.directory / "own.toml"
+    profile.write_text(PROFILE)
+    elsewhere = ("--runs-dir", "elsewhere")
+    run = locust.distributed(3, locustfiles=QUICK_TO_MISS, worker_options=elsewhere, PROFILE=str(profile))
+    run.wait_for_rows(50, files=3)
+    run.processes[1].kill()
+    assert run.finish() == 3, "not all of it is there"
+    assert run.manifest["state"] == "complete", "it went on to its end"
+    lost = lost_worker(run)
+    assert lost["rows"] >= 50
+    assert 0 <= server.count - len(run.rows) <= 10 / server.delay_s, "a second of ten users"
+    short = lost["shortfall"]
+    assert short["unit"] == "user_seconds"
+    assert short["planned"] == pytest.approx(30 * (short["until"] - short["from"]), rel=0.02)
+    assert short["share"] == pytest.approx(1 / 3, abs=0.03)
