@@ -12,7 +12,7 @@ DEV := $(VENV)/.dev-installed
 BENCHMARKS := $(VENV)/.benchmarks-installed
 
 VARIABLES := TARGET STACK_NAME PARAMETERS PROFILE FLOW SCALE TIME_SCALE RATE WORKERS MESSAGES SEED MASTER_HOST MASTER_PORT \
-	EXPECT_WORKERS RUN PORT WEB_PORT BENCH RUNS_DIR API_BASE_URL AWS_REGION AWS_PROFILE AWS_ENDPOINT_URL
+	EXPECT_WORKERS RUN PORT WEB_HOST WEB_PORT WEB_LOGIN LIVE_CLOUDWATCH BENCH RUNS_DIR API_BASE_URL AWS_REGION AWS_PROFILE AWS_ENDPOINT_URL
 $(foreach name,$(VARIABLES),$(if $(value $(name)),$(eval export $(name)),$(eval unexport $(name))))
 
 .PHONY: help
@@ -36,7 +36,7 @@ perf: $(RUNTIME) ## Send messages one after another, print statistics per functi
 load: $(RUNTIME) ## Run a profile, headless, analyse and judge it (PROFILE, FLOW, TARGET, SCALE, TIME_SCALE, WORKERS, PARAMETERS)
 	@$(PY) -m control load
 
-ui: $(RUNTIME) ## Locust's web UI with a profile and its flows (variables as load, WEB_PORT=8089)
+ui: $(RUNTIME) ## Locust's web UI; each run is analysed as it ends (variables as load, WEB_HOST, WEB_PORT=8089, WEB_LOGIN)
 	@$(PY) -m control ui
 
 master: $(RUNTIME) ## The master of a distributed run, with analysis (EXPECT_WORKERS=1, MASTER_PORT, as load)
@@ -63,7 +63,7 @@ destroy: $(RUNTIME) ## Delete the sample applications' stack and its code (TARGE
 # ------------------------------------------------------------------ working on Swarmscope
 
 .PHONY: test check bench lock clean
-test: $(DEV) ## All tests that need nothing outside this machine (PYTEST_ARGS)
+test: $(DEV) ## All tests that need nothing outside this machine; with Chromium, those in a browser too (PYTEST_ARGS)
 	@$(PY) -m pytest -n 2 $(PYTEST_ARGS)
 
 check: $(DEV) ## Linter, formatter, types, CloudFormation template, docs that match the code

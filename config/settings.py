@@ -99,6 +99,9 @@ class Settings(BaseModel):
     profile: str | None = Field(None, alias="AWS_PROFILE")
     endpoint_url: str | None = Field(None, alias="AWS_ENDPOINT_URL", pattern=r"^https?://[^/\s]+/?$")
     runs_dir: Path = Field(Path("runs"), alias="RUNS_DIR")
+    web_user: str | None = Field(None, alias="WEB_USER")
+    web_password: SecretStr | None = Field(None, alias="WEB_PASSWORD")
+    """Of the web UI, with `--web-login`."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:

@@ -219,22 +219,31 @@ def perf(duration_limit_ms: float, memory_headroom_mb: float, **options: Any) ->
 @main.command()
 @load_options
 @profile_option
-@click.option("--web-host", default="127.0.0.1", show_default=True, help="Where the web UI listens.")
+@click.option("--web-host", envvar="WEB_HOST", default="127.0.0.1", show_default=True, help="Where the web UI listens.")
 @click.option(
     "--web-port", envvar="WEB_PORT", type=click.IntRange(1, 65535), default=8089, show_default=True, help="Its port."
 )
-def ui(web_host: str, web_port: int, **options: Any) -> int:
-    """Locust's web UI with a profile and its flows; runs are analysed when it ends (Ctrl-C)."""
+@click.option("--web-login", envvar="WEB_LOGIN", is_flag=True, help="Ask for WEB_USER and WEB_PASSWORD.")
+@click.option(
+    "--live-cloudwatch",
+    envvar="LIVE_CLOUDWATCH",
+    type=click.Choice(["on", "off"]),
+    default="on",
+    show_default=True,
+    help="Show what CloudWatch knows while a run goes; AWS bills the questions.",
+)
+def ui(web_host: str, web_port: int, web_login: bool, live_cloudwatch: str, **options: Any) -> int:
+    """Locust's web UI; each run is analysed as soon as it has ended. Ctrl-C ends it."""
     from control import orchestrate
     from control.processes import is_port_free
 
-    if not is_port_free(web_host, web_port):
+    if not is_port_free("" if web_host == "*" else web_host, web_port):
         raise ConfigError(f"WEB_PORT: something listens on {web_host}:{web_port} already; choose another")
+    listening = ["--web-host", web_host, "--web-port", str(web_port), "--live-cloudwatch", live_cloudwatch]
     return orchestrate.attend(
         orchestrate.Request(**options),
-        ["--web-host", web_host, "--web-port", str(web_port)],
+        listening + (["--web-login"] if web_login else []),
         _messages,
-        _out(),
         interactive=True,
     )
 
@@ -266,7 +275,6 @@ def master(expect_workers: int, master_bind_host: str, master_port: int, **optio
         orchestrate.Request(**options),
         [*role, "--expect-workers", str(expect_workers)],
         _messages,
-        _out(),
         interactive=False,
     )
 

@@ -69,12 +69,20 @@ def run_headless(
         return _follow(main, others, progress, poll_s)
 
 
-def run_in_foreground(environment: Mapping[str, str], options: Sequence[str], poll_s: float = 0.25) -> LocustEnd:
-    """Run one Locust process that talks to the terminal itself, such as the web UI, until it ends or Ctrl-C."""
+def run_in_foreground(
+    environment: Mapping[str, str],
+    options: Sequence[str],
+    progress: Callable[[], None] = lambda: None,
+    poll_s: float = 0.25,
+) -> LocustEnd:
+    """Run one Locust process that talks to the terminal itself, such as the web UI, until it ends or Ctrl-C.
+
+    `progress` is called every `poll_s` seconds.
+    """
     with ExitStack() as stack:
         main = Process(command(*options), None, environment)
         stack.callback(main.stop)
-        return _follow(main, [], lambda: None, poll_s)
+        return _follow(main, [], progress, poll_s)
 
 
 def _follow(main: Process, workers: Sequence[Process], progress: Callable[[], None], poll_s: float) -> LocustEnd:

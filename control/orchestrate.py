@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,10 +29,14 @@ from config.profiles import Profile, load_profile
 from config.settings import Settings, load_settings
 from control.errors import ProcessError
 from control.locust_process import LocustEnd, run_headless, run_in_foreground
+from control.processes import Process
 from control.progress import RunProgress
 from control.run_lock import run_lock
+from control.run_watch import RunWatch
+from control.sandbox_process import read_truth
 from control.smoke import await_change, expected_change, explain, read_shop
 from control.target import ReadyTarget, ready_target
+from runstore.analysis_state import ATTENDED
 from runstore.rundir import FAILED, RUNNING, RunDir, new_run_id
 from runstore.spool import recover_all
 
@@ -125,7 +130,7 @@ class Stage:
         self.logs = logs
         self.console = console
         self.tables_before: dict[str, Any] | None = None
-        self._target_gone = False
+        self.target_gone = False
 
     @property
     def run(self) -> RunDir:
@@ -163,23 +168,51 @@ class Stage:
             )
         return end
 
-    def complete(self, run: RunDir, *, only_run: bool = True) -> None:
-        """Put into the run directory what only we know: the target's resources, the truth, the processes' output.
+    def complete(self, run: RunDir) -> None:
+        """Put into the run directory what only we know: the target's resources, the truth, the processes' output."""
+        self.keep_resources(run)
+        if self.tables_before is not None:
+            run.write_json(table_snapshot.BEFORE, self.tables_before)
+        if self.target.sandbox is not None:
+            self._keep_truth(run)
 
-        What was looked at before and after is one run's doing only where it was the `only_run` in between.
-        """
+    def keep_resources(self, run: RunDir) -> None:
+        """Put into the run directory what the target is made of, and the processes' output."""
         known = {name: value for name, value in self.target.resources.manifest().items() if value}
         if run.read_manifest()["state"] == RUNNING:
             # The load generator was killed before it could say so, and before it took its workers' last rows.
             recover_all(run)
             known["state"] = FAILED
         run.update_manifest(**known)
-        if self.tables_before is not None and only_run:
-            run.write_json(table_snapshot.BEFORE, self.tables_before)
-        if self.target.sandbox is not None and only_run:
-            self._keep_truth(run)
         for log in self.logs.glob("*.log"):
             shutil.copyfile(log, run.file(log.name))
+
+    def watch_runs(self) -> RunWatch:
+        """Complete and analyse the runs of a Locust that goes on, from now on."""
+        sandbox = self.target.sandbox
+        return RunWatch(
+            self.target.settings.runs_dir,
+            complete=self.keep_resources,
+            analyse=self._start_analysis,
+            read_truth=None if sandbox is None else lambda: self._read_truth(sandbox),
+            truth=self.target.truth_before,
+            tables=self.tables_before,
+            settle_limit_s=lambda run: run.read_manifest()["profile"]["chain_limit_s"] + SETTLE_LIMIT_S,
+        )
+
+    def _read_truth(self, sandbox: str) -> dict[str, Any]:
+        try:
+            return read_truth(sandbox)
+        except ProcessError:
+            self.target_gone = True
+            raise
+
+    def _start_analysis(self, run: RunDir) -> Process:
+        """The analysis as a process of its own, which talks to the terminal as ours does."""
+        environment = self.locust_environment(None) | {
+            "LOG_GROUPS": ",".join(self.target.resources.log_groups.values())
+        }
+        return Process([sys.executable, "-m", "analysis", "analyze", str(run.path)], None, environment)
 
     def analyse(self, run: RunDir, out: Console, limits: Limits | None = None) -> int:
         """-> the analysis' exit code."""
@@ -187,7 +220,7 @@ class Stage:
 
         exit_code = pipeline.analyze(run, self.target.settings, console=out, limits=limits)
         # That a sandbox went away during the run is no wrong configuration.
-        return errors.INCOMPLETE if exit_code == errors.USAGE and self._target_gone else exit_code
+        return errors.INCOMPLETE if exit_code == errors.USAGE and self.target_gone else exit_code
 
     def _keep_truth(self, run: RunDir) -> None:
         limit_s = self.checked.profile.chain_limit_s + SETTLE_LIMIT_S
@@ -198,7 +231,7 @@ class Stage:
                 )
         except ProcessError as gone:
             # What Locust recorded is still worth an analysis.
-            self._target_gone = True
+            self.target_gone = True
             run.update_manifest(warnings=[*run.read_manifest().get("warnings", ()), str(gone)])
             return
         run.write_json("truth.json", truth)
@@ -207,8 +240,11 @@ class Stage:
 
 
 @contextmanager
-def stage(checked: Checked, console: Console) -> Iterator[Stage]:
-    """Lock the runs directory, make the target ready; in the end stop whatever was started."""
+def stage(checked: Checked, console: Console, *, every_flow: bool = False) -> Iterator[Stage]:
+    """Lock the runs directory, make the target ready; in the end stop whatever was started.
+
+    `every_flow`: also for flows that the profile does not have, as far as what they need is there.
+    """
     settings = checked.settings
     run_id = unused_run_id(settings.runs_dir, checked.profile.name, time.time())
     with (
@@ -223,6 +259,7 @@ def stage(checked: Checked, console: Console) -> Iterator[Stage]:
             # The same seed on both sides: a run can be repeated.
             sandbox_options=["--seed", checked.request.seed] if checked.request.seed is not None else [],
             parameters=checked.request.parameters,
+            every_flow=every_flow,
         ) as target,
     ):
         yield Stage(checked, target, run_id, Path(logs), console)
@@ -269,24 +306,23 @@ def smoke(request: Request, console: Console, out: Console) -> int:
         return errors.INTERRUPTED if end.interrupted else errors.THRESHOLD_FAILED
 
 
-def attend(request: Request, options: Sequence[str], console: Console, out: Console, *, interactive: bool) -> int:
-    """Run Locust in the foreground (web UI, or a master for workers elsewhere) and analyse the runs made meanwhile.
+def attend(request: Request, options: Sequence[str], console: Console, *, interactive: bool) -> int:
+    """Run Locust in the foreground (web UI, or a master for workers elsewhere) and analyse each run as it ends.
 
     -> the worst exit code among them. Ctrl-C is how an interactive Locust is ended; any other is interrupted by it.
     """
-    with stage(check(request, os.environ), console) as ready:
-        before = set(_run_paths(ready.target.settings.runs_dir))
+    with stage(check(request, os.environ), console, every_flow=interactive) as ready:
         ready.look_at_tables()
-        end = run_in_foreground(ready.locust_environment(None), options)
-        made = [RunDir(path) for path in _run_paths(ready.target.settings.runs_dir) if path not in before]
-        if not made and end.exit_code not in (0, None):
+        with closing(ready.watch_runs()) as watch:
+            end = run_in_foreground(ready.locust_environment(None) | {ATTENDED: "1"}, options, watch.step)
+            watch.finish(lambda: time.sleep(0.25))
+        if not watch.runs and end.exit_code not in (0, None):
             raise ProcessError(f"Locust ended with {end.exit_code} and left no run")
-        exit_codes = []
-        for run in made:
-            ready.complete(run, only_run=len(made) == 1)
-            exit_codes.append(ready.analyse(run, out))
         if end.interrupted and not interactive:
             return errors.INTERRUPTED
+        exit_codes = [
+            errors.INCOMPLETE if code == errors.USAGE and ready.target_gone else code for code in watch.exit_codes
+        ]
         return max(exit_codes, default=errors.OK)
 
 
@@ -335,11 +371,6 @@ def _count(problems: list[str], variable: str, text: str | None, *, least: int) 
         problems.append(f"{variable}: {text!r} is not a whole number of {least} or more")
         return None
     return int(text)
-
-
-def _run_paths(runs_dir: Path) -> list[Path]:
-    """The run directories, oldest first; `latest` is but a name of one of them."""
-    return sorted(path.parent for path in runs_dir.glob("*/manifest.json") if not path.parent.is_symlink())
 
 
 def unused_run_id(runs_dir: Path, profile: str, now: float) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -65,8 +65,9 @@ def ready_target(
     private: bool = False,
     sandbox_options: Sequence[str] = (),
     parameters: Mapping[str, str] = MappingProxyType({}),
+    every_flow: bool = False,
 ) -> Iterator[ReadyTarget]:
-    """Make the target ready for these flows.
+    """Make the target ready for these flows; with `every_flow`, for all others too that it has the means for.
 
     With TARGET=sandbox one is started, with `sandbox_options`, where none answers at AWS_ENDPOINT_URL, or always with
     `private`; the stack is deployed into it, with `parameters` of its template, where it is not there yet. Raises
@@ -88,6 +89,9 @@ def ready_target(
                 settings = settings.model_copy(update=_NO_RESOURCES)
             settings = settings.model_copy(update={"endpoint_url": sandbox})
         resources = find_resources(settings, flows, progress, parameters)
+        if every_flow:
+            with suppress(ConfigError):
+                resources = with_public_key(resources, client(settings, "kms"))
         yield ReadyTarget(settings, resources, sandbox, before)
 
 

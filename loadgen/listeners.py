@@ -21,23 +21,16 @@ from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 from locust.event import Events
 from locust.runners import LocalRunner, MasterRunner, Runner, WorkerRunner
+from locust.web import WebUI
 
 from config.errors import ConfigError
 from loadgen import drain
 from loadgen.api_access import check_access
 from loadgen.lone import LoneSession
 from loadgen.master import MasterSession
-from loadgen.options import (
-    add_options,
-    check_model,
-    check_reachable,
-    check_recordable,
-    choose_user_classes,
-    read_settings,
-    resolve,
-)
-from loadgen.session import Session
-from loadgen.shapes import ProfileShape
+from loadgen.options import add_options, read_settings
+from loadgen.run_setup import RunSetups
+from loadgen.session import RecordingSession, Session
 from loadgen.worker import WorkerSession
 
 logger = logging.getLogger(__name__)
@@ -52,7 +45,9 @@ def register(events: Events) -> None:
         # A worker that joins a run is told to start while Locust still builds it up, before `init`: that start waits.
         start = AsyncResult()
         events.init_command_line_parser.add_listener(_on_init_command_line_parser)
-        events.init.add_listener(lambda environment, runner, **_: start.set(_on_init(environment, runner)))
+        events.init.add_listener(
+            lambda environment, runner, web_ui=None, **_: start.set(_on_init(environment, runner, web_ui))
+        )
         events.test_start.add_listener(lambda **_: start.get()())
 
 
@@ -60,10 +55,10 @@ def _on_init_command_line_parser(parser: LocustArgumentParser) -> None:
     add_options(parser)
 
 
-def _on_init(environment: Environment, runner: Runner) -> Callable[[], None]:
+def _on_init(environment: Environment, runner: Runner, web_ui: WebUI | None = None) -> Callable[[], None]:
     """Returns what is to be done when a test starts."""
     try:
-        session = _open_session(environment, runner)
+        session = _open_session(environment, runner, web_ui)
     except ConfigError as invalid:
         sys.stderr.write("\n".join(["Cannot start:", *(f"  {problem}" for problem in invalid.problems), ""]))
         if not isinstance(runner, WorkerRunner):
@@ -75,7 +70,7 @@ def _on_init(environment: Environment, runner: Runner) -> Callable[[], None]:
     return drain.attach(environment, runner, session)
 
 
-def _open_session(environment: Environment, runner: Runner) -> Session:
+def _open_session(environment: Environment, runner: Runner, web_ui: WebUI | None) -> Session:
     """The session for this process's role, its options checked. Raises ConfigError."""
     options = environment.parsed_options or Namespace()
     environment.stop_timeout = environment.stop_timeout or drain.STOP_TIMEOUT_S
@@ -84,25 +79,24 @@ def _open_session(environment: Environment, runner: Runner) -> Session:
         check_access(settings)
         runs_dir = Path(options.runs_dir) if options.runs_dir else settings.runs_dir
         return WorkerSession(environment, runner, settings, runs_dir)
-    chosen = resolve(options)
+    setups = RunSetups(environment, runner)
+    setup = setups.check(options, environment.host, host_needed=options.headless or options.autostart)
+    setups.apply(setup)
+    chosen = setup.chosen
     environment.host = environment.host or chosen.settings.api_base_url
-    if chosen.flows is not None:
-        environment.user_classes[:] = choose_user_classes(environment.user_classes, chosen.flows)
-    host_needed = options.headless or options.autostart
-    check_reachable(chosen, environment.user_classes, environment.host, host_needed=host_needed)
-    check_model(chosen, environment.user_classes)
-    check_recordable(chosen)
-    if not isinstance(runner, MasterRunner):
-        # A master sends nothing: its workers have secrets of their own.
-        check_access(chosen.settings)
-    if chosen.profile is not None:
-        if options.num_users or options.spawn_rate or options.run_time:
-            logger.warning("-u, -r and -t are not used: the profile says how many users, and how long")
-        environment.shape_class = ProfileShape(chosen.profile)
-        environment.shape_class.runner = runner
+    if chosen.profile is not None and (options.num_users or options.spawn_rate or options.run_time):
+        logger.warning("-u, -r and -t are not used: the profile says how many users, and how long")
+    session: RecordingSession
     if isinstance(runner, MasterRunner):
         # Locust's own option can only switch it on.
         options.enable_rebalancing |= chosen.rebalancing
-        return MasterSession(environment, runner, chosen)
-    assert isinstance(runner, LocalRunner)
-    return LoneSession(environment, runner, chosen)
+        session = MasterSession(environment, runner, chosen)
+    else:
+        assert isinstance(runner, LocalRunner)
+        session = LoneSession(environment, runner, chosen)
+    if web_ui is not None:
+        # With boto3: not for workers.
+        from loadgen.webui import extension
+
+        extension.attach(environment, web_ui, session, setups)
+    return session

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from locust.argument_parser import LocustArgumentParser
 
 ADHOC = "adhoc"
+LOOPBACK = "127.0.0.1"
 SIGNED_FLOWS = frozenset({"direct", "events"})
 """Flows that sign their requests and need no base URL."""
 _SERVICE_VARIABLES = {"events": "EVENTBRIDGE"}
@@ -45,7 +46,13 @@ Found = TypeVar("Found")
 def add_options(parser: LocustArgumentParser) -> None:
     """Add our options to Locust's. Values stay text until `resolve` checks them all together."""
     found = {name: value for name, value in dotenv_values(".env", interpolate=False).items() if value}
-    group = parser.add_argument_group("Swarmscope options", "Which load profile to run against what, and where runs go")
+    group = parser.add_argument_group(
+        "Swarmscope options",
+        "Which load profile to run against what, and where runs go. The web UI listens on 127.0.0.1 unless --web-host "
+        "says otherwise; --web-login takes WEB_USER and WEB_PASSWORD from the environment",
+    )
+    # Who reaches the web UI can send load: Locust's own default is every interface.
+    parser.set_defaults(web_host=LOOPBACK)
     for flag, variable, metavar, text in (
         ("--load-profile", "PROFILE", "<name>", "Load profile: a name below config/profiles, or a path to a TOML file"),
         ("--flows", "FLOW", "<flows>", "Flows to run, separated by commas; without it, those of the profile"),
@@ -75,6 +82,12 @@ def add_options(parser: LocustArgumentParser) -> None:
         ),
         ("--run-id", "RUN_ID", "<id>", "Name of the run's directory; without it, <UTC time>-<profile>"),
         ("--runs-dir", "RUNS_DIR", "<path>", "Where runs are kept; default: runs"),
+        (
+            "--live-cloudwatch",
+            "LIVE_CLOUDWATCH",
+            "<on or off>",
+            "Whether the web UI asks CloudWatch while a run goes, which AWS bills; default: off",
+        ),
     ):
         group.add_argument(flag, env_var=variable, metavar=metavar, help=text, default=found.get(variable))
 
@@ -187,13 +200,14 @@ def resolve(options: Namespace) -> Chosen:
     )
 
 
-def choose_user_classes(classes: Iterable[type[User]], flows: Mapping[str, float]) -> list[type[User]]:
-    """The user classes of the flows asked for, weighted so that each flow gets its share of the users.
+def choose_user_classes(weights: Mapping[type[User], float], flows: Mapping[str, float]) -> dict[type[User], float]:
+    """The user classes of the flows asked for, each with the weight that gives its flow its share of the users.
 
-    Several classes of one flow split its share by their own weights. Raises ConfigError for a flow without a class.
+    `weights` are the classes' own: several classes of one flow split its share by them. Raises ConfigError for a flow
+    without a class.
     """
     by_flow: dict[str, list[type[User]]] = {}
-    for user_class in classes:
+    for user_class in weights:
         by_flow.setdefault(getattr(user_class, "flow", ""), []).append(user_class)
     if missing := [flow for flow in flows if flow not in by_flow]:
         loaded = ", ".join(sorted(flow for flow in by_flow if flow)) or "none"
@@ -201,13 +215,11 @@ def choose_user_classes(classes: Iterable[type[User]], flows: Mapping[str, float
             f"FLOW: no user class for {', '.join(missing)} among the locustfiles given (flows there: {loaded}); "
             "use -f locustfiles for all, or choose with --flows"
         )
-    chosen = []
-    for flow, share in flows.items():
-        total = sum(user_class.weight for user_class in by_flow[flow])
-        for user_class in by_flow[flow]:
-            user_class.weight = share * user_class.weight / total
-            chosen.append(user_class)
-    return chosen
+    return {
+        user_class: share * weights[user_class] / sum(weights[other] for other in by_flow[flow])
+        for flow, share in flows.items()
+        for user_class in by_flow[flow]
+    }
 
 
 def check_model(chosen: Chosen, classes: Iterable[type[User]]) -> None:

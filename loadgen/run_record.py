@@ -142,11 +142,11 @@ def _log_groups(chosen: Chosen) -> dict[str, str]:
     if chosen.settings.log_groups:
         return {group: group for group in chosen.settings.log_groups}
     return {
-        logical: f"/aws/lambda/{_function_name(function)}" for logical, function in chosen.settings.functions.items()
+        logical: f"/aws/lambda/{function_name(function)}" for logical, function in chosen.settings.functions.items()
     }
 
 
-def _function_name(function: str) -> str:
+def function_name(function: str) -> str:
     """The name in a function's name, partial or full ARN: `arn:aws:lambda:eu-west-1:1:function:f:live` -> `f`."""
     parts = function.split(":")
     return parts[parts.index("function") + 1] if "function" in parts[:-1] else parts[0]

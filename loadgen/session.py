@@ -30,7 +30,7 @@ from loadgen.recording import RequestLog, Sink
 from loadgen.run_record import RunRecord
 from loadgen.sending import Sending, sending_of, set_sending
 from loadgen.shapes import ProfileShape
-from runstore.rundir import ABORTED, COMPLETE, FAILED, INTERRUPTED
+from runstore.rundir import ABORTED, COMPLETE, FAILED, INTERRUPTED, RunDir
 
 logger = logging.getLogger(__name__)
 
@@ -112,6 +112,8 @@ class RecordingSession(Session):
         self.chosen = chosen
         self.live: LiveFigures | None = None
         """Of the run that goes, else of the one that went last; None before the first."""
+        self.runs: list[RunDir] = []
+        """Those of this process, oldest first."""
         self._record: RunRecord | None = None
         self._was_interrupted = False
         self._aborted: dict[str, Any] | None = None
@@ -140,10 +142,12 @@ class RecordingSession(Session):
 
     def open_record(self) -> RunRecord:
         """Raises ConfigError: the host may come from the web UI's form, unchecked. Raises OSError."""
+        self.environment.host = self.environment.host or self.chosen.settings.api_base_url
         check_reachable(self.chosen, self.environment.user_classes, self.environment.host, host_needed=True)
         self._was_interrupted = False
         self._aborted = None
         self._record = RunRecord(self.environment, self.chosen, os.environ)
+        self.runs.append(self._record.directory)
         self.live = LiveFigures()
         return self._record
 

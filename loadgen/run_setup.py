@@ -1,0 +1,90 @@
+"""What the next run of this process is made of: user classes, their weights, the shape; checked before any is set.
+
+In the web UI one run follows another, each with a profile and flows of its own. So what Locust was given at first is
+kept, and every run starts from that.
+"""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from locust import User
+from locust.env import Environment
+from locust.runners import MasterRunner, Runner
+
+from loadgen.api_access import check_access
+from loadgen.options import (
+    Chosen,
+    check_model,
+    check_reachable,
+    check_recordable,
+    choose_user_classes,
+    resolve,
+)
+from loadgen.shapes import ProfileShape
+
+
+@dataclass(frozen=True)
+class RunSetup:
+    """A sound choice, and the user classes that it comes to."""
+
+    chosen: Chosen
+    weights: Mapping[type[User], float]
+
+
+class RunSetups:
+    """Checks what is chosen for a run, and sets it in Locust."""
+
+    def __init__(self, environment: Environment, runner: Runner) -> None:
+        self._environment = environment
+        self._runner = runner
+        self._user_classes = list(environment.user_classes)
+        self._own_shape = environment.shape_class
+        self._replaced_weights: dict[type[User], float] = {}
+        """The classes' own, where the flows of a run have given them others."""
+
+    @property
+    def flows(self) -> list[str]:
+        """Those that the locustfiles given have user classes for, sorted."""
+        return sorted({getattr(user_class, "flow", "") for user_class in self._user_classes} - {""})
+
+    def check(
+        self, options: Namespace, host: str | None, *, host_needed: bool, picked: Collection[str] = ()
+    ) -> RunSetup:
+        """Raises ConfigError with what is wrong; nothing has been changed then.
+
+        `host`: where requests go, empty or None for the settings' own; `host_needed`: see `check_reachable`;
+        `picked`: names of the only user classes to run, all where it is empty.
+        """
+        chosen = resolve(options)
+        if not isinstance(self._runner, MasterRunner):
+            # A master sends nothing: its workers have secrets of their own.
+            check_access(chosen.settings)
+        weights = {
+            user_class: self._replaced_weights.get(user_class, user_class.weight)
+            for user_class in self._user_classes
+            if not picked or user_class.__name__ in picked
+        }
+        if chosen.flows is not None:
+            weights = choose_user_classes(weights, chosen.flows)
+        check_reachable(chosen, weights, host or chosen.settings.api_base_url, host_needed=host_needed)
+        check_model(chosen, weights)
+        check_recordable(chosen)
+        return RunSetup(chosen, weights)
+
+    def apply(self, setup: RunSetup) -> None:
+        """Let the next run be this one."""
+        for user_class, weight in self._replaced_weights.items():
+            user_class.weight = weight
+        self._replaced_weights = {}
+        if setup.chosen.flows is not None:
+            self._replaced_weights = {user_class: user_class.weight for user_class in setup.weights}
+            for user_class, weight in setup.weights.items():
+                user_class.weight = weight
+        self._environment.user_classes[:] = list(setup.weights)
+        self._environment.shape_class = self._own_shape
+        if setup.chosen.profile is not None:
+            self._environment.shape_class = ProfileShape(setup.chosen.profile)
+            self._environment.shape_class.runner = self._runner

@@ -1,0 +1,127 @@
+"""Headless Chromium, driven over the DevTools protocol: as much of it as a test of a page needs.
+
+Protocol: https://chromedevtools.github.io/devtools-protocol/ (JSON over a WebSocket; Page, Runtime and Input domains).
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import shutil
+import subprocess
+import time
+import urllib.request
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from websocket import create_connection
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+START_LIMIT_S = 20.0
+
+
+def find_browser() -> str | None:
+    """Path of the Chromium of this machine; CHROMIUM names another. None where there is none."""
+    return shutil.which(os.environ.get("CHROMIUM", "")) or next(filter(None, map(shutil.which, NAMES)), None)
+
+
+class Page:
+    """One tab of a browser of its own."""
+
+    def __init__(self, browser: str, folder: Path) -> None:
+        """`folder` keeps the browser's profile and output."""
+        log = folder / "chromium.txt"
+        with log.open("wb") as output:
+            self._process = subprocess.Popen(
+                [
+                    browser,
+                    "--headless=new",
+                    "--remote-debugging-port=0",
+                    f"--user-data-dir={folder / 'chromium'}",
+                    "--no-first-run",
+                    "--disable-gpu",
+                    "--disable-dev-shm-usage",
+                    "--window-size=1500,1000",
+                    # Chromium's own sandbox does not work for root, who CI usually is; only our pages are opened.
+                    *(["--no-sandbox"] if os.getuid() == 0 else []),
+                    "about:blank",
+                ],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        try:
+            self._socket = create_connection(self._address(log), suppress_origin=True, timeout=30)
+        except BaseException:
+            self._process.kill()
+            raise
+        self._ids = count(1)
+
+    def _address(self, log: Path) -> str:
+        """The WebSocket of the one tab."""
+        end = time.monotonic() + START_LIMIT_S
+        while time.monotonic() < end:
+            if listening := re.search(r"DevTools listening on ws://([^/]+)/", log.read_text(errors="replace")):
+                with urllib.request.urlopen(f"http://{listening[1]}/json/list") as answer:
+                    pages = [target for target in json.load(answer) if target["type"] == "page"]
+                if pages:
+                    return str(pages[0]["webSocketDebuggerUrl"])
+            time.sleep(0.05)
+        raise AssertionError(f"Chromium did not start:\n{log.read_text(errors='replace')}")
+
+    def call(self, method: str, **parameters: Any) -> dict[str, Any]:
+        number = next(self._ids)
+        self._socket.send(json.dumps({"id": number, "method": method, "params": parameters}))
+        while (message := json.loads(self._socket.recv())).get("id") != number:
+            pass
+        assert "error" not in message, message
+        return dict(message["result"])
+
+    def open(self, url: str) -> None:
+        self.call("Page.navigate", url=url)
+
+    def evaluate(self, expression: str) -> Any:
+        """The value of a JavaScript expression in the page."""
+        found = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        assert "exceptionDetails" not in found, found["exceptionDetails"]
+        return found["result"].get("value")
+
+    def wait_for(self, expression: str, limit_s: float = 20.0) -> Any:
+        """The value of the expression as soon as it is true."""
+        end = time.monotonic() + limit_s
+        while not (value := self.evaluate(expression)):
+            assert time.monotonic() < end, f"{expression} did not come true; the page:\n{self.text()}"
+            time.sleep(0.05)
+        return value
+
+    def click(self, selector: str, text: str = "") -> None:
+        """Click the first element of that CSS selector that has the text, once there is one."""
+        element = f"""[...document.querySelectorAll({json.dumps(selector)})]
+            .find((one) => one.textContent.includes({json.dumps(text)}))"""
+        self.wait_for(f"!!({element})")
+        self.evaluate(f"({element}).click()")
+
+    def fill(self, selector: str, text: str) -> None:
+        """Replace what stands in an input field, as somebody who types does."""
+        element = f"document.querySelector({json.dumps(selector)})"
+        self.wait_for(f"!!{element}")
+        self.evaluate(f"{element}.focus(), {element}.select()")
+        self.call("Input.insertText", text=text)
+
+    def text(self) -> str:
+        return str(self.evaluate("document.body ? document.body.innerText : ''"))
+
+    def screenshot(self, path: Path) -> None:
+        path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))
+
+    def close(self) -> None:
+        self._socket.close()
+        self._process.terminate()
+        try:
+            self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
