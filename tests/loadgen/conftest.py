@@ -57,6 +57,13 @@ class CountingServer:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    def wait_for(self, count: int) -> None:
+        """Until so many requests have come."""
+        deadline = time.monotonic() + 20
+        while self.count < count:
+            assert time.monotonic() < deadline, f"{self.count} of {count} requests"
+            time.sleep(0.02)
+
     def forget(self) -> None:
         """Begin to count anew."""
         self.requests.clear()
