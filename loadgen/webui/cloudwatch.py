@@ -1,9 +1,9 @@
 """What CloudWatch knows of a run's functions while the run goes: concurrency, throttles, errors, cold starts.
 
 One GetMetricData a poll, and one Logs Insights query for cold starts, which no metric counts, over what was logged
-since the last one: each log line is scanned about once. On AWS a poll costs 0.01 USD per 1,000 metrics (four for each
-function) and 0.005 USD per GB of new logs (us-east-1), and what it shows trails by a minute or more; the analysis
-counts anew.
+since the last one and a little before: log lines come late. On AWS a poll costs 0.01 USD per 1,000 metrics (four for
+each function) and 0.005 USD per GB of logs (us-east-1), each of which is scanned in about five polls; what it shows
+trails by a minute or more. The analysis counts anew.
 
 Blocking: `poll` is called in a thread of its own. Nothing of Locust or gevent is imported here.
 
@@ -25,12 +25,12 @@ PERIOD_S = 60
 POLL_EVERY_S = {"sandbox": 10.0}
 POLL_EVERY_ELSEWHERE_S = 30.0
 """Metrics have a value a minute."""
-LOG_LAG_S = {"sandbox": 2.0}
-LOG_LAG_ELSEWHERE_S = 60.0
-"""What is younger may not have arrived in CloudWatch Logs, and is asked for in the next query."""
+LATE_LOGS_S = 120.0
+"""Lines may come so late: a query looks back by as much, and a bit more, since it begins with a minute."""
 QUERY_LIMIT_S = 30.0
 QUERY_PAUSE_S = 0.5
-COLD_STARTS = 'filter @type = "REPORT" | stats count(@initDuration) as cold_starts by @log'
+COLD_STARTS = 'filter @type = "REPORT" | stats count(@initDuration) as cold_starts by @log, bin(1m) as minute'
+MAX_ROWS = 10_000
 MAX_LOG_GROUPS = 50
 MAX_FUNCTIONS = 125
 """With four queries each."""
@@ -81,23 +81,21 @@ class FunctionWatch:
         functions: Mapping[str, str],
         log_groups: Mapping[str, str],
         started_at: float,
-        log_lag_s: float,
         *,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """`client` makes a boto3 client of a service; `functions`: logical -> physical name, unqualified."""
-        self._make_client = client
+        """`client` gives the boto3 client of a service; `functions`: logical -> physical name, unqualified."""
+        self._client = client
         self._functions = dict(list(functions.items())[:MAX_FUNCTIONS])
         self._log_groups = log_groups
         self._started_at = started_at
-        self._log_lag_s = log_lag_s
         self._clock = clock
         self._sleep = sleep
-        self._clients: dict[str, Any] = {}
-        self._cold_starts: dict[str, int] = {}
-        """Log group -> cold starts counted so far."""
-        self._counted_until: dict[str, int] = defaultdict(lambda: math.floor(started_at) - 1)
+        self._cold_starts: dict[str, dict[str, int]] = {}
+        """Log group -> minute -> cold starts; a minute's count is replaced by what a later query finds."""
+        self._asked_at: dict[str, float] = {}
+        """Log group -> when it was asked last."""
 
     def poll(self) -> CloudWatchFigures:
         """Raises what botocore raises, and QueryFailedError."""
@@ -114,16 +112,11 @@ class FunctionWatch:
                     errors=values["Errors"][0],
                     throttles=values["Throttles"][0],
                     concurrency=values["ConcurrentExecutions"][1],
-                    cold_starts=self._cold_starts.get(self._log_groups.get(name, "")),
+                    cold_starts=self._cold_starts_of(self._log_groups.get(name, "")),
                 )
                 for name, values in metrics.items()
             },
         )
-
-    def _client(self, service: str) -> Any:
-        if service not in self._clients:
-            self._clients[service] = self._make_client(service)
-        return self._clients[service]
 
     def _metrics(self, now: float) -> dict[str, dict[str, tuple[float | None, float | None]]]:
         """Function -> metric -> (sum of its values, the newest of them)."""
@@ -157,23 +150,28 @@ class FunctionWatch:
             found[function][metric] = (sum(newest_first), newest_first[0]) if newest_first else (None, None)
         return found
 
+    def _cold_starts_of(self, log_group: str) -> int | None:
+        return sum(self._cold_starts[log_group].values()) if log_group in self._cold_starts else None
+
     def _count_cold_starts(self, now: float, log_groups: list[str]) -> None:
-        end = math.floor(now - self._log_lag_s)
         by_start: dict[int, list[str]] = defaultdict(list)
         for group in log_groups[:MAX_LOG_GROUPS]:
-            if self._counted_until[group] < end:
-                by_start[self._counted_until[group] + 1].append(group)
+            start = self._started_at
+            if group in self._asked_at:
+                start = max(start, (self._asked_at[group] - LATE_LOGS_S) // PERIOD_S * PERIOD_S)
+            by_start[math.floor(start)].append(group)
         for start, groups in by_start.items():
-            rows = self._query(groups, start, end)
+            found = self._query(groups, start, math.ceil(now))
             for group in groups:
-                self._counted_until[group] = end
-                self._cold_starts[group] = self._cold_starts.get(group, 0) + rows.get(group, 0)
+                self._asked_at[group] = now
+                self._cold_starts.setdefault(group, {}).update(found.get(group, {}))
 
-    def _query(self, log_groups: list[str], start: int, end: int) -> dict[str, int]:
+    def _query(self, log_groups: list[str], start: int, end: int) -> dict[str, dict[str, int]]:
+        """Log group -> minute -> cold starts between two epoch seconds."""
         logs = self._client("logs")
-        query_id = logs.start_query(logGroupNames=log_groups, startTime=start, endTime=end, queryString=COLD_STARTS)[
-            "queryId"
-        ]
+        query_id = logs.start_query(
+            logGroupNames=log_groups, startTime=start, endTime=end, queryString=COLD_STARTS, limit=MAX_ROWS
+        )["queryId"]
         deadline = self._clock() + QUERY_LIMIT_S
         while (answer := logs.get_query_results(queryId=query_id))["status"] in ("Scheduled", "Running"):
             if self._clock() >= deadline:
@@ -182,6 +180,9 @@ class FunctionWatch:
             self._sleep(QUERY_PAUSE_S)
         if answer["status"] != "Complete":
             raise QueryFailedError(f"Logs Insights: the query ended as {answer['status']}")
-        rows = [{cell["field"]: cell["value"] for cell in row} for row in answer["results"]]
-        # @log is account:group.
-        return {row["@log"].partition(":")[2]: int(row["cold_starts"]) for row in rows}
+        found: dict[str, dict[str, int]] = defaultdict(dict)
+        for cells in answer["results"]:
+            row = {cell["field"]: cell["value"] for cell in cells}
+            # @log is account:group.
+            found[row["@log"].partition(":")[2]][row["minute"]] = int(row["cold_starts"])
+        return found

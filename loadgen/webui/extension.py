@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 import os
 import time
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
 
 import gevent
+from botocore.exceptions import BotoCoreError
 from flask import Response, request
 from gevent.threadpool import ThreadPool
 from locust.env import Environment
@@ -14,7 +18,6 @@ from locust.web import WebUI
 
 from config import aws
 from config.errors import ConfigError
-from config.settings import Settings
 from loadgen.run_record import function_name
 from loadgen.run_setup import RunSetups
 from loadgen.session import RecordingSession
@@ -39,48 +42,60 @@ def attach(environment: Environment, web_ui: WebUI, session: RecordingSession, s
 
 
 class LiveCloudWatch:
-    """Polls CloudWatch while runs go, in one thread: botocore's own work would hold up arrivals."""
+    """Polls CloudWatch while runs go, in one thread of its own: botocore's work would hold up arrivals."""
 
     def __init__(self, session: RecordingSession) -> None:
         self.figures = CloudWatchFigures()
         """Of the run that goes, else of the one that went last."""
         self._session = session
+        self._clients: dict[str, Any] = {}
         self._thread = ThreadPool(1)
         gevent.spawn(self._poll_for_ever)
 
     def _poll_for_ever(self) -> None:
+        # Clients are made before there is any load: that takes the processor for some tenths of a second.
+        self._thread.apply(self._make_clients)
         run: RunDir | None = None
         due = 0.0
         while True:
             gevent.sleep(_LOOK_EVERY_S)
             if not self._session.running:
                 continue
-            settings = self._session.chosen.settings
+            target = self._session.chosen.settings.target
+            every_s = cloudwatch.POLL_EVERY_S.get(target, cloudwatch.POLL_EVERY_ELSEWHERE_S)
             if run is not self._session.runs[-1]:
                 run = self._session.runs[-1]
-                watch = _function_watch(run, settings)
-                self.figures, due = CloudWatchFigures(), time.monotonic() + _LOOK_EVERY_S
+                watch = self._watch(run)
+                self.figures, due = CloudWatchFigures(), time.monotonic() + every_s / 2
             if time.monotonic() >= due:
-                due = time.monotonic() + cloudwatch.POLL_EVERY_S.get(settings.target, cloudwatch.POLL_EVERY_ELSEWHERE_S)
-                self._poll(watch)
+                due = time.monotonic() + every_s
+                self.figures = self._thread.apply(self._poll, [watch, self.figures])
 
-    def _poll(self, watch: FunctionWatch) -> None:
+    def _watch(self, run: RunDir) -> FunctionWatch:
+        manifest = run.read_manifest()
+        functions = {logical: function_name(function) for logical, function in manifest["functions"].items()}
+        return FunctionWatch(self._client, functions, manifest["log_groups"], manifest["started_at"])
+
+    def _make_clients(self) -> None:
+        # What is wrong with the configuration comes up again with the first poll, and is shown then.
+        with suppress(BotoCoreError, ConfigError):
+            for service in ("cloudwatch", "logs"):
+                self._client(service)
+
+    def _client(self, service: str) -> Any:
+        if service not in self._clients:
+            retries = {"mode": "standard", "total_max_attempts": 2}
+            self._clients[service] = aws.client(
+                self._session.chosen.settings, service, connect_timeout=5, read_timeout=10, retries=retries
+            )
+        return self._clients[service]
+
+    def _poll(self, watch: FunctionWatch, last: CloudWatchFigures) -> CloudWatchFigures:
+        """In the thread: an error that left it would be printed by gevent."""
         try:
-            self.figures = self._thread.apply(watch.poll)
+            return watch.poll()
         except Exception as failure:  # noqa: BLE001 -- whatever is wrong with AWS, the run goes on
-            reason = str(failure).partition("\n")[0]
-            self.figures = CloudWatchFigures(self.figures.at, self.figures.functions, reason or type(failure).__name__)
-
-
-def _function_watch(run: RunDir, settings: Settings) -> FunctionWatch:
-    manifest = run.read_manifest()
-    return FunctionWatch(
-        lambda service: aws.client(settings, service, connect_timeout=5, read_timeout=10),
-        {logical: function_name(function) for logical, function in manifest["functions"].items()},
-        manifest["log_groups"],
-        manifest["started_at"],
-        cloudwatch.LOG_LAG_S.get(settings.target, cloudwatch.LOG_LAG_ELSEWHERE_S),
-    )
+            return replace(last, problem=str(failure).partition("\n")[0] or type(failure).__name__)
 
 
 def _add_tab(web_ui: WebUI, session: RecordingSession, live_cloudwatch: LiveCloudWatch | None) -> None:

@@ -30,7 +30,9 @@ class FakeCloudWatch:
 
 
 class FakeLogs:
-    def __init__(self, cold_starts: dict[str, int], statuses: tuple[str, ...] = ("Complete",)) -> None:
+    """Answers with one minute and its cold starts for each log group."""
+
+    def __init__(self, cold_starts: dict[str, tuple[str, int]], statuses: tuple[str, ...] = ("Complete",)) -> None:
         self.cold_starts = cold_starts
         self.statuses = list(statuses)
         self.asked: list[tuple[list[str], int, int]] = []
@@ -43,8 +45,12 @@ class FakeLogs:
     def get_query_results(self, queryId: str) -> dict[str, Any]:
         status = self.statuses[0] if len(self.statuses) == 1 else self.statuses.pop(0)
         rows = [
-            [{"field": "@log", "value": f"123456789012:{group}"}, {"field": "cold_starts", "value": str(count)}]
-            for group, count in self.cold_starts.items()
+            [
+                {"field": "@log", "value": f"123456789012:{group}"},
+                {"field": "minute", "value": minute},
+                {"field": "cold_starts", "value": str(count)},
+            ]
+            for group, (minute, count) in self.cold_starts.items()
         ]
         return {"status": status, "results": rows}
 
@@ -67,7 +73,7 @@ def watch(cloudwatch: FakeCloudWatch, logs: FakeLogs, now: Now) -> FunctionWatch
     clients = {"cloudwatch": cloudwatch, "logs": logs}
     functions = {"place-vote": "app-place-vote", "other": "app-other"}
     groups = {name: f"/aws/lambda/{function}" for name, function in functions.items()}
-    return FunctionWatch(clients.__getitem__, functions, groups, MINUTE + 20, 2.0, clock=now, sleep=now.sleep)
+    return FunctionWatch(clients.__getitem__, functions, groups, MINUTE + 20, clock=now, sleep=now.sleep)
 
 
 CALLED = {
@@ -79,7 +85,7 @@ GROUP = "/aws/lambda/app-place-vote"
 
 
 def test_counts_are_of_the_whole_run_and_concurrency_of_the_newest_minute():
-    cloudwatch, logs = FakeCloudWatch(CALLED), FakeLogs({GROUP: 4})
+    cloudwatch, logs = FakeCloudWatch(CALLED), FakeLogs({GROUP: ("09:00", 4)})
     found = watch(cloudwatch, logs, Now(MINUTE + 75)).poll()
     assert found.at == MINUTE + 75
     assert found.functions == {
@@ -91,19 +97,38 @@ def test_counts_are_of_the_whole_run_and_concurrency_of_the_newest_minute():
     assert len(asked["MetricDataQueries"]) == 8
 
 
-def test_each_second_of_the_logs_is_asked_for_once_and_only_of_functions_that_were_called():
-    logs, now = FakeLogs({GROUP: 4}), Now(MINUTE + 30.5)
+def test_logs_are_asked_for_only_of_functions_that_were_called_and_again_as_long_as_lines_may_come():
+    logs, now = FakeLogs({GROUP: ("09:00", 4)}), Now(MINUTE + 30.5)
     polled = watch(FakeCloudWatch(CALLED), logs, now)
     polled.poll()
+    now.at += 60
+    polled.poll()
+    now.at += 240
+    polled.poll()
     now.at += 10
-    assert polled.poll().functions["place-vote"].cold_starts == 8
     polled.poll()
     start = int(MINUTE)
-    assert logs.asked == [([GROUP], start + 20, start + 28), ([GROUP], start + 29, start + 38)]
+    assert [asked for asked in logs.asked if asked[0] == [GROUP]] == logs.asked
+    assert [(first - start, last - start) for _, first, last in logs.asked] == [
+        (20, 31),
+        (20, 91),
+        (20, 331),
+        (180, 341),
+    ]
+
+
+def test_what_is_counted_again_replaces_what_was_counted():
+    logs, now = FakeLogs({GROUP: ("09:00", 4)}), Now(MINUTE + 30)
+    polled = watch(FakeCloudWatch(CALLED), logs, now)
+    counts = []
+    for found in (("09:00", 4), ("09:00", 6), ("09:01", 2)):
+        logs.cold_starts = {GROUP: found}
+        counts.append(polled.poll().functions["place-vote"].cold_starts)
+    assert counts == [4, 6, 8]
 
 
 def test_a_query_is_waited_for():
-    logs, now = FakeLogs({GROUP: 1}, ("Scheduled", "Running", "Complete")), Now(MINUTE + 30)
+    logs, now = FakeLogs({GROUP: ("09:00", 1)}, ("Scheduled", "Running", "Complete")), Now(MINUTE + 30)
     assert watch(FakeCloudWatch(CALLED), logs, now).poll().functions["place-vote"].cold_starts == 1
     assert now.at == MINUTE + 31
 
@@ -116,7 +141,7 @@ def test_a_query_that_takes_too_long_is_stopped():
 
 
 def test_what_a_failed_query_left_out_is_asked_for_again():
-    logs, now = FakeLogs({GROUP: 2}, ("Failed", "Complete")), Now(MINUTE + 30)
+    logs, now = FakeLogs({GROUP: ("09:00", 2)}, ("Failed", "Complete")), Now(MINUTE + 30)
     polled = watch(FakeCloudWatch(CALLED), logs, now)
     with pytest.raises(QueryFailedError, match="ended as Failed"):
         polled.poll()
@@ -125,5 +150,5 @@ def test_what_a_failed_query_left_out_is_asked_for_again():
 
 
 def test_without_functions_nothing_is_asked():
-    found = FunctionWatch({}.__getitem__, {}, {}, MINUTE, 2.0, clock=Now(MINUTE)).poll()
+    found = FunctionWatch({}.__getitem__, {}, {}, MINUTE, clock=Now(MINUTE)).poll()
     assert found.functions == {}
