@@ -14,6 +14,8 @@ from botocore.exceptions import BotoCoreError, ClientError, CredentialRetrievalE
 
 from loadgen.renewal import Lease, RenewalError
 
+# With DEBUG botocore logs what it is answered, credentials included.
+logging.getLogger("botocore").setLevel(logging.INFO)
 # A traceback for each attempt that fails, and a line for each that does not: what matters of it is in our own errors.
 logging.getLogger("botocore.credentials").setLevel(logging.CRITICAL)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import time
 from datetime import UTC, datetime
@@ -63,6 +64,11 @@ def test_credentials_are_fetched_anew_each_time_with_their_end(tmp_path):
 def test_no_credentials_anywhere():
     with pytest.raises(CredentialsNotFoundError, match="none found"):
         find_credentials("aws", None)
+
+
+def test_what_aws_answers_is_never_logged(caplog):
+    with caplog.at_level(logging.DEBUG):
+        assert not logging.getLogger("botocore.parsers").isEnabledFor(logging.DEBUG)
 
 
 def test_an_unknown_profile_is_named():
