@@ -35,7 +35,12 @@ def find_credentials(target: str, profile: str | None) -> Lease[ReadOnlyCredenti
     if target == "sandbox":
         return Lease(DUMMY)
     try:
-        credentials = botocore.session.Session(profile=profile).get_credentials()
+        session = botocore.session.Session(profile=profile)
+        configured = session.get_scoped_config()
+        if "role_arn" in configured and "mfa_serial" in configured:
+            # botocore would ask on the terminal, in every process and for every renewal.
+            raise CredentialsNotFoundError("the profile asks for an MFA code; get credentials first, and give those")
+        credentials = session.get_credentials()
         # Those of a role are asked for only here.
         frozen = None if credentials is None else credentials.get_frozen_credentials()
     except ClientError as refused:

@@ -66,6 +66,16 @@ def test_no_credentials_anywhere():
         find_credentials("aws", None)
 
 
+def test_nobody_is_asked_for_a_code(tmp_path):
+    (tmp_path / "config").write_text(
+        "[profile work]\nrole_arn = arn:aws:iam::123456789012:role/r\nsource_profile = base\n"
+        "mfa_serial = arn:aws:iam::123456789012:mfa/me\n[profile base]\naws_access_key_id = a\n"
+        "aws_secret_access_key = b\n"
+    )
+    with pytest.raises(CredentialsNotFoundError, match="asks for an MFA code"):
+        find_credentials("aws", "work")
+
+
 def test_what_aws_answers_is_never_logged(caplog):
     with caplog.at_level(logging.DEBUG):
         assert not logging.getLogger("botocore.parsers").isEnabledFor(logging.DEBUG)
