@@ -58,10 +58,12 @@ def token_of_command(
         raise RenewalError(f"the command cannot be run: {why}") from None
     try:
         output, _ = process.communicate(timeout=limit_s)
-    except subprocess.TimeoutExpired:
-        raise RenewalError(f"the command did not end within {limit_s:g} s") from None
-    finally:
+    except BaseException as interruption:
+        # Also where the run is over meanwhile.
         _end(process)
+        if isinstance(interruption, subprocess.TimeoutExpired):
+            raise RenewalError(f"the command did not end within {limit_s:g} s") from None
+        raise
     if process.returncode:
         raise RenewalError(f"the command ended with status {process.returncode}")
     try:
@@ -91,7 +93,7 @@ def parse_token(output: str, asked_at: float) -> Lease[str]:
 
 
 def _end(process: Any) -> None:
-    """Nothing of the command is left running: neither itself nor what it has started."""
+    """Nothing of a command that was given up is left: neither itself nor what it has started."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     with suppress(subprocess.TimeoutExpired):

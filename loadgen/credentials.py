@@ -14,6 +14,8 @@ from botocore.exceptions import BotoCoreError, ClientError, CredentialRetrievalE
 
 from loadgen.renewal import Lease, RenewalError
 
+# With DEBUG botocore logs what it is answered, credentials included.
+logging.getLogger("botocore").setLevel(logging.INFO)
 # A traceback for each attempt that fails, and a line for each that does not: what matters of it is in our own errors.
 logging.getLogger("botocore.credentials").setLevel(logging.CRITICAL)
 
@@ -33,7 +35,12 @@ def find_credentials(target: str, profile: str | None) -> Lease[ReadOnlyCredenti
     if target == "sandbox":
         return Lease(DUMMY)
     try:
-        credentials = botocore.session.Session(profile=profile).get_credentials()
+        session = botocore.session.Session(profile=profile)
+        configured = session.get_scoped_config()
+        if "role_arn" in configured and "mfa_serial" in configured:
+            # botocore would ask on the terminal, in every process and for every renewal.
+            raise CredentialsNotFoundError("the profile asks for an MFA code; get credentials first, and give those")
+        credentials = session.get_credentials()
         # Those of a role are asked for only here.
         frozen = None if credentials is None else credentials.get_frozen_credentials()
     except ClientError as refused:

@@ -18,7 +18,8 @@ from urllib.parse import quote
 INVOCATION_TYPES = ("RequestResponse", "Event", "DryRun")
 LOG_TYPES = ("None", "Tail")
 
-# `REPORT RequestId: <uuid>\tDuration: ...`, or the JSON record of the same event.
+# `REPORT RequestId: <uuid>\tDuration: ...`, or the JSON record of the same event. A function may log what looks like
+# it; Lambda's own comes last.
 _REPORT = re.compile(
     rb'^REPORT RequestId: ([0-9a-f-]{36})|"type":\s*"platform\.report".*?"requestId":\s*"([^"]+)"', re.M
 )
@@ -66,5 +67,5 @@ def reported_request_id(log_result: str) -> str:
         tail = base64.b64decode(log_result, validate=True)
     except (binascii.Error, ValueError):
         return ""
-    found = _REPORT.search(tail)
-    return "" if found is None else (found[1] or found[2]).decode(errors="replace")
+    reports = _REPORT.findall(tail)
+    return (reports[-1][0] or reports[-1][1]).decode(errors="replace") if reports else ""

@@ -67,6 +67,8 @@ def _on_init(environment: Environment, runner: Runner, web_ui: WebUI | None = No
                 child.terminate()
         sys.exit(invalid.exit_code)
     drain.handle_interrupts(session, gevent.getcurrent())
+    # The loop's clock has stood still since the imports, and it is what Locust's `-t` counts from.
+    gevent.get_hub().loop.update_now()
     return drain.attach(environment, runner, session)
 
 

@@ -121,7 +121,13 @@ class Renewal(Generic[Value]):
             return self._lease
 
     def _fetch_lasting(self) -> Lease[Value]:
-        lease = self._fetch()
+        try:
+            lease = self._fetch()
+        except RenewalError:
+            raise
+        except Exception as mistake:  # noqa: BLE001 -- whoever hands the secret out made it; renewals go on
+            # What it says may be anything.
+            raise RenewalError(f"{type(mistake).__name__} on the way to it") from None
         if lease.expires_at is not None and lease.expires_at <= self._clock():
             raise RenewalError(f"what there is expired at {_utc(lease.expires_at)}")
         return lease

@@ -136,14 +136,14 @@ class Gateway:
             return self._refuse(call, MISSING_TOKEN)
         if len(request.body) > self._parameters.payload_max_bytes:
             return self._refuse(call, _TOO_LARGE)
-        if call.route is not None and call.route.guarded:
-            refused = refusal(stage, call.route, request, now)
+        route, path_parameters = found
+        if route.guarded:
+            refused = refusal(stage, route, request, now)
             if refused is not None:
                 return self._refuse(call, refused)
         allowed = stage.bucket is None or stage.bucket.take(now)
         if self._faults.api_request() is not None or not (allowed and self._account.take(now)):
             return self._refuse(call, _THROTTLED)
-        route, path_parameters = found
         if route.function is None:
             call.integration_error = f"no such function: {route.route.function_name}"
             return self._refuse(call, _REFUSED)

@@ -43,8 +43,11 @@ Response = tuple[int, list[tuple[str, str]], bytes]
 
 TEMPLATE_TYPES = (
     cloudformation_apigateway.ApiGatewayAccount,
+    cloudformation_apigateway.ApiGatewayApiKey,
     cloudformation_apigateway.ApiGatewayMethod,
     cloudformation_apigateway.ApiGatewayStage,
+    cloudformation_apigateway.ApiGatewayUsagePlan,
+    cloudformation_apigateway.ApiGatewayUsagePlanKey,
     cloudformation_cloudwatch.CloudWatchAlarm,
     cloudformation_kms.KmsKey,
     cloudformation_lambda.TemplateFunction,

@@ -1,7 +1,7 @@
 """API Gateway resource types for moto's CloudFormation.
 
-moto knows no AWS::ApiGateway::Stage and no AWS::ApiGateway::Account, deletes no RestApi, updates no Method and drops
-a method's integration timeout. Property names:
+moto knows no AWS::ApiGateway::Stage, Account, ApiKey, UsagePlan and UsagePlanKey, deletes no RestApi, updates no Method
+and drops a method's integration timeout. Property names:
 https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/AWS_ApiGateway.html
 """
 
@@ -220,3 +220,104 @@ class ApiGatewayAccount(CloudFormationModel):
     ) -> ApiGatewayAccount:
         cls.create_from_cloudformation_json(new_resource_name, cloudformation_json, account_id, region_name)
         return original_resource
+
+
+class _KeyOrPlan:
+    """What a key, a plan and a key's place in a plan have in common: an update makes it anew.
+
+    No CloudFormationModel itself: moto looks at the direct subclasses of that one.
+    """
+
+    def __init__(self, identifier: str) -> None:
+        self.physical_resource_id = identifier
+
+    @staticmethod
+    def cloudformation_name_type() -> str:
+        return ""
+
+    @classmethod
+    def create_from_cloudformation_json(
+        cls,
+        resource_name: str,
+        cloudformation_json: dict[str, Any],
+        account_id: str,
+        region_name: str,
+        **kwargs: Any,
+    ) -> Any:
+        backend = apigateway_backends[account_id][region_name]
+        return cls(cls._create(backend, resource_name, cloudformation_json.get("Properties", {})))
+
+    @classmethod
+    def update_from_cloudformation_json(
+        cls,
+        original_resource: Any,
+        new_resource_name: str,
+        cloudformation_json: dict[str, Any],
+        account_id: str,
+        region_name: str,
+    ) -> Any:
+        original_resource.delete(account_id, region_name)
+        return cls.create_from_cloudformation_json(new_resource_name, cloudformation_json, account_id, region_name)
+
+    def delete(self, account_id: str, region_name: str) -> None:
+        self._delete(apigateway_backends[account_id][region_name])
+
+    @classmethod
+    def _create(cls, backend: Any, name: str, properties: dict[str, Any]) -> str:
+        """Returns the identifier."""
+        raise NotImplementedError
+
+    def _delete(self, backend: Any) -> None:
+        raise NotImplementedError
+
+
+class ApiGatewayApiKey(_KeyOrPlan, CloudFormationModel):
+    """An API key."""
+
+    @staticmethod
+    def cloudformation_type() -> str:
+        return "AWS::ApiGateway::ApiKey"
+
+    @classmethod
+    def _create(cls, backend: Any, name: str, properties: dict[str, Any]) -> str:
+        key = {"name": properties.get("Name", name), "enabled": str(properties.get("Enabled", False)).lower() == "true"}
+        if "Value" in properties:
+            key["value"] = properties["Value"]
+        return str(backend.create_api_key(key).id)
+
+    def _delete(self, backend: Any) -> None:
+        backend.keys.pop(self.physical_resource_id, None)
+
+
+class ApiGatewayUsagePlan(_KeyOrPlan, CloudFormationModel):
+    """A usage plan: the stages that its keys open."""
+
+    @staticmethod
+    def cloudformation_type() -> str:
+        return "AWS::ApiGateway::UsagePlan"
+
+    @classmethod
+    def _create(cls, backend: Any, name: str, properties: dict[str, Any]) -> str:
+        stages = [{"apiId": of["ApiId"], "stage": of["Stage"]} for of in properties.get("ApiStages", [])]
+        return str(backend.create_usage_plan({"name": properties.get("UsagePlanName", name), "apiStages": stages}).id)
+
+    def _delete(self, backend: Any) -> None:
+        backend.usage_plans.pop(self.physical_resource_id, None)
+
+
+class ApiGatewayUsagePlanKey(_KeyOrPlan, CloudFormationModel):
+    """A key's place in a plan; its identifier is that of both."""
+
+    @staticmethod
+    def cloudformation_type() -> str:
+        return "AWS::ApiGateway::UsagePlanKey"
+
+    @classmethod
+    def _create(cls, backend: Any, name: str, properties: dict[str, Any]) -> str:
+        key_id, plan_id = properties["KeyId"], properties["UsagePlanId"]
+        backend.create_usage_plan_key(plan_id, {"keyId": key_id, "keyType": properties["KeyType"]})
+        return f"{key_id}:{plan_id}"
+
+    def _delete(self, backend: Any) -> None:
+        key_id, _, plan_id = self.physical_resource_id.partition(":")
+        backend.usage_plan_keys.get(plan_id, {}).pop(key_id, None)

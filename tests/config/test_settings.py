@@ -50,6 +50,13 @@ def test_a_process_for_the_sandbox_gets_no_variable_of_a_real_account():
     assert environment["PATH"] == "/bin"
 
 
+@pytest.mark.parametrize("target", ["sandbox", "aws"])
+def test_a_process_gets_what_opens_an_api(target):
+    given = {"API_AUTH": "bearer", "API_BEARER_COMMAND": "c", "API_BEARER_TOKEN": "t", "API_KEY": "k"}
+    environment = process_environment(settings_from({"TARGET": target}), given)
+    assert {name: environment[name] for name in given} == given
+
+
 def test_a_process_for_aws_keeps_them():
     environment = process_environment(settings_from({"TARGET": "aws"}), {"AWS_PROFILE": "prod"})
     assert environment["AWS_PROFILE"] == "prod"

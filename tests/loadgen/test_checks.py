@@ -36,6 +36,15 @@ def response(status: int, body: bytes = b"", **headers: str) -> Response:
             response(403, x_amzn_ErrorType="MissingAuthenticationTokenException"),
             "HTTP 403 Forbidden: MissingAuthenticationTokenException",
         ),
+        (
+            response(403, b'{"message":"Forbidden"}', x_amzn_ErrorType="ForbiddenException"),
+            "HTTP 403 Forbidden: ForbiddenException",
+        ),
+        (
+            response(403, x_amzn_ErrorType="ExpiredTokenException:http://internal.amazon.com/coral/"),
+            "HTTP 403 Forbidden: ExpiredTokenException",
+        ),
+        (response(401, b'{"message":"Unauthorized"}', www_authenticate="Bearer"), "HTTP 401 Unauthorized"),
     ],
 )
 def test_status(answer, error):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import time
 from datetime import UTC, datetime
@@ -63,6 +64,21 @@ def test_credentials_are_fetched_anew_each_time_with_their_end(tmp_path):
 def test_no_credentials_anywhere():
     with pytest.raises(CredentialsNotFoundError, match="none found"):
         find_credentials("aws", None)
+
+
+def test_nobody_is_asked_for_a_code(tmp_path):
+    (tmp_path / "config").write_text(
+        "[profile work]\nrole_arn = arn:aws:iam::123456789012:role/r\nsource_profile = base\n"
+        "mfa_serial = arn:aws:iam::123456789012:mfa/me\n[profile base]\naws_access_key_id = a\n"
+        "aws_secret_access_key = b\n"
+    )
+    with pytest.raises(CredentialsNotFoundError, match="asks for an MFA code"):
+        find_credentials("aws", "work")
+
+
+def test_what_aws_answers_is_never_logged(caplog):
+    with caplog.at_level(logging.DEBUG):
+        assert not logging.getLogger("botocore.parsers").isEnabledFor(logging.DEBUG)
 
 
 def test_an_unknown_profile_is_named():

@@ -7,6 +7,7 @@ import pytest
 from loadgen.invocation import Invocation, reported_request_id
 
 REQUEST_ID = "b5c1f6d0-0000-4000-8000-000000000001"
+OTHER_ID = "b5c1f6d0-0000-4000-8000-000000000002"
 
 
 def tail(text: str) -> str:
@@ -31,6 +32,7 @@ def test_unknown_choices_are_refused(choices):
     [
         (f"END RequestId: {REQUEST_ID}\nREPORT RequestId: {REQUEST_ID}\tDuration: 1.00 ms\t\n", REQUEST_ID),
         (f'{{"time":"t","type":"platform.report","record":{{"requestId":"{REQUEST_ID}"}}}}', REQUEST_ID),
+        (f"REPORT RequestId: {OTHER_ID}\tso it says\nREPORT RequestId: {REQUEST_ID}\tDuration: 1.00 ms\n", REQUEST_ID),
         ("the end of a long line\nno report\n", ""),
     ],
 )

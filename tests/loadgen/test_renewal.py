@@ -52,12 +52,15 @@ class Issuer:
         self.life_s = life_s
         self.asked_at: list[float] = []
         self.refuses = False
+        self.mistake: Exception | None = None
 
     def __call__(self) -> Lease[str]:
         self.asked_at.append(self.time.now - START)
         gevent.sleep(0)
         if self.refuses:
             raise RenewalError("the issuer is down")
+        if self.mistake is not None:
+            raise self.mistake
         return Lease(
             f"secret-{len(self.asked_at)}", None if self.life_s is None else self.asked_at[-1] + START + self.life_s
         )
@@ -172,6 +175,16 @@ def test_what_is_handed_out_again_until_its_end_expires_once(time, caplog):
     assert renewal.value == "fixed"
     assert [record.levelname for record in caplog.records] == ["ERROR"]
     renewal.close()
+
+
+def test_a_mistake_of_the_issuer_is_a_failure_like_any_other(renewal, issuer, time, caplog):
+    assert renewal.value == "secret-1"
+    issuer.mistake = KeyError("s3cret")
+    time.advance(HOUR - 300)
+    issuer.mistake = None
+    time.advance(60)
+    assert renewal.value == f"secret-{len(issuer.asked_at)}"
+    assert "KeyError on the way to it" in caplog.text and "s3cret" not in caplog.text
 
 
 def test_a_first_failure_is_everybodys_and_asked_for_once(renewal, issuer):

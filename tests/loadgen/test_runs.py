@@ -277,6 +277,12 @@ def test_run_that_nothing_can_record_does_not_start(locust, server):
     assert server.count == 0
 
 
+def test_the_time_limit_counts_from_the_first_user(locust):
+    run = locust.run("-u", "1", "-t", "1s")
+    assert run.finish() == 0
+    assert run.manifest["ended_at"] - run.manifest["started_at"] > 0.95
+
+
 def test_api_that_is_not_there_makes_rows_that_say_so(locust, server):
     server.stop()
     run = locust.run("-u", "2", "-r", "2", "-t", "1s")

@@ -325,6 +325,57 @@ def test_an_alarm_resource_makes_an_alarm_and_deletes_it(client: Client) -> None
     assert client("cloudwatch").describe_alarms()["MetricAlarms"] == []
 
 
+def test_what_a_method_of_a_template_asks_for_and_the_keys_of_its_usage_plan(
+    bridge: MotoBridge, client: Client
+) -> None:
+    function = "arn:aws:lambda:eu-west-1:123456789012:function:f"
+    uri = f"arn:aws:apigateway:eu-west-1:lambda:path/2015-03-31/functions/{function}/invocations"
+    key = {"Type": "AWS::ApiGateway::ApiKey", "Properties": {"Enabled": True, "Value": "a-key-of-twenty-characters"}}
+    off = {"Type": "AWS::ApiGateway::ApiKey", "Properties": {"Enabled": False, "Value": "a-key-that-is-switched-off"}}
+    stage = {"ApiId": {"Ref": "Api"}, "Stage": {"Ref": "Stage"}}
+
+    def in_plan(name: str) -> Any:
+        properties = {"KeyId": {"Ref": name}, "KeyType": "API_KEY", "UsagePlanId": {"Ref": "Plan"}}
+        return {"Type": "AWS::ApiGateway::UsagePlanKey", "Properties": properties}
+
+    deploy(
+        client,
+        Api={"Type": "AWS::ApiGateway::RestApi", "Properties": {"Name": "guarded"}},
+        Method={
+            "Type": "AWS::ApiGateway::Method",
+            "Properties": {
+                "RestApiId": {"Ref": "Api"},
+                "ResourceId": {"Fn::GetAtt": ["Api", "RootResourceId"]},
+                "HttpMethod": "POST",
+                "AuthorizationType": "AWS_IAM",
+                "ApiKeyRequired": True,
+                "Integration": {"Type": "AWS_PROXY", "IntegrationHttpMethod": "POST", "Uri": uri},
+            },
+        },
+        Deployment={
+            "Type": "AWS::ApiGateway::Deployment",
+            "Properties": {"RestApiId": {"Ref": "Api"}},
+            "DependsOn": "Method",
+        },
+        Stage={
+            "Type": "AWS::ApiGateway::Stage",
+            "Properties": {"RestApiId": {"Ref": "Api"}, "DeploymentId": {"Ref": "Deployment"}, "StageName": "prod"},
+        },
+        Key=key,
+        Off=off,
+        Plan={"Type": "AWS::ApiGateway::UsagePlan", "Properties": {"ApiStages": [stage]}},
+        KeyInPlan=in_plan("Key"),
+        OffInPlan=in_plan("Off"),
+    )
+    found = bridge.api_stage(None, "prod")
+    assert found is not None
+    assert [(route.authorization_type, route.api_key_required) for route in found.routes] == [("AWS_IAM", True)]
+    assert found.api_keys == {"a-key-of-twenty-characters"}
+    assert "a-key-of-twenty-characters" not in repr(found)
+    client("cloudformation").delete_stack(StackName="s")
+    assert client("apigateway").get_api_keys()["items"] == client("apigateway").get_usage_plans()["items"] == []
+
+
 # -------------------------------------------------------------------- functions by boto3
 
 
