@@ -34,7 +34,8 @@ settle = "1s"
 hold = "2s"
 precision = 0.05
 recovery_limit = "20s"
-schedule_lag_limit = "250ms"
+# The sandbox and the generator share the machine, perhaps with others; what a throttle refuses does not depend on lag.
+schedule_lag_limit = "1s"
 [thresholds]
 "error_rate < 2%" = "fail"
 """
