@@ -69,6 +69,7 @@ def _lines(summary: Mapping[str, Any]) -> Iterator[str]:
             yield f"- … and {len(causes) - CAUSES_SHOWN} more in report.html"
     for table in (
         tables.thresholds(summary),
+        tables.breakpoint(summary),
         tables.workers(summary),
         tables.endpoints(summary),
         tables.schedule(summary),

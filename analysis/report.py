@@ -15,7 +15,7 @@ import jinja2
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from analysis import figure, formatting, junit, markdown, tables
+from analysis import breakpoint, figure, formatting, junit, markdown, tables
 from analysis.errors import DataFormatError
 from analysis.series import Series, build
 from analysis.verdict import answer, cause_title, judge, message
@@ -64,6 +64,7 @@ def render(
                 "share",
                 "time_of_day",
                 "timespan",
+                "usd",
                 "visible",
             )
         }
@@ -80,9 +81,11 @@ def render(
         lasted=_lasted(run),
         causes=[_card(cause) for cause in summary.get("root_causes") or []],
         breakdown=breakdown_bars(summary),
+        search=_search(summary),
         parts=tables.PARTS,
         tables=[
             ("thresholds", tables.thresholds(summary)),
+            ("breakpoint", tables.breakpoint(summary)),
             ("workers", tables.workers(summary)),
             ("endpoints", tables.endpoints(summary)),
             ("schedule", tables.schedule(summary)),
@@ -100,6 +103,23 @@ def render(
         # the library's own text holds no "</script"; a test keeps watch over that
         plotly=Markup(get_plotlyjs()) if drawn and drawn["traces"] else None,
     )
+
+
+def _search(summary: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What the section of the breakpoint shows above its table; None where none was searched for."""
+    found = summary.get("breakpoint")
+    if not found:
+        return None
+    words, limit = breakpoint.in_words(found), breakpoint.limit_in_words(found)
+    return {
+        "words": words,
+        "limit": limit,
+        "cost_usd": found.get("cost_usd"),
+        "bars": breakpoint.bars(found),
+        "highest": max((step["rate"] for step in found.get("steps") or []), default=None),
+        "width": breakpoint.WIDTH,
+        "height": breakpoint.HEIGHT,
+    }
 
 
 def _card(cause: Mapping[str, Any]) -> dict[str, Any]:

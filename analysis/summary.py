@@ -79,6 +79,7 @@ def build_summary(
         "breakdown": breakdown(db),
         "chains": chains(db, _settling(manifest, pulled), _table_changes(run)),
         "root_causes": root_causes(db),
+        "breakpoint": manifest.get("breakpoint"),
         "metrics": [],
         "cost": {"run_usd": None, "per_million_usd": None, "items": [], "prices": None},
     }
@@ -103,8 +104,10 @@ def read_json(run: RunDir, name: str) -> dict[str, Any]:
 
 
 def _thresholds(manifest: Mapping[str, Any]) -> list[Threshold]:
-    written = (manifest.get("profile") or {}).get("thresholds") or {}
-    return [parse_threshold(text, action) for text, action in written.items()]
+    """Those that the run must hold; a search for the breakpoint is there to break the others."""
+    profile = manifest.get("profile") or {}
+    parsed = [parse_threshold(text, action) for text, action in (profile.get("thresholds") or {}).items()]
+    return [threshold for threshold in parsed if not profile.get("breakpoint") or threshold.action == "abort"]
 
 
 def _settling(manifest: Mapping[str, Any], pulled: Mapping[str, Any]) -> Settling:

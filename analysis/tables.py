@@ -110,6 +110,55 @@ def measured(expression: str, value: float | None) -> str:
     return share(value) if metric.endswith("_rate") else decimal(value)
 
 
+def breakpoint(summary: Summary) -> Table:
+    """The steps of a search for the breakpoint."""
+    tones: Mapping[str, Tone] = {"held": "good", "broke": "bad", "capped": "bad", "saturated": "warn"}
+    found = _section(summary, "breakpoint")
+    return Table(
+        "Breakpoint",
+        (
+            Column("rate", "/s"),
+            text("outcome"),
+            text("what broke"),
+            Column("measured"),
+            Column("offered", "/s"),
+            Column("failed", "%"),
+            Column("p50", "ms", wide=True),
+            Column("p95", "ms"),
+            Column("p99", "ms", wide=True),
+            Column("dropped", wide=True),
+            Column("in flight", wide=True),
+            Column("sent late", "p99 ms", wide=True),
+            Column("CPU", "%", wide=True),
+        ),
+        tuple(
+            Row(
+                (
+                    decimal(step.get("rate")),
+                    visible(step.get("outcome")),
+                    visible(step.get("reason"), 60),
+                    measured(step.get("reason") or "", step.get("value"))
+                    if step.get("outcome") == "broke"
+                    else NOTHING,
+                    decimal(step.get("offered_rps")),
+                    share(step.get("error_rate")),
+                    milliseconds(step.get("p50_ms")),
+                    milliseconds(step.get("p95_ms")),
+                    milliseconds(step.get("p99_ms")),
+                    count(step.get("dropped")),
+                    count(step.get("in_flight")),
+                    milliseconds(step.get("lag_p99_ms")),
+                    decimal(step.get("cpu_percent")),
+                ),
+                tones.get(step.get("outcome", "")),
+            )
+            for step in found.get("steps") or []
+        ),
+        "Each row is a try of a rate, in the order of time, seen while the run went: percentiles are within 1 %. Sent "
+        "late and CPU are the load generator's own.",
+    )
+
+
 def endpoints(summary: Summary) -> Table:
     return Table(
         "Endpoints",

@@ -66,6 +66,7 @@ def _parts(summary: Mapping[str, Any]) -> Iterator[RenderableType]:
             yield from _cause(number, cause)
     for table in (
         tables.thresholds(summary),
+        tables.breakpoint(summary),
         tables.workers(summary),
         tables.endpoints(summary),
         tables.schedule(summary),

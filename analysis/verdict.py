@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from analysis import errors
+from analysis import breakpoint, errors
 from analysis.formatting import count, plural, ratio, share, time_of_day, visible
 from runstore.columns import DROPPED
 
@@ -38,8 +38,14 @@ def judge(summary: Mapping[str, Any]) -> Verdict:
     if not run.get("complete", False):
         also = f"; {judged}" if thresholds else ""
         return Verdict("incomplete", f"Incomplete: the run or its data is not whole{also}", detail, errors.INCOMPLETE)
+    search = summary.get("breakpoint")
+    if search and search.get("void"):
+        return Verdict("incomplete", f"Breakpoint {breakpoint.in_words(search)}", detail, errors.INCOMPLETE)
     if broken:
         return Verdict("failed", f"Failed: {judged}", detail, errors.THRESHOLD_FAILED)
+    if search:
+        limit = breakpoint.limit_in_words(search)
+        return Verdict("unjudged", f"Breakpoint: {breakpoint.in_words(search)}", limit or detail, errors.OK)
     if thresholds:
         return Verdict("passed", f"Passed: {judged}", detail, errors.OK)
     return Verdict("unjudged", "Done: the profile sets no thresholds", detail, errors.OK)

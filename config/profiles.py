@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from config.errors import ConfigError
-from config.thresholds import Threshold, parse_threshold
+from config.thresholds import CLIENT_METRICS, Threshold, parse_threshold
 from config.timespans import parse_timespan
 
 PROFILES_DIR = Path(__file__).parent / "profiles"
@@ -29,6 +29,9 @@ OPEN_END_MARGIN_S = 0.5
 """What an open run goes on after its last stage, with no more arrivals: the clocks of its processes start a moment
 after Locust's own, and the last arrivals are theirs."""
 DEFAULT_MAX_IN_FLIGHT = 1000
+USERS_AT_START = 20
+MOST_USERS = 2000
+"""Of a search for the breakpoint: how finely rates can be told apart, and how many tokens there are at most."""
 EVEN, POISSON = "even", "poisson"
 
 Timespan = Annotated[float, BeforeValidator(parse_timespan)]
@@ -55,6 +58,36 @@ class RateRamp:
     duration_s: float
     from_rate: float
     to_rate: float
+
+
+@dataclass(frozen=True)
+class BreakpointPlan:
+    """How the highest arrival rate that holds is searched for, instead of stages. Rates are arrivals a second."""
+
+    start_rate: float
+    max_rate: float
+    """The search goes no higher."""
+    growth: float
+    """Factor from one step of the climb to the next."""
+    settle_s: float
+    """From a change of the rate to the first moment that is judged; and the least rest after a rate that broke."""
+    hold_s: float
+    """How long a rate must keep to the thresholds."""
+    precision: float
+    """How far apart the highest rate that held and the lowest that broke may stay, as a share of the latter."""
+    confirmations: int
+    """Tries by which both of them must be certain."""
+    recovery_limit_s: float
+    """How long to wait, after a rate that broke, for all open requests to be answered."""
+    lag_limit_ms: float
+    """Above this p99 of the time from when a request was due to its start, it is the generator that is measured."""
+    memory_mb: float
+    """Assumed memory of the functions behind a request, for the running cost."""
+
+    @property
+    def rate_per_user(self) -> float:
+        """What each of Locust's users stands for: rates are multiples of it."""
+        return max(self.start_rate / USERS_AT_START, self.max_rate / MOST_USERS)
 
 
 @dataclass(frozen=True)
@@ -90,13 +123,17 @@ class Profile:
     max_in_flight: int | None = None
     """Requests that a process may have open at once, in the open model; arrivals beyond it are dropped."""
     rate_per_user: float | None = None
-    """Arrivals a second for each Locust user, in an open run whose users Locust's own options set; else None."""
+    """Arrivals a second for each Locust user, in an open run whose users Locust's own options or the search for a
+    breakpoint set; else None."""
     response_limit_s: float | None = None
     """A request that takes as long as this fails, whatever was answered; None: it may take its time."""
+    breakpoint: BreakpointPlan | None = None
+    """Where there is one there are no stages, and the run ends when the search does."""
 
     @property
-    def duration_s(self) -> float:
-        return sum(stage.duration_s for stage in self.stages)
+    def duration_s(self) -> float | None:
+        """None where nobody knows before."""
+        return None if self.breakpoint is not None else sum(stage.duration_s for stage in self.stages)
 
     @property
     def peak_users(self) -> int:
@@ -108,6 +145,8 @@ class Profile:
     @property
     def peak_rate(self) -> float | None:
         """The most arrivals a second; None in the closed model."""
+        if self.breakpoint is not None:
+            return self.breakpoint.max_rate
         return max((stage.rate for stage in self.stages if stage.rate is not None), default=None)
 
     def as_dict(self) -> dict[str, Any]:
@@ -127,6 +166,7 @@ def users_at(profile: Profile, elapsed_s: float) -> tuple[int, float] | None:
     In the open model there are always as many users as there are tokens: what changes is the rate each stands for.
     """
     if profile.model == "open":
+        assert profile.duration_s is not None
         return None if elapsed_s >= profile.duration_s + OPEN_END_MARGIN_S else (TOKENS, float(TOKENS))
     start_s, from_users = 0.0, 0
     for stage in profile.stages:
@@ -175,6 +215,41 @@ class _StageFile(BaseModel):
     spawn_rate: float | None = Field(None, gt=0)
 
 
+class _BreakpointFile(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    start: float = Field(gt=0, allow_inf_nan=False)
+    max: float = Field(gt=0, allow_inf_nan=False)
+    growth: float = Field(1.5, gt=1, le=10)
+    settle: Timespan = Field(5.0, gt=0)
+    hold: Timespan = Field(20.0, gt=0)
+    precision: float = Field(0.05, gt=0, lt=1)
+    confirmations: int = Field(2, ge=1, le=5)
+    recovery_limit: Timespan = Field(120.0, gt=0)
+    schedule_lag_limit: Timespan = Field(0.05, gt=0)
+    memory_mb: float = Field(1024.0, gt=0)
+
+    @model_validator(mode="after")
+    def _climbs(self) -> _BreakpointFile:
+        if self.max <= self.start:
+            raise ValueError(f"max: {self.max:g} is not above start ({self.start:g})")
+        return self
+
+    def plan(self, scale: float, time_scale: float) -> BreakpointPlan:
+        return BreakpointPlan(
+            start_rate=self.start * scale,
+            max_rate=self.max * scale,
+            growth=self.growth,
+            settle_s=self.settle * time_scale,
+            hold_s=self.hold * time_scale,
+            precision=self.precision,
+            confirmations=self.confirmations,
+            recovery_limit_s=self.recovery_limit * time_scale,
+            lag_limit_ms=self.schedule_lag_limit * 1000,
+            memory_mb=self.memory_mb,
+        )
+
+
 class _ProfileFile(BaseModel):
     """The TOML file as written."""
 
@@ -193,7 +268,8 @@ class _ProfileFile(BaseModel):
     poison_share: float = Field(0.0, ge=0, le=1)
     chain_limit: Timespan = Field(60.0, gt=0)
     response_limit: Timespan | None = Field(None, gt=0)
-    stages: list[_StageFile] = Field(min_length=1)
+    stages: list[_StageFile] = Field(default_factory=list)
+    breakpoint: _BreakpointFile | None = None
     thresholds: dict[str, str] = Field(default_factory=dict)
 
     @field_validator("flows", mode="before")
@@ -221,6 +297,12 @@ class _ProfileFile(BaseModel):
             raise ValueError("think_time and pacing exclude each other: a wait after the answer, or start to start")
         if self.think_time is not None and self.think_time[0] > self.think_time[1]:
             raise ValueError(f"think_time: the shortest wait comes first, got {list(self.think_time)}")
+        if bool(self.stages) == (self.breakpoint is not None):
+            raise ValueError("stages: a profile has [[stages]], or [breakpoint] instead of them")
+        if self.breakpoint is not None and self.model != "open":
+            raise ValueError(
+                'breakpoint: only with model = "open": users that wait for answers slow down with the target'
+            )
         wanted, other = ("rate", "users") if self.model == "open" else ("users", "rate")
         for number, stage in enumerate(self.stages, 1):
             if getattr(stage, wanted) is None:
@@ -319,11 +401,15 @@ def profile_from(
                 f"{source}: stage {number} lasts {stage.duration_s:g} s after TIME_SCALE={time_scale:g}; "
                 "Locust changes the load once a second, so a stage needs at least 1 s"
             )
+    plan = None if read.breakpoint is None else read.breakpoint.plan(scale, time_scale)
+    if plan is not None:
+        problems += _unsearchable(plan, thresholds, source, time_scale)
     counted = messages if messages is not None else read.messages
     if counted is not None and (read.model == "open" or max(stage.users or 0 for stage in stages) > 1):
         problems.append(f"{source}: messages are sent one after another by one user; its stages ask for more")
     weights = _chosen_flows(read.flows, flows, problems)
-    problems += _unwatchable(thresholds, {*read.flows, *weights}, source)
+    watched = [t for t in thresholds if plan is not None or t.window_s is not None or t.action == "abort"]
+    problems += _unwatchable(watched, {*read.flows, *weights}, source)
     if problems:
         raise ConfigError(problems)
     total = sum(weights.values())
@@ -345,16 +431,37 @@ def profile_from(
         time_scale=time_scale,
         arrivals=(read.arrivals or EVEN) if read.model == "open" else None,
         max_in_flight=(read.max_in_flight or DEFAULT_MAX_IN_FLIGHT) if read.model == "open" else None,
+        rate_per_user=None if plan is None else plan.rate_per_user,
+        breakpoint=plan,
         response_limit_s=read.response_limit,
     )
+
+
+def _unsearchable(
+    plan: BreakpointPlan, thresholds: Iterable[Threshold], source: str, time_scale: float
+) -> Iterator[str]:
+    """What keeps the search for a breakpoint from deciding whether a rate holds."""
+    for key, span_s in (("settle", plan.settle_s), ("hold", plan.hold_s)):
+        if span_s < 1:
+            yield f"{source}: breakpoint.{key}: {span_s:g} s after TIME_SCALE={time_scale:g}; it needs at least 1 s"
+    judging = [threshold for threshold in thresholds if threshold.action == "fail"]
+    if not judging:
+        yield f"{source}: thresholds: a search for the breakpoint needs one with the action `fail` that can break"
+    for threshold in judging:
+        if threshold.metric not in CLIENT_METRICS:
+            yield (
+                f"{source}: thresholds: {threshold.text!r}: {threshold.metric} is known only after the run, so it "
+                f"cannot tell whether a rate holds; one of {', '.join(CLIENT_METRICS)} can"
+            )
+        if threshold.window_s is not None and threshold.window_s > plan.hold_s:
+            yield f"{source}: thresholds: {threshold.text!r}: a window longer than breakpoint.hold ({plan.hold_s:g} s)"
 
 
 def _unwatchable(thresholds: Iterable[Threshold], flows: Set[str], source: str) -> Iterator[str]:
     """What is wrong with the scopes of thresholds that look at a window: only the client's side is known there."""
     for threshold in thresholds:
-        watched = threshold.window_s is not None or threshold.action == "abort"
         # The name of an endpoint holds a method and a blank.
-        if watched and threshold.scope is not None and " " not in threshold.scope and threshold.scope not in flows:
+        if threshold.scope is not None and " " not in threshold.scope and threshold.scope not in flows:
             yield (
                 f"{source}: thresholds: {threshold.text!r}: {threshold.scope!r} is neither an endpoint (such as "
                 f"'POST /vote') nor a flow of this profile ({', '.join(sorted(flows))}): nothing of it is known while "
@@ -380,6 +487,7 @@ def profile_from_dict(values: Mapping[str, Any]) -> Profile:
             "think_time_s": None if values["think_time_s"] is None else tuple(values["think_time_s"]),
             "stages": tuple(Stage(**stage) for stage in values["stages"]),
             "thresholds": tuple(parse_threshold(text, action) for text, action in values["thresholds"].items()),
+            "breakpoint": BreakpointPlan(**values["breakpoint"]) if values.get("breakpoint") else None,
         }
     )
 

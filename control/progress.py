@@ -48,6 +48,8 @@ class RunProgress:
         self._task = self._progress.add_task(profile.name, total=profile.messages or profile.duration_s, state="")
         if profile.messages is not None:
             amount = f"messages: {profile.messages}"
+        elif profile.breakpoint is not None:
+            amount = f"search for the breakpoint, up to {profile.peak_rate:g} arrivals/s"
         elif profile.peak_rate is not None:
             amount = f"up to {profile.peak_rate:g} arrivals/s for {profile.duration_s:g} s"
         else:

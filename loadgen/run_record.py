@@ -80,6 +80,7 @@ class RunRecord:
             ended_at=None,
             state=rundir.RUNNING,
             aborted=None,
+            breakpoint=None,
             workers=[],
             warnings=[],
         )
@@ -94,10 +95,12 @@ class RunRecord:
         workers: Iterable[Mapping[str, Any]],
         warnings: Iterable[str],
         aborted: Mapping[str, Any] | None = None,
+        breakpoint: Mapping[str, Any] | None = None,
     ) -> None:
         """Write the statistics a last time and say how the run ended. What cannot be written is logged.
 
         `aborted`: the fields of `abort.Abort`, and `at` (epoch seconds), where a threshold ended the run.
+        `breakpoint`: `Breakpoint.result` of a run that searched for one.
         """
         warnings, workers = list(warnings), list(workers)
         try:
@@ -111,6 +114,7 @@ class RunRecord:
                 ended_at=time.time(),
                 state=state,
                 aborted=aborted,
+                breakpoint=breakpoint,
                 workers=workers,
                 hosts=sorted({worker["host"] for worker in workers} | {socket.gethostname()}),
                 warnings=warnings,

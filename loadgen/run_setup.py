@@ -23,7 +23,7 @@ from loadgen.options import (
     choose_user_classes,
     resolve,
 )
-from loadgen.shapes import ProfileShape
+from loadgen.shapes import ProfileShape, shape_of
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,8 @@ class RunSetup:
 
     chosen: Chosen
     weights: Mapping[type[User], float]
+    shape: ProfileShape | None
+    """None without a profile."""
 
 
 class RunSetups:
@@ -72,7 +74,8 @@ class RunSetups:
         check_reachable(chosen, weights, host or chosen.settings.api_base_url, host_needed=host_needed)
         check_model(chosen, weights)
         check_recordable(chosen)
-        return RunSetup(chosen, weights)
+        shape = None if chosen.profile is None else shape_of(chosen.profile, chosen.settings)
+        return RunSetup(chosen, weights, shape)
 
     def apply(self, setup: RunSetup) -> None:
         """Let the next run be this one."""
@@ -85,6 +88,6 @@ class RunSetups:
                 user_class.weight = weight
         self._environment.user_classes[:] = list(setup.weights)
         self._environment.shape_class = self._own_shape
-        if setup.chosen.profile is not None:
-            self._environment.shape_class = ProfileShape(setup.chosen.profile)
-            self._environment.shape_class.runner = self._runner
+        if setup.shape is not None:
+            self._environment.shape_class = setup.shape
+            setup.shape.runner = self._runner

@@ -29,7 +29,7 @@ from loadgen.plan import RunPlan
 from loadgen.recording import RequestLog, Sink
 from loadgen.run_record import RunRecord
 from loadgen.sending import Sending, sending_of, set_sending
-from loadgen.shapes import ProfileShape
+from loadgen.shapes import BreakpointShape, ProfileShape
 from runstore.rundir import ABORTED, COMPLETE, FAILED, INTERRUPTED, RunDir
 
 logger = logging.getLogger(__name__)
@@ -149,6 +149,8 @@ class RecordingSession(Session):
         self._record = RunRecord(self.environment, self.chosen, os.environ)
         self.runs.append(self._record.directory)
         self.live = LiveFigures()
+        if isinstance(self.environment.shape_class, BreakpointShape):
+            self.environment.shape_class.figures = self.live
         return self._record
 
     def close_record(self, workers: Iterable[Mapping[str, Any]], warnings: Iterable[str]) -> None:
@@ -176,10 +178,14 @@ class RecordingSession(Session):
             state = ABORTED
         elif self._was_interrupted or cut_short:
             state = INTERRUPTED
-        self._record.finish(state, workers, warnings, self._aborted)
+        breakpoint = None
+        if isinstance(shape, BreakpointShape):
+            breakpoint, shape.figures = shape.result(), None
+        self._record.finish(state, workers, warnings, self._aborted, breakpoint)
         if self.chosen.profile is not None:
             # A profile is judged by its thresholds, not by Locust's rule that any failed request is a failure.
             incomplete = state == FAILED or any("lost_at" in w or "missing_rows" in w for w in workers)
+            incomplete |= breakpoint is not None and breakpoint["void"]
             exit_code = {INTERRUPTED: 130, ABORTED: 1}.get(state, 0)
             self.environment.process_exit_code = 3 if incomplete and state != INTERRUPTED else exit_code
 

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from time import monotonic, time
+from typing import Any
+
 from locust import LoadTestShape
 
-from config.profiles import Profile, users_at
+from config.errors import ConfigError
+from config.prices import load_prices, requests_usd
+from config.profiles import MOST_USERS, Profile, users_at
+from config.settings import Settings
+from loadgen.breakpoint import Breakpoint, Cost
+from loadgen.live import LiveFigures
+from loadgen.running_cost import running_cost_usd
 
 
 class ProfileShape(LoadTestShape):
@@ -33,3 +44,51 @@ class ProfileShape(LoadTestShape):
         now = None if self.all_sent else users_at(self._profile, self.get_run_time())
         self.over = now is None
         return now
+
+
+class BreakpointShape(ProfileShape):
+    """Asks for as many users as the search for the breakpoint wants: each stands for so many arrivals a second."""
+
+    def __init__(self, profile: Profile, cost: Cost, max_cost_usd: float | None) -> None:
+        super().__init__(profile)
+        assert profile.breakpoint is not None
+        plan = profile.breakpoint
+        self._new_search: Callable[[], Breakpoint] = lambda: Breakpoint(
+            plan, profile.thresholds, profile.warmup_s, cost, max_cost_usd, epoch=time() - monotonic()
+        )
+        self._search = self._new_search()
+        self.figures: LiveFigures | None = None
+        """Of the run that goes; None before there are any."""
+
+    def reset_time(self) -> None:
+        super().reset_time()
+        self._search = self._new_search()
+
+    def tick(self) -> tuple[int, float] | None:
+        users = self._search.first_users
+        if self.figures is not None:
+            wanted = self._search.users(self.figures, monotonic())
+            if wanted is None:
+                self.over = True
+                return None
+            users = wanted
+        # All at once: a rate that climbs slowly would be judged before it is there.
+        return users, float(MOST_USERS)
+
+    def result(self) -> dict[str, Any]:
+        """What the search has found so far; see `Breakpoint.result`."""
+        return self._search.result()
+
+
+def shape_of(profile: Profile, settings: Settings) -> ProfileShape:
+    """What says how many users there should be. Raises ConfigError where MAX_COST_USD could not be kept."""
+    plan = profile.breakpoint
+    if plan is None:
+        return ProfileShape(profile)
+    prices = load_prices(settings.region or "")
+    if settings.max_cost_usd is not None and requests_usd(prices, 1, duration_ms=1, memory_mb=plan.memory_mb) is None:
+        raise ConfigError(
+            "MAX_COST_USD: cannot be kept, for there are no prices of API Gateway and Lambda in region "
+            f"{settings.region or '(AWS_REGION is not set)'}: add them below config/prices, or do not set it"
+        )
+    return BreakpointShape(profile, partial(running_cost_usd, prices, plan.memory_mb), settings.max_cost_usd)

@@ -216,3 +216,46 @@ def test_windows_are_scaled_once_however_often_the_profile_is_handed_on():
     profile = profile_from({**MINIMAL, "thresholds": thresholds}, name="p", source="p.toml", time_scale=0.1)
     (threshold,) = profile_from_dict(json.loads(json.dumps(profile.as_dict()))).thresholds
     assert (threshold.text, threshold.window_s, threshold.abort_after_s) == ("vote: p95_ms over 6s < 100", 6.0, 2.0)
+
+
+SEARCH = {
+    "description": "d",
+    "flows": ["vote"],
+    "model": "open",
+    "breakpoint": {"start": 20, "max": 1000, "hold": "20s", "settle": "10s"},
+    "thresholds": {"p95_ms over 10s < 1000": "fail"},
+}
+
+
+def search(**changes):
+    return profile_from({**SEARCH, **changes}, name="b", source="b.toml", scale=1, time_scale=1)
+
+
+def test_breakpoint_is_scaled_and_survives_the_manifest():
+    profile = profile_from(SEARCH, name="b", source="b.toml", scale=2, time_scale=0.5)
+    plan = profile.breakpoint
+    assert (plan.start_rate, plan.max_rate, plan.hold_s, plan.settle_s) == (40, 2000, 10, 5)
+    assert profile.rate_per_user == plan.rate_per_user == 2
+    assert (profile.duration_s, profile.peak_rate) == (None, 2000)
+    assert profile_from_dict(json.loads(json.dumps(profile.as_dict()))) == profile
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"model": "closed"}, 'only with model = "open"'),
+        ({"stages": [{"duration": "1m", "rate": 5}]}, "[breakpoint] instead of them"),
+        ({"breakpoint": None}, "[breakpoint] instead of them"),
+        ({"breakpoint": {"start": 20, "max": 20}}, "max: 20 is not above start"),
+        ({"breakpoint": {"start": 20, "max": 40, "hold": "500ms"}}, "breakpoint.hold: 0.5 s"),
+        ({"thresholds": {}}, "needs one with the action `fail`"),
+        ({"thresholds": {"p95_ms < 9": "abort"}}, "needs one with the action `fail`"),
+        ({"thresholds": {"cold_start_rate < 1%": "fail"}}, "cold_start_rate is known only after the run"),
+        ({"thresholds": {"place-vote: p95_ms < 1": "fail"}}, "'place-vote' is neither an endpoint"),
+        ({"thresholds": {"p95_ms over 30s < 1000": "fail"}}, "longer than breakpoint.hold"),
+    ],
+)
+def test_search_that_cannot_work_is_refused(changes, said):
+    with pytest.raises(ConfigError) as caught:
+        search(**changes)
+    assert any(said in problem for problem in caught.value.problems), caught.value.problems

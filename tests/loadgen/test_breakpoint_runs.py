@@ -1,0 +1,46 @@
+"""A whole search for the breakpoint, in two processes: users are the rate, and the manifest has the result."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def search(lasting_locust, lasting_server):
+    """From 30 a second to 60, which both hold: three steps of two seconds."""
+    profile = lasting_locust.directory / "own.toml"
+    profile.write_text(
+        'description = "a test"\nflows = ["vote"]\nmodel = "open"\n'
+        '[breakpoint]\nstart = 30\nmax = 60\ngrowth = 2\nsettle = "1s"\nhold = "1s"\nschedule_lag_limit = "2s"\n'
+        '[thresholds]\n"error_rate < 1%" = "fail"\n'
+    )
+    run = lasting_locust.run("--processes", "2", PROFILE=str(profile))
+    assert run.finish() == 0, run.output
+    return run
+
+
+def test_result_stands_in_the_manifest(search):
+    found = search.manifest["breakpoint"]
+    assert (found["ended_by"], found["rate"], found["held"], found["void"]) == (
+        "max",
+        60,
+        {"held": 2, "broke": 0},
+        False,
+    )
+    assert [(step["rate"], step["outcome"]) for step in found["steps"]] == [(30, "held"), (60, "held"), (60, "held")]
+    assert found["cost_usd"] > 0
+    assert search.manifest["state"] == "complete"
+
+
+def test_rate_of_a_step_is_what_both_processes_offered_together(search):
+    by_rate = {step["rate"]: step for step in search.manifest["breakpoint"]["steps"]}
+    assert len({row["worker"] for row in search.rows}) == 2
+    for rate, step in by_rate.items():
+        due = Counter(int((float(row["scheduled_at"]) - step["judged_from"]) // 1) for row in search.rows)
+        assert due[0] == pytest.approx(rate, rel=0.15)
+
+
+def test_nothing_is_lost(search, lasting_server):
+    assert len(set(search.counts(lasting_server).values())) == 1
