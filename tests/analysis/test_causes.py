@@ -98,8 +98,12 @@ def failing(build, kind):
         build.invocation(1.05, request_id="l1")
     elif kind == "function_error":
         build.request(status=200, ok=0, method="Invoke", request_id="l1", function_error="Unhandled")
-    elif kind == "no_response":
+    elif kind == "connection_failed":
         build.request(ms=None, status=None, error="ConnectionRefusedError: [Errno 111] Connection refused")
+    elif kind == "client_timeout":
+        build.request(ms=None, status=None, error="no whole answer within 30 s")
+    elif kind == "no_response":
+        build.request(ms=None, status=None, error="malformed answer: an upgrade that nobody asked for")
     elif kind == "check_failed":
         build.request(status=200, ok=0, error="no sequence_number in the answer")
     elif kind == "answered_error":
@@ -132,6 +136,8 @@ def failing(build, kind):
         ("api_throttled", None, "THROTTLED"),
         ("malformed_response", "place-vote", "malformed proxy response"),
         ("function_error", None, "Unhandled"),
+        ("connection_failed", None, "connection failed"),
+        ("client_timeout", None, "no answer in time"),
         ("no_response", None, "no response"),
         ("check_failed", None, "check of the answer failed"),
         ("answered_error", "place-vote", "HTTP 400 by the function"),
@@ -219,11 +225,11 @@ def test_groups_are_told_apart_and_the_largest_comes_first(build, causes):
     for number in range(2):
         throttled_vote(build, number)
     for _ in range(3):
-        failing(build, "no_response")
+        failing(build, "connection_failed")
     failing(build, "dropped")
     found = causes()
     assert [(cause["kind"], cause["requests"]) for cause in found] == [
-        ("no_response", 3),
+        ("connection_failed", 3),
         ("downstream_throttle", 2),
         ("dropped", 1),
     ]

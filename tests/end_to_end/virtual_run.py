@@ -120,7 +120,9 @@ class VirtualRun:
         self.clock.at(START + at, send)
         return row
 
-    def invoke(self, at: float, function: str, payload: Mapping[str, Any], kind: str = "RequestResponse") -> dict[str, Any]:
+    def invoke(
+        self, at: float, function: str, payload: Mapping[str, Any], kind: str = "RequestResponse"
+    ) -> dict[str, Any]:
         """A direct Invoke of a function (logical name)."""
         row = self._row(at, "direct", f"Invoke {function}", "Invoke", payload.get("correlation_id", ""))
         physical = self.run.read_manifest()["functions"][function]
@@ -131,9 +133,7 @@ class VirtualRun:
             self._answered(row, *answer, check, "x-amzn-requestid")
 
         api = self.deployed.sandbox.invoke_api
-        self.clock.at(
-            START + at, lambda: api.handle(physical, "", headers, json.dumps(payload).encode(), done)
-        )
+        self.clock.at(START + at, lambda: api.handle(physical, "", headers, json.dumps(payload).encode(), done))
         return row
 
     def send(self, at: float, service: str, correlation_id: str) -> dict[str, Any]:
