@@ -67,11 +67,10 @@ def create_refused_starts(db: duckdb.DuckDBPyConnection, deployment: Mapping[str
                 SELECT function, started_at - coalesce(init_ms, 0) / 1000 AS moment, 1 AS change FROM invocations
                 UNION ALL SELECT function, reported_at, -1 FROM invocations
             ), under_way AS (
-                -- an end before a start of the same moment: the environment is taken over
-                SELECT function, moment, sum(change) OVER (PARTITION BY function ORDER BY moment, change
-                                                       ROWS UNBOUNDED PRECEDING) AS busy FROM changes
+                -- starts and ends of one moment count together: an environment is taken over from one to the next
+                SELECT function, moment, sum(change) OVER (PARTITION BY function ORDER BY moment) AS busy FROM changes
             ), shared AS (
-                SELECT moment, sum(change) OVER (ORDER BY moment, change ROWS UNBOUNDED PRECEDING) AS busy
+                SELECT moment, sum(change) OVER (ORDER BY moment) AS busy
                 FROM changes LEFT JOIN limits USING (function) WHERE reserved IS NULL
             ), of_function AS ({_most_nearby("under_way", "function")}),
             of_account AS ({_most_nearby("shared", None)})

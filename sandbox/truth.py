@@ -220,4 +220,3 @@ class Truth:
             "chains": {name: counts.as_dict() for name, counts in sorted(self._chains.items())},
             "pending": self.pending,
         }
-

@@ -12,6 +12,7 @@ import random
 import threading
 from collections.abc import Callable, Mapping
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -29,6 +30,8 @@ from loadgen.identity import IdentitySource
 from runstore.columns import REQUEST_COLUMNS
 from runstore.rundir import RunDir
 from sandbox.api_requests import ApiRequest, ApiResponse
+from sandbox.faults import parse_faults
+from sandbox.services.errors import AwsError
 from tests.sandbox.boto3_in_process import REGION, answered_by, boto3_client
 from tests.sandbox.deployed import Deployed
 from tests.sandbox.lab import START
@@ -136,14 +139,26 @@ class VirtualRun:
         self.clock.at(START + at, lambda: api.handle(physical, "", headers, json.dumps(payload).encode(), done))
         return row
 
-    def send(self, at: float, service: str, correlation_id: str) -> dict[str, Any]:
-        """An order to a queue, topic, bus or stream (`sqs`, `sns`, `events`, `kinesis`)."""
+    def send(self, at: float, service: str, correlation_id: str, where: str | None = None) -> dict[str, Any]:
+        """An order to a queue, topic, bus or stream (`sqs`, `sns`, `events`, `kinesis`); `where` in place of the
+        stack's own."""
         method, name = _SENDING[service]
         row = self._row(at, "events", name, method, correlation_id)
         order = json.dumps({"number": 1, "correlation_id": correlation_id})
-        sandbox, where = self.deployed.sandbox, self.outputs[EVENT_OUTPUTS[service]]
+        sandbox, where = self.deployed.sandbox, where or self.outputs[EVENT_OUTPUTS[service]]
 
         def send() -> None:
+            try:
+                put()
+            except AwsError as refused:
+                phrase = HTTPStatus(refused.status).phrase
+                row.update(
+                    response_ms=5.0, status=refused.status, error=f"HTTP {refused.status} {phrase}: {refused.code}"
+                )
+            else:
+                row.update(response_ms=5.0, status=200, ok=1)
+
+        def put() -> None:
             if service == "sqs":
                 sandbox.sqs.send_message(REGION, {"QueueUrl": where, "MessageBody": order})
             elif service == "sns":
@@ -154,10 +169,14 @@ class VirtualRun:
             else:
                 event = {"Source": "swarmscope.load", "DetailType": "order", "Detail": order, "EventBusName": where}
                 sandbox.eventbridge.put_events(REGION, {"Entries": [event]})
-            row.update(response_ms=5.0, status=200, ok=1, error="")
 
         self.clock.at(START + at, send)
         return row
+
+    def fault(self, at: float, **fault: Any) -> None:
+        """Put a fault in force, just before what happens at the same time."""
+        parsed = parse_faults(orjson.dumps(fault))
+        self.clock.at(START + at - 0.001, lambda: self.deployed.sandbox.faults.add(parsed))
 
     def never_answered(self, at: float, flow: str, error: str) -> dict[str, Any]:
         """A request that failed on the client's side."""

@@ -133,3 +133,27 @@ def test_counts_that_do_not_fit_into_their_window_are_refused():
 def test_a_delivery_fault_is_of_one_place(place):
     with pytest.raises(FaultsError, match="give one of topic, queue, bus and stream"):
         parse_faults(b'{"kind":"drop",%s"count":1}' % place)
+
+
+def test_a_hit_names_the_request_and_the_one_behind_the_gateway():
+    active = faults(b'[{"kind":"crash","function":"f","count":1},{"kind":"cut","count":1}]')
+    active.run("f", "l1", {"requestContext": {"requestId": "g1"}})
+    active.run("f", "l2", {})
+    active.api_request("g2")
+    assert list(active.hits) == [
+        {"kind": "crash", "target": "f", "request_id": "l1", "gateway_request_id": "g1"},
+        {"kind": "cut", "target": "", "request_id": "g2"},
+    ]
+
+
+def test_a_call_is_refused_only_while_its_handler_runs():
+    active = faults(b'{"kind":"refuse_call","function":"f","operation":"PutRecord","count":1}')
+    assert active.call("PutRecord") is None
+    active.refused_calls = active.run("f", "l1")
+    assert active.call("PutRecord") is not None
+    assert active.call("Publish") is None
+
+
+def test_a_stream_delays_nothing():
+    with pytest.raises(FaultsError, match="keeps its order"):
+        parse_faults(b'{"kind":"delay","stream":"s","count":1,"delay_s":3}')
