@@ -20,7 +20,6 @@ from tests.sandbox.deployed import Deployed
 from tests.sandbox.lab import START
 
 
-
 @pytest.fixture
 def deploy() -> Iterator[Any]:
     made: list[Deployed] = []
