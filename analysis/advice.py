@@ -1,8 +1,10 @@
 """What to do about a cause of failures, with the arithmetic that leads there.
 
-Rules and figures from AWS documentation: a Kinesis shard takes 1,000 records a second (streams, quotas); a function
-that is asked `a` times a second for `d` seconds each needs a × d environments (Little's law; Lambda, concurrency);
-API Gateway waits 29 s by default (REST quotas).
+Rules and figures from AWS documentation: a Kinesis shard takes 1,000 records and 1 MiB a second (streams, quotas); a
+function that is asked `a` times a second for `d` seconds each needs a × d environments (Little's law; Lambda,
+concurrency), adds 1,000 of them in 10 s and takes 10 requests a second for each (Lambda, scaling and quotas); API
+Gateway waits 29 s by default (REST quotas); a table's write unit is one write of up to 1 KB a second, a read unit one
+strongly consistent read of up to 4 KB (DynamoDB, capacity).
 """
 
 from __future__ import annotations
@@ -11,9 +13,14 @@ import math
 from dataclasses import dataclass
 
 from analysis.formatting import count, decimal, time_of_day
+from analysis.throttles import ACCOUNT, ACCOUNT_RATE, CALLER_RATE, RESERVED, RESERVED_RATE, SCALING
 from runstore.columns import CHECK_FAILED
 
 SHARD_RECORDS_PER_S = 1_000
+SHARD_BYTES_PER_S = 1024 * 1024
+SCALING_ENVIRONMENTS, SCALING_S = 1_000, 10
+REQUESTS_PER_ENVIRONMENT_S = 10
+TIMEOUT_HEADROOM = 1.5
 GATEWAY_WAIT_S = 29
 MEMORY_STEP_MB = 64
 MEMORY_HEADROOM = 1.25
@@ -34,6 +41,15 @@ class Peak:
 
 
 @dataclass(frozen=True)
+class WentOn:
+    """What became of the invocations of requests that API Gateway gave up."""
+
+    invocations: int
+    failed: int
+    billed_ms: float | None
+
+
+@dataclass(frozen=True)
 class Cause:
     """A group of failed requests and the figures that advice about it needs; None where they are not known."""
 
@@ -46,15 +62,27 @@ class Cause:
     frame: str | None = None
     shards_refusing: int = 0
     """Shards of a stream that the error messages name."""
+    shards: int | None = None
+    """Shards that the stream has."""
     invoked: Peak | None = None
     """Invocations of the function."""
     asked: Peak | None = None
     """Requests to the endpoints that failed."""
+    asked_bytes: Peak | None = None
+    """Bytes of their bodies."""
     busy_s: float | None = None
     """Mean time that an invocation holds an environment, init included."""
     max_duration_ms: float | None = None
+    slowest_success_ms: float | None = None
+    """Duration of the slowest invocation of the function that did not fail."""
     memory_mb: float | None = None
     max_memory_mb: float | None = None
+    timeout_s: float | None = None
+    """The function's."""
+    reserved_concurrency: int | None = None
+    account_concurrency: int | None = None
+    went_on: WentOn | None = None
+    """Of a gateway timeout, where the log has the invocations."""
 
 
 def advise(cause: Cause) -> str:
@@ -63,9 +91,9 @@ def advise(cause: Cause) -> str:
     return rule(cause) if rule else "The logs hold no evidence: look at the examples by their ids."
 
 
-def shards_needed(records_per_s: int) -> int:
-    """Shards that take so many records in one second, at 1,000 each."""
-    return max(1, math.ceil(records_per_s / SHARD_RECORDS_PER_S))
+def shards_needed(records_per_s: int, bytes_per_s: int = 0) -> int:
+    """Shards that take so many records, and so many bytes, in one second: at 1,000 and 1 MiB each."""
+    return max(1, math.ceil(records_per_s / SHARD_RECORDS_PER_S), math.ceil(bytes_per_s / SHARD_BYTES_PER_S))
 
 
 def concurrency_needed(arrivals_per_s: float, busy_s: float) -> int:
@@ -80,31 +108,58 @@ def memory_needed_mb(used_mb: float) -> int:
 
 def _downstream(cause: Cause) -> str:
     what = cause.resource or "the resource"
-    if cause.operation == "PutRecord":
+    if cause.operation in ("PutRecord", "PutRecords"):
         return _shards(cause, what)
-    rate = f" At the peak {cause.function} ran {cause.invoked.of('times')}." if cause.invoked else ""
+    ran = f" At the peak {cause.function} ran {cause.invoked.of('times')}" if cause.invoked else ""
+    unit = _TABLE_UNITS.get(cause.operation or "")
+    if unit and cause.invoked:
+        return (
+            f"{cause.operation} on {what} went beyond the table's capacity ({cause.error_type}).{ran}: with one call "
+            f"each, and a unit for {unit[1]}, {what} needs at least {count(cause.invoked.per_s)} {unit[0]} units, "
+            "spread over its keys; or on-demand capacity."
+        )
+    rate = f"{ran}: for one call each the limit must be at least that." if ran else ""
     return (
         f"{cause.operation or 'A call'} on {what} was refused for its rate ({cause.error_type}).{rate} "
         "Raise that service's limit or capacity, retry with backoff, or put a queue in between."
     )
 
 
+_TABLE_UNITS = {
+    **dict.fromkeys(
+        ("PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem", "TransactWriteItems"),
+        ("write", "each KB of a write"),
+    ),
+    **dict.fromkeys(
+        ("GetItem", "Query", "Scan", "BatchGetItem", "TransactGetItems"),
+        ("read", "each 4 KB of a consistent read"),
+    ),
+}
+
+
 def _shards(cause: Cause, stream: str) -> str:
     if cause.invoked is None:
         return f"Give {stream} more shards: each takes 1,000 records and 1 MB a second."
-    offered = cause.invoked.per_s
-    needed = shards_needed(offered)
+    offered, sent = cause.invoked.per_s, cause.asked_bytes.per_s if cause.asked_bytes else 0
+    needed = shards_needed(offered, sent)
     arithmetic = (
         f"The shard limit of {stream}: a shard takes 1,000 records a second, and at the peak {cause.function} put "
         f"{cause.invoked.of('records')}: "
-        f"ceil({count(offered)} / 1,000) = {needed}"
+        f"ceil({count(offered)} / 1,000) = {shards_needed(offered)}"
     )
-    if needed <= max(1, cause.shards_refusing):
+    if cause.asked_bytes and needed > shards_needed(offered):
+        arithmetic += (
+            f"; it takes 1 MiB a second too, and the client sent {cause.asked_bytes.of('bytes')}: "
+            f"ceil({count(sent)} / {count(SHARD_BYTES_PER_S)}) = {needed}"
+        )
+    if needed <= max(1, cause.shards_refusing, cause.shards or 0):
         # Uneven keys fill one shard before the others; and what was counted by the log's clock was, by the stream's,
         # perhaps a little more in that second.
         refusing = f"{count(cause.shards_refusing)} of its shards" if cause.shards_refusing > 1 else "it"
-        return f"{arithmetic}, yet {refusing} refused: give it more shards than it has, and spread the partition keys."
-    return f"{arithmetic} shards needed."
+        has = "it has" if cause.shards is None else f"the {count(cause.shards)} it has"
+        return f"{arithmetic}, yet {refusing} refused: give it more shards than {has}, and spread the partition keys."
+    has = "" if cause.shards is None else f"; it has {count(cause.shards)}"
+    return f"{arithmetic} shards needed{has}."
 
 
 def _message_refused(cause: Cause) -> str:
@@ -134,14 +189,48 @@ _SERVICES = {
 
 def _lambda_throttled(cause: Cause) -> str:
     name = cause.function or "the function"
+    refused = f"Lambda refused to start {name}{_REFUSED_FOR.get(cause.resource or '', '').format(**vars(cause))}"
     if cause.asked is None or cause.busy_s is None:
-        return f"Lambda refused to start {name}: raise its reserved or the account's concurrency."
+        return f"{refused}: raise {_TO_RAISE.get(cause.resource or '', _EITHER)}."
     needed = concurrency_needed(cause.asked.per_s, cause.busy_s)
-    return (
-        f"Lambda refused to start {name}: at the peak {cause.asked.of('requests')} × {cause.busy_s:.3f} s each need "
-        f"{count(needed)} environments at once (Little's law). Raise its reserved or the account's concurrency above "
-        "that; environments are also added at no more than 1,000 in 10 s for each function."
+    littles = (
+        f"{refused}: at the peak {cause.asked.of('requests')} × {cause.busy_s:.3f} s each need "
+        f"{count(needed)} environments at once (Little's law)."
     )
+    if cause.resource == SCALING:
+        return (
+            f"{littles} A function adds at most {count(SCALING_ENVIRONMENTS)} environments in {SCALING_S} s: let the "
+            f"load rise more slowly, or give it {count(needed)} of provisioned concurrency before."
+        )
+    if cause.resource in (RESERVED_RATE, ACCOUNT_RATE):
+        by_rate = math.ceil(cause.asked.per_s / REQUESTS_PER_ENVIRONMENT_S)
+        return (
+            f"{littles} Each unit of concurrency takes {REQUESTS_PER_ENVIRONMENT_S} requests a second, however short: "
+            f"ceil({count(cause.asked.per_s)} / {REQUESTS_PER_ENVIRONMENT_S}) = {count(by_rate)}. Raise "
+            f"{_TO_RAISE[cause.resource]} to {count(max(by_rate, needed))} or more."
+        )
+    return (
+        f"{littles} Raise {_TO_RAISE.get(cause.resource or '', _EITHER)} above that; environments are also added at no "
+        f"more than {count(SCALING_ENVIRONMENTS)} in {SCALING_S} s for each function."
+    )
+
+
+_REFUSED_FOR = {
+    RESERVED: " for its reserved concurrency ({reserved_concurrency})",
+    ACCOUNT: " for the account's concurrency ({account_concurrency})",
+    SCALING: " because it adds environments too fast",
+    RESERVED_RATE: " for its request rate",
+    ACCOUNT_RATE: " for its request rate",
+    CALLER_RATE: " for the rate of its caller",
+}
+_EITHER = "its reserved or the account's concurrency"
+_TO_RAISE = {
+    RESERVED: "its reserved concurrency",
+    RESERVED_RATE: "its reserved concurrency",
+    ACCOUNT: "the account's concurrency, or lower what other functions reserve,",
+    ACCOUNT_RATE: "the account's concurrency",
+    CALLER_RATE: "the account's quota of Invoke calls",
+}
 
 
 def _api_throttled(cause: Cause) -> str:
@@ -151,16 +240,32 @@ def _api_throttled(cause: Cause) -> str:
 
 def _function_timeout(cause: Cause) -> str:
     ran = f" after {decimal(cause.max_duration_ms / 1000)} s" if cause.max_duration_ms else ""
+    room = ""
+    if cause.slowest_success_ms is not None:
+        needed = math.ceil(cause.slowest_success_ms * TIMEOUT_HEADROOM / 1000)
+        room = (
+            f" The slowest that succeeded took {decimal(cause.slowest_success_ms / 1000)} s: by that, a timeout of "
+            f"{count(needed)} s (× {TIMEOUT_HEADROOM}) does for ordinary calls"
+        )
+        room += f", and it has {decimal(cause.timeout_s)} s." if cause.timeout_s is not None else "."
     return (
-        f"{cause.function} was stopped by its timeout{ran}. Find what it waits for (its last log line says where), "
-        "give calls to other services a shorter time limit than its own, or raise its timeout."
+        f"{cause.function} was stopped by its timeout{ran}.{room} Find what it waits for (its last log line says "
+        "where), give calls to other services a shorter time limit than its own, or raise its timeout."
     )
 
 
 def _gateway_timeout(cause: Cause) -> str:
-    ran = f" The invocation ran {decimal(cause.max_duration_ms / 1000)} s." if cause.max_duration_ms else ""
+    if cause.went_on is None:
+        went_on = " No invocation was found in the log."
+    else:
+        ran = f" for up to {decimal(cause.max_duration_ms / 1000)} s" if cause.max_duration_ms else ""
+        billed = f" and was billed {count(cause.went_on.billed_ms)} ms" if cause.went_on.billed_ms is not None else ""
+        went_on = (
+            f" {cause.function} went on in {count(cause.went_on.invocations)} of {count(cause.requests)} cases, ran"
+            f"{ran}{billed}, and failed in {count(cause.went_on.failed)}."
+        )
     return (
-        f"API Gateway stops waiting after {GATEWAY_WAIT_S} s, while the function goes on and is billed.{ran} "
+        f"API Gateway stops waiting after {GATEWAY_WAIT_S} s, while the function goes on and is billed.{went_on} "
         "Make it answer sooner, or answer at once and work behind a queue."
     )
 
@@ -201,9 +306,15 @@ _RULES = {
         f"{cause.function} succeeded, but API Gateway cannot read its answer: it must be "
         '{"statusCode": number, "headers": object, "body": string}.'
     ),
-    "no_response": lambda cause: (
-        "No answer came: the network, the target's address, or the client's time limit. The message says which."
+    "client_timeout": lambda cause: (
+        "The client's own time limit passed before the answer was there; what the target did with the request is not "
+        "known. Give it longer than API Gateway's 29 s, or look for what was slow at that time."
     ),
+    "connection_failed": lambda cause: (
+        "No connection, or it broke: the address, the network, TLS, or a target that refuses or closes connections. "
+        "The message says which."
+    ),
+    "no_response": lambda cause: "No answer came, and the message is all that is known of it.",
     "check_failed": lambda cause: (
         f"The answer came with a good status; the {cause.error_type.removeprefix(CHECK_FAILED)!r} check refused it."
         if cause.error_type is not None and cause.error_type.startswith(CHECK_FAILED)

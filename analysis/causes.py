@@ -8,7 +8,7 @@ evidence fits; what fits none is `unknown`, a group like the others.
 | dropped, unfinished | the client's own record |
 | check_failed | an answer that the client took for good by its status, and that one of its checks refused |
 | message_refused | SQS, SNS, EventBridge or Kinesis did not take a message: an error status, or its entry in a 200 |
-| gateway_timeout | 504: API Gateway stopped waiting; the function may have gone on |
+| gateway_timeout | 504: API Gateway stopped waiting; the invocation, where it is found, went on |
 | lambda_throttled | Lambda refused the invocation: 500 with integration status 429, or 429 to a direct Invoke |
 | api_throttled | 429 of the API: no function was asked |
 | function_timeout | the invocation ran into the function's timeout |
@@ -17,28 +17,38 @@ evidence fits; what fits none is `unknown`, a group like the others.
 | exception | any other uncaught exception |
 | function_error | a direct Invoke's FunctionError, with no line in the log to explain it |
 | malformed_response | 502 of an invocation that succeeded: API Gateway did not understand its answer |
-| no_response | no HTTP status: the network, the client, or its time limit |
+| client_timeout | no HTTP status: the client's own time limit passed |
+| connection_failed | no HTTP status: no connection (address, refusal, TLS), or it broke |
+| no_response | no HTTP status, for any other reason |
 | check_failed | any other 2xx that the client did not accept |
 | answered_error | an error status that the function answered itself |
 | refused | an error status without any invocation: the gateway refused |
 | unknown | |
 
-Groups are told apart by kind, status, flow, function, error type, operation, resource, frame and the message with its
-ids, numbers and ARNs masked, so that a million failures come to a handful.
+A *cause* is told by kind, function, error type, operation, resource, frame and the message with its ids, numbers and
+ARNs masked, so that a million failures come to a handful; where one exception's messages still differ in more than
+MAX_PATTERNS ways, they are one cause all the same. A cause may show in several flows and with several statuses (502
+behind the API, 200 with a function error to a direct Invoke): each is a group of its own, with the number of its cause,
+and the advice is made once, from all of them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import duckdb
 
-from analysis.advice import Cause, Peak, advise
+from analysis.advice import Cause, Peak, WentOn, advise
 from analysis.requests_table import literal
+from analysis.throttles import create_refused_starts
 from analysis.timestamps import iso_utc
 from runstore.columns import CHECK_FAILED, DROPPED, UNFINISHED
 
 EXAMPLES = 3
+MAX_PATTERNS = 5
+"""Messages of one exception in one line of code that are told apart; where there are more, they hold ids of a form that
+is not known here."""
 
 THROTTLE_CODES: tuple[str, ...] = (
     "ProvisionedThroughputExceededException",
@@ -90,6 +100,12 @@ def _any_of(names: tuple[str, ...]) -> str:
     return ", ".join(map(literal, names))
 
 
+# In the words of `loadgen.transport`, of the system, and of the exceptions of other HTTP clients.
+_CONNECTION = (
+    r"connect|connection|\b(dns|tls|ssl|certificate|handshake|socket|unreachable|refused|reset|broken pipe)\b"
+    r"|name or service|name resolution|no route"
+)
+
 _KIND = f"""
     CASE WHEN error = '{DROPPED}' THEN 'dropped'
          WHEN error = '{UNFINISHED}' THEN 'unfinished'
@@ -106,6 +122,9 @@ _KIND = f"""
          WHEN failed AND log_error_type IN ({_any_of(THROTTLE_CODES)}) THEN 'downstream_throttle'
          WHEN failed THEN 'exception'
          WHEN function_error IS NOT NULL THEN 'function_error'
+         WHEN status IS NULL AND regexp_matches(error, '^no (whole )?answer within', 'i') THEN 'client_timeout'
+         WHEN status IS NULL AND regexp_matches(error, {literal(_CONNECTION)}, 'i') THEN 'connection_failed'
+         WHEN status IS NULL AND regexp_matches(error, 'timed? ?out', 'i') THEN 'client_timeout'
          WHEN status IS NULL THEN 'no_response'
          WHEN status BETWEEN 200 AND 299 THEN 'check_failed'
          WHEN status = 502 AND inv IS NOT NULL THEN 'malformed_response'
@@ -123,6 +142,8 @@ _NAMED = f"""
               WHEN 'out_of_memory' THEN 'Runtime.OutOfMemory'
               WHEN 'malformed_response' THEN 'malformed proxy response'
               WHEN 'function_error' THEN function_error
+              WHEN 'client_timeout' THEN 'no answer in time'
+              WHEN 'connection_failed' THEN 'connection failed'
               WHEN 'no_response' THEN 'no response'
               WHEN 'check_failed' THEN CASE WHEN starts_with(error, {literal(CHECK_FAILED)}) THEN error
                                        ELSE 'check of the answer failed' END
@@ -130,11 +151,19 @@ _NAMED = f"""
               WHEN 'refused' THEN coalesce(gateway_error_type, 'HTTP ' || status)
               ELSE coalesce(log_error_type, kind) END"""
 
+# What differs between two requests that fail alike. A word in which letters and digits take turns twice is an id.
 _MASKS: tuple[tuple[str, str], ...] = (
     (r"arn:[\w-]+:[^\s''\"]+", "<arn>"),
     (r"\b[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}\b", "<id>"),
-    (r"\b[0-9a-fA-F]*[0-9][0-9a-fA-F]{15,}\b", "<id>"),
-    (r"[0-9]+(?:\.[0-9]+)?", "<n>"),
+    (r"\b1-[0-9a-f]{8}-[0-9a-f]{24}\b", "<id>"),
+    (r"\b[0-9]+\.[0-9]+(?:[eE][+-]?[0-9]+)?\b", "<n>"),
+    (r"\b[0-9a-fA-F]{16,}\b", "<id>"),
+    (r"\b[0-9A-HJKMNP-TV-Z]{26}\b", "<id>"),
+    (r"\b[0-9]+(?:[.,][0-9]+)*(?:[eE][+-]?[0-9]+)?\b", "<n>"),
+    (r"\b(?:[A-Za-z_]+[0-9]+){2,}[A-Za-z_]*\b", "<id>"),
+    (r"\b(?:[0-9]+[A-Za-z_]+){2,}[0-9]*\b", "<id>"),
+    (r"[0-9]+(?:[.,][0-9]+)*", "<n>"),
+    (r"(^|[^\w-])-<n>", r"\1<n>"),
 )
 
 
@@ -146,95 +175,212 @@ def masked(expression: str) -> str:
     return f"left({sql}, 300)"
 
 
+# What the client saw says something of these; of the others only what the logs say does.
+_BY_THE_CLIENT = (
+    "unfinished",
+    "message_refused",
+    "function_error",
+    "client_timeout",
+    "connection_failed",
+    "no_response",
+    "check_failed",
+    "unknown",
+)
+# Their names say it all, and the logs say it in several ways.
+_IN_NO_WORDS = (
+    "dropped",
+    "gateway_timeout",
+    "lambda_throttled",
+    "api_throttled",
+    "function_timeout",
+    "out_of_memory",
+    "malformed_response",
+    "answered_error",
+)
+_SAID = f"""
+    CASE WHEN kind IN ({_any_of(_BY_THE_CLIENT)}) THEN error
+         WHEN kind = 'refused' THEN coalesce(gateway_error_message, error)
+         WHEN kind NOT IN ({_any_of(_IN_NO_WORDS)}) THEN log_message END"""
+
+_CAUSE = ("kind", "function", "error_type", "operation", "resource", "frame")
+
 # One row for each failed request, with its kind and what groups it.
 _FAILED = f"""
         WITH evidence AS (
             SELECT j.*, coalesce(j.started_at, j.scheduled_at) AS happened_at, g.integration_status,
-                   g.error_type AS gateway_error_type, f.inv IS NOT NULL AS failed, f.timed_out, f.kind AS log_kind,
+                   g.error_type AS gateway_error_type, g.error_message AS gateway_error_message,
+                   f.inv IS NOT NULL AS failed, f.timed_out, f.kind AS log_kind,
                    {_ERROR_TYPE} AS log_error_type, f.error_message AS log_message,
                    CASE WHEN j.method IN ({_any_of(SENDING_OPERATIONS)}) THEN j.method
                         ELSE f.operation END AS operation,
-                   f.resource, f.frame,
-                   coalesce(f.error_message, g.error_message, j.error) AS said,
-                   coalesce(j.inv_function, usual.function) AS function
+                   coalesce(t.reached, f.resource) AS resource, f.frame,
+                   coalesce(j.inv_function, t.function, usual.function) AS function
             FROM joined j
             LEFT JOIN gateway g ON g.request_id = j.request_id
             LEFT JOIN invocation_failures f ON f.inv = j.inv
-            LEFT JOIN (
-                -- the function that answered the endpoint's other requests, where there is exactly one
-                SELECT endpoint, min(inv_function) AS function FROM joined WHERE inv IS NOT NULL
-                GROUP BY endpoint HAVING count(DISTINCT inv_function) = 1
-            ) usual ON usual.endpoint = j.endpoint
+            LEFT JOIN usual_functions usual ON usual.endpoint = j.endpoint
+            LEFT JOIN refused_starts t ON t.row = j.row
             WHERE NOT j.ok
         ), kinds AS (SELECT *, {_KIND} AS kind FROM evidence)
-        SELECT kind, status, flow, endpoint, {_NAMED} AS error_type, operation, resource, frame,
-               {masked("said")} AS pattern, happened_at,
-               CASE WHEN kind IN ('dropped', 'no_response', 'api_throttled', 'refused') AND inv IS NULL THEN NULL
+        SELECT kind, status, flow, endpoint, {_NAMED} AS error_type,
+               -- what an exception says of itself belongs to no other kind
+               CASE WHEN kind NOT IN ('gateway_timeout', 'function_timeout') THEN operation END AS operation,
+               CASE WHEN kind NOT IN ('gateway_timeout', 'function_timeout') THEN resource END AS resource,
+               CASE WHEN kind NOT IN ('gateway_timeout', 'function_timeout') THEN frame END AS frame,
+               {masked(_SAID)} AS pattern, happened_at,
+               CASE WHEN kind IN ('dropped', 'client_timeout', 'connection_failed', 'no_response', 'api_throttled',
+                                  'refused') AND inv IS NULL THEN NULL
                     ELSE function END AS function,
                coalesce(request_id, lambda_request_id, correlation_id, worker || ':' || seq) AS example,
                nullif(regexp_extract(log_message, 'shardId-[0-9]+'), '') AS shard,
-               inv_duration_ms, inv_memory_mb, inv_max_memory_mb
+               failed, inv, inv_duration_ms, inv_billed_ms, inv_memory_mb, inv_max_memory_mb
         FROM kinds"""
 
 
-def root_causes(db: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
-    """The summary's `root_causes`, largest first. Needs the tables of `analysis.join`.
+def root_causes(db: duckdb.DuckDBPyConnection, deployment: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+    """The summary's `root_causes`: the groups of the largest cause first. Needs the tables of `analysis.join`.
 
-    `share` is of all failed and dropped requests.
+    `share` is of all failed and dropped requests. `deployment`: what deployment.json knows of functions, account and
+    streams, of which the advice makes use.
     """
-    db.execute(f"CREATE OR REPLACE TABLE failed_requests AS {_FAILED}")
+    deployment = deployment or {}
+    db.execute(
+        """CREATE OR REPLACE TABLE usual_functions AS
+           -- the function that answered the endpoint's other requests, where there is exactly one
+           SELECT endpoint, min(inv_function) AS function FROM joined WHERE inv IS NOT NULL
+           GROUP BY endpoint HAVING count(DISTINCT inv_function) = 1"""
+    )
+    create_refused_starts(db, deployment)
+    db.execute(f"CREATE OR REPLACE TABLE failed_as_said AS {_FAILED}")
+    by_cause = ", ".join(_CAUSE)
+    db.execute(
+        f"""CREATE OR REPLACE TABLE failed_requests AS
+            WITH counted AS (
+                SELECT *, count(DISTINCT pattern) OVER alike AS patterns, mode(pattern) OVER alike AS usual_pattern
+                FROM failed_as_said WINDOW alike AS (PARTITION BY {by_cause})
+            ), patterned AS (
+                SELECT * REPLACE (CASE WHEN patterns > {MAX_PATTERNS} THEN usual_pattern ELSE pattern END AS pattern)
+                FROM counted
+            ), sized AS (
+                SELECT *, count(*) OVER cause AS requests, min(happened_at) OVER cause AS first_at
+                FROM patterned WINDOW cause AS (PARTITION BY {by_cause}, pattern)
+            )
+            SELECT * EXCLUDE (patterns, usual_pattern, requests, first_at),
+                   dense_rank() OVER (ORDER BY requests DESC, first_at, {by_cause}, pattern) AS cause
+            FROM sized"""
+    )
     found = db.execute(
-        f"""SELECT kind, status, flow, function, error_type, operation, resource, frame, pattern AS message,
+        f"""SELECT cause, kind, status, flow, function, error_type, operation, resource, frame, pattern AS message,
                    count(*) AS requests, count(*) / sum(count(*)) OVER () AS share,
                    min(happened_at) AS first_at, max(happened_at) AS last_at,
-                   arg_min(example, happened_at, {EXAMPLES}) AS examples,
-                   list(DISTINCT endpoint) AS endpoints, count(DISTINCT shard) AS shards_refusing,
-                   max(inv_duration_ms) AS max_duration_ms, max(inv_memory_mb) AS memory_mb,
-                   max(inv_max_memory_mb) AS max_memory_mb
-            FROM failed_requests GROUP BY ALL ORDER BY requests DESC, first_at, kind, function, message"""
+                   arg_min(example, happened_at, {EXAMPLES}) AS examples
+            FROM failed_requests GROUP BY ALL ORDER BY cause, requests DESC, first_at, flow, status"""
     )
     names = [column[0] for column in found.description or ()]
-    return [_group(db, dict(zip(names, row, strict=True))) for row in found.fetchall()]
+    rows = [dict(zip(names, values, strict=True)) for values in found.fetchall()]
+    advice = _advice(db, deployment)
+    return [
+        {
+            **row,
+            "first_at": iso_utc(row["first_at"]),
+            "last_at": iso_utc(row["last_at"]),
+            "examples": [example for example in row["examples"] or () if example is not None],
+            "advice": advice[row["cause"]],
+        }
+        for row in rows
+    ]
 
 
-def _group(db: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> dict[str, Any]:
-    cause = Cause(
-        kind=row["kind"],
-        requests=row["requests"],
-        function=row["function"],
-        operation=row["operation"],
-        resource=row["resource"],
-        error_type=row["error_type"],
-        frame=row["frame"],
-        shards_refusing=row.pop("shards_refusing"),
-        max_duration_ms=row.pop("max_duration_ms"),
-        memory_mb=row.pop("memory_mb"),
-        max_memory_mb=row.pop("max_memory_mb"),
-        invoked=_peak(db, "invocations", "reported_at", "function", [row["function"]]),
-        busy_s=_mean_busy_s(db, row["function"]),
-        asked=_peak(db, "requests", "started_at", "endpoint", row.pop("endpoints")),
-    )
+def _advice(db: duckdb.DuckDBPyConnection, deployment: Mapping[str, Any]) -> dict[int, str]:
+    """Cause -> what to do about it."""
+    found = db.execute(
+        f"""SELECT cause, {", ".join(_CAUSE)}, count(*), list(DISTINCT endpoint), count(DISTINCT shard),
+                   max(inv_duration_ms), max(inv_memory_mb), max(inv_max_memory_mb),
+                   count(inv), count(inv) FILTER (WHERE failed), sum(inv_billed_ms)
+            FROM failed_requests GROUP BY ALL"""
+    ).fetchall()
     return {
-        **row,
-        "first_at": iso_utc(row["first_at"]),
-        "last_at": iso_utc(row["last_at"]),
-        "examples": [example for example in row["examples"] or () if example is not None],
-        "advice": advise(cause),
+        cause: advise(
+            Cause(
+                kind=kind,
+                requests=requests,
+                function=function,
+                operation=operation,
+                resource=resource,
+                error_type=error_type,
+                frame=frame,
+                shards_refusing=shards,
+                shards=_shards(resource, deployment),
+                max_duration_ms=max_duration_ms,
+                memory_mb=memory_mb,
+                max_memory_mb=max_memory_mb,
+                went_on=WentOn(found_in_log, failed, billed_ms) if found_in_log else None,
+                invoked=_peak(db, "invocations", "reported_at", "function", [function]),
+                asked=_peak(db, "requests", "started_at", "endpoint", endpoints),
+                asked_bytes=_peak(db, "requests", "started_at", "endpoint", endpoints, "sum(bytes_sent)"),
+                busy_s=_mean_busy_s(db, function),
+                slowest_success_ms=_slowest_success_ms(db, function),
+                timeout_s=_configured(deployment, function, "timeout_s"),
+                reserved_concurrency=_configured(deployment, function, "reserved_concurrency"),
+                account_concurrency=(deployment.get("account") or {}).get("concurrency"),
+            )
+        )
+        for (
+            cause,
+            kind,
+            function,
+            error_type,
+            operation,
+            resource,
+            frame,
+            requests,
+            endpoints,
+            shards,
+            max_duration_ms,
+            memory_mb,
+            max_memory_mb,
+            found_in_log,
+            failed,
+            billed_ms,
+        ) in found
     }
 
 
-def _peak(db: duckdb.DuckDBPyConnection, table: str, column: str, by: str, values: list[str | None]) -> Peak | None:
+def _configured(deployment: Mapping[str, Any], function: str | None, setting: str) -> Any:
+    """A function's setting by deployment.json; None where it is not known."""
+    return ((deployment.get("functions") or {}).get(function) or {}).get(setting)
+
+
+def _shards(resource: str | None, deployment: Mapping[str, Any]) -> int | None:
+    """Open shards of a resource `stream votes`."""
+    kind, _, name = (resource or "").partition(" ")
+    stream = (deployment.get("streams") or {}).get(name) if kind == "stream" else None
+    return (stream or {}).get("shards")
+
+
+def _peak(
+    db: duckdb.DuckDBPyConnection, table: str, column: str, by: str, values: list[str | None], amount: str = "count(*)"
+) -> Peak | None:
     """The fullest second of the clock among the rows of `table` whose `by` is one of `values`."""
     row = db.execute(
-        f"""SELECT count(*), floor({column}) AS second FROM {table}
-            WHERE list_contains(?, {by}) AND {column} IS NOT NULL GROUP BY second ORDER BY 1 DESC, 2 LIMIT 1""",
+        f"""SELECT {amount} AS amount, floor({column}) AS second FROM {table}
+            WHERE list_contains(?, {by}) AND {column} IS NOT NULL GROUP BY second ORDER BY 1 DESC NULLS LAST, 2
+            LIMIT 1""",
         [values],
     ).fetchone()
-    return Peak(per_s=row[0], at=row[1]) if row else None
+    return Peak(per_s=int(row[0]), at=row[1]) if row and row[0] is not None else None
 
 
 def _mean_busy_s(db: duckdb.DuckDBPyConnection, function: str | None) -> float | None:
     row = db.execute(
         "SELECT avg(duration_ms + coalesce(init_ms, 0)) / 1000 FROM invocations WHERE function = ?", [function]
+    ).fetchone()
+    return row[0] if row else None
+
+
+def _slowest_success_ms(db: duckdb.DuckDBPyConnection, function: str | None) -> float | None:
+    row = db.execute(
+        "SELECT max(duration_ms) FROM invocations ANTI JOIN invocation_failures USING (inv) WHERE function = ?",
+        [function],
     ).fetchone()
     return row[0] if row else None

@@ -12,7 +12,7 @@ from typing import Any
 
 from analysis import tables
 from analysis.formatting import NOTHING, count, date_and_time, decimal, share, timespan, visible
-from analysis.verdict import answer, cause_title, judge
+from analysis.verdict import answers, cause_title, causes, judge
 
 CAUSES_SHOWN = 5
 _ICONS = {"passed": "✅", "failed": "❌", "incomplete": "⚠️", "unjudged": "ℹ️"}
@@ -58,15 +58,15 @@ def _lines(summary: Mapping[str, Any]) -> Iterator[str]:
         f"{date_and_time(started_at)}, {lasted}: {count(client.get('requests'))} requests, "
         f"{count(client.get('failures'))} failed, {dropped}{decimal(client.get('rps'))}/s."
     )
-    causes = summary.get("root_causes") or []
-    if causes:
+    found = causes(summary)
+    if found:
         yield ""
         yield "### Why requests failed"
         yield ""
-        for cause in causes[:CAUSES_SHOWN]:
+        for cause in found[:CAUSES_SHOWN]:
             yield from _cause(cause)
-        if len(causes) > CAUSES_SHOWN:
-            yield f"- … and {len(causes) - CAUSES_SHOWN} more in report.html"
+        if len(found) > CAUSES_SHOWN:
+            yield f"- … and {len(found) - CAUSES_SHOWN} more in report.html"
     for table in (
         tables.thresholds(summary),
         tables.breakpoint(summary),
@@ -96,10 +96,12 @@ def _lines(summary: Mapping[str, Any]) -> Iterator[str]:
 
 def _cause(cause: Mapping[str, Any]) -> Iterator[str]:
     where = f" at {escape(visible(cause['frame'], 120))}" if cause.get("frame") else ""
-    yield (
-        f"- **{escape(cause_title(cause))}**: {escape(answer(cause))} × {count(cause.get('requests'))} "
-        f"({share(cause.get('share'))} of all that failed){where}"
+    several = len(cause["groups"]) > 1
+    requests = (
+        f"{count(cause['requests'])} requests" if several else f"{escape(answers(cause))} × {count(cause['requests'])}"
     )
+    split = f": {escape(answers(cause))}" if several else ""
+    yield f"- **{escape(cause_title(cause))}**: {requests} ({share(cause['share'])} of all that failed){split}{where}"
     if cause.get("advice"):
         yield f"  {escape(visible(cause['advice'], 600))}"
 

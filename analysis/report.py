@@ -18,7 +18,7 @@ from plotly.offline import get_plotlyjs
 from analysis import breakpoint, figure, formatting, junit, markdown, tables
 from analysis.errors import DataFormatError
 from analysis.series import Series, build
-from analysis.verdict import answer, cause_title, judge, message
+from analysis.verdict import answers, cause_title, causes, judge, message
 from runstore.rundir import RunDir
 
 # What the template names: absent in an older or unfinished summary, it is None.
@@ -79,7 +79,7 @@ def render(
         functions=summary.get("functions") or {},
         verdict=judge(summary),
         lasted=_lasted(run),
-        causes=[_card(cause) for cause in summary.get("root_causes") or []],
+        causes=[_card(cause) for cause in causes(summary)],
         breakdown=breakdown_bars(summary),
         search=_search(summary),
         parts=tables.PARTS,
@@ -123,7 +123,7 @@ def _search(summary: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _card(cause: Mapping[str, Any]) -> dict[str, Any]:
-    words = {"title": cause_title(cause), "answer": answer(cause), "message": message(cause)}
+    words = {"title": cause_title(cause), "answer": answers(cause), "message": message(cause)}
     return {**dict.fromkeys(_CAUSE), **cause, **words}
 
 

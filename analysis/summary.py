@@ -78,7 +78,7 @@ def build_summary(
         "join": coverage.as_dict(),
         "breakdown": breakdown(db),
         "chains": chains(db, _settling(manifest, pulled), _table_changes(run)),
-        "root_causes": root_causes(db),
+        "root_causes": root_causes(db, read_json(run, "deployment.json")),
         "breakpoint": manifest.get("breakpoint"),
         "metrics": [],
         "cost": {"run_usd": None, "per_million_usd": None, "items": [], "prices": None},

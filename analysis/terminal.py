@@ -26,7 +26,7 @@ from analysis.formatting import (
     timespan,
     visible,
 )
-from analysis.verdict import answer, cause_title, judge, message
+from analysis.verdict import answers, cause_title, causes, judge, message
 
 WIDTH = 100
 EXAMPLES_SHOWN = 2
@@ -59,10 +59,10 @@ def _parts(summary: Mapping[str, Any]) -> Iterator[RenderableType]:
         f"{count(client.get('requests'))} requests, {count(client.get('failures'))} failed, "
         f"{count(client.get('dropped'))} dropped{offered}, {decimal(client.get('rps'))} requests/s"
     )
-    causes = summary.get("root_causes") or []
-    if causes:
+    found = causes(summary)
+    if found:
         yield _heading("Why requests failed")
-        for number, cause in enumerate(causes, 1):
+        for number, cause in enumerate(found, 1):
             yield from _cause(number, cause)
     for table in (
         tables.thresholds(summary),
@@ -112,8 +112,12 @@ def _indented(text: Text, blanks: int) -> Padding:
 
 def _cause(number: int, cause: Mapping[str, Any]) -> Iterator[RenderableType]:
     yield _indented(Text(f"{number}. {cause_title(cause)}", style="bold"), 1)
-    facts = f"{answer(cause)} × {count(cause.get('requests'))} ({share(cause.get('share'))} of all that failed)"
-    if cause.get("flow"):
+    several = len(cause["groups"]) > 1
+    facts = f"{count(cause['requests'])} requests" if several else f"{answers(cause)} × {count(cause['requests'])}"
+    facts += f" ({share(cause['share'])} of all that failed)"
+    if several:
+        facts += f": {answers(cause)}"
+    elif cause.get("flow"):
         facts += f" in flow {visible(cause['flow'], 40)}"
     if cause.get("frame"):
         facts += f" at {visible(cause['frame'], 120)}"

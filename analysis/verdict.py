@@ -73,7 +73,7 @@ def _main_cause(summary: Mapping[str, Any]) -> str | None:
         return never_sent if dropped else None
     words = f"{count(failures)} of {plural(requests or 0, 'request')} failed ({share(ratio(failures, requests))})"
     requests_by_title: Counter[str] = Counter()
-    for cause in summary.get("root_causes") or []:  # one cause may show in several flows, each with its own status
+    for cause in summary.get("root_causes") or []:  # several causes may have one title, and differ in their frames
         if cause.get("error_type") != DROPPED:
             requests_by_title[cause_title(cause)] += cause.get("requests") or 0
     if requests_by_title:
@@ -82,6 +82,41 @@ def _main_cause(summary: Mapping[str, Any]) -> str | None:
     else:
         words += "; no cause was found in the logs"
     return f"{words}; {never_sent}" if dropped else words
+
+
+def causes(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The root causes, each once: its largest group, with requests, share, times and examples of all its groups, and
+    these as `groups`. A cause shows in several flows, each with its own status."""
+    by_number: dict[object, list[Mapping[str, Any]]] = {}
+    for position, group in enumerate(summary.get("root_causes") or []):
+        by_number.setdefault(group.get("cause", ("of its own", position)), []).append(group)
+    return [_folded(groups) for groups in by_number.values()]
+
+
+def _folded(groups: list[Mapping[str, Any]]) -> dict[str, Any]:
+    def of_all(name: str) -> list[Any]:
+        return [group[name] for group in groups if group.get(name) is not None]
+
+    return {
+        **groups[0],
+        "requests": sum(of_all("requests")),
+        "share": sum(of_all("share")) if of_all("share") else None,
+        "first_at": min(of_all("first_at"), default=None),
+        "last_at": max(of_all("last_at"), default=None),
+        "examples": [example for examples in of_all("examples") for example in examples],
+        "groups": groups,
+    }
+
+
+def answers(cause: Mapping[str, Any]) -> str:
+    """What the client got, for a cause of `causes`: `502`; of several groups
+    `502 × 900 in flow vote, 200 with an error × 30 in flow direct`."""
+    groups = cause["groups"]
+    if len(groups) == 1:
+        return answer(cause)
+    return ", ".join(
+        f"{answer(group)} × {count(group.get('requests'))} in flow {visible(group.get('flow'), 40)}" for group in groups
+    )
 
 
 def cause_title(cause: Mapping[str, Any]) -> str:

@@ -27,6 +27,8 @@ class ApiResponse(NamedTuple):
     status: int
     headers: list[tuple[bytes, bytes]]
     body: bytes
+    cut: bool = False
+    """The connection closes in the middle of it."""
 
 
 OnAnswer = Callable[[ApiResponse], None]
@@ -48,6 +50,7 @@ class OpenRequest:
 
     __slots__ = (
         "answered",
+        "cut",
         "error",
         "extended_request_id",
         "integration_error",
@@ -88,6 +91,8 @@ class OpenRequest:
     """Lambda answered."""
     responded_at: float
     answered: bool
+    cut: bool
+    """The connection is to close in the middle of the answer."""
     lambda_request_id: str | None
     integration_status: int | None
     """What the Lambda service answered (`$context.integration.integrationStatus`)."""

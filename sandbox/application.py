@@ -23,7 +23,8 @@ from sandbox.services.requests import DEFAULT_REGION, addressee, operation
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Answer = tuple[int, list[tuple[bytes, bytes]], bytes]
+Answer = tuple[int, list[tuple[bytes, bytes]], bytes | None]
+"""Status, headers, body; a body of None: the connection closes before it comes."""
 
 _USER_REQUEST = "/_user_request_"
 _SERVICE_BY_TARGET = {
@@ -59,6 +60,11 @@ class Application:
             if not message.get("more_body"):
                 break
         status, headers, content = await self._answer(scope, body)
+        if content is None:
+            # uvicorn closes the connection of an answer that is never completed
+            headers.append((b"content-length", b"1"))
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            return
         headers.append((b"content-length", b"%d" % len(content)))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else content})
@@ -95,7 +101,11 @@ class Application:
             source_ip=client[0] if client else "127.0.0.1",
             sent_path=path,
         )
-        self._gateway.handle(stage, request, lambda answer: _resolve(future, answer))
+        self._gateway.handle(
+            stage,
+            request,
+            lambda answer: _resolve(future, (answer.status, answer.headers, None if answer.cut else answer.body)),
+        )
         return True
 
     def _to_service(self, scope: Scope, body: bytes, future: asyncio.Future[Answer]) -> Awaitable[Answer]:
@@ -127,7 +137,7 @@ class Application:
 
         def answer_with_counts() -> Answer:
             status, kept, content = self._moto(method, path, query_string, headers, body)
-            if status == 200:
+            if status == 200 and content is not None:
                 content = self._sandbox.sqs.counted(body, region, content)
             return status, kept, content
 

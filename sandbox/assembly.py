@@ -105,6 +105,7 @@ class Sandbox:
             eventbridge=self.eventbridge,
             kms=self.kms,
             dynamodb=DynamoDbService(),
+            faults=self.faults,
         )
         self.stream_consumer = StreamConsumer(
             scheduler,

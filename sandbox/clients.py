@@ -25,6 +25,7 @@ from botocore.model import OperationModel, ServiceModel
 from botocore.validate import ParamValidator
 
 from sandbox.definitions import FunctionDefinition
+from sandbox.faults import Faults
 from sandbox.services.dynamodb import OPERATIONS as DYNAMODB_OPERATIONS
 from sandbox.services.dynamodb import DynamoDbService
 from sandbox.services.errors import AwsError
@@ -56,7 +57,9 @@ class InProcessClients:
         eventbridge: EventBridgeService,
         kms: KmsService,
         dynamodb: DynamoDbService,
+        faults: Faults | None = None,
     ) -> None:
+        self._faults = faults or Faults()
         self._operations: dict[str, dict[str, Operation]] = {
             "kinesis": {"put_record": kinesis.put_record, "put_records": kinesis.put_records},
             "sns": {"publish": sns.publish, "publish_batch": sns.publish_batch},
@@ -88,7 +91,8 @@ class InProcessClients:
                 raise UnsupportedByTheSandbox(
                     f"the sandbox gives handlers no {service} client; it has {', '.join(sorted(self._operations))}"
                 )
-            client = self._clients[(service, region)] = Client(model, exceptions, operations, region)
+            refusable = {name: _refusable(self._faults, name, called) for name, called in operations.items()}
+            client = self._clients[(service, region)] = Client(model, exceptions, refusable, region)
         return client
 
     def make_resource(self, service: str, function: FunctionDefinition) -> DynamoDbResource:
@@ -114,8 +118,7 @@ class Client:
         self.exceptions = exceptions
         """`client.exceptions.ResourceNotFoundException` and the like: classes for except clauses."""
         for name, operation in operations.items():
-            operation_name = "".join(part.capitalize() for part in name.split("_"))
-            setattr(self, name, _method(name, model.operation_model(operation_name), exceptions, operation, region))
+            setattr(self, name, _method(name, model.operation_model(_aws_name(name)), exceptions, operation, region))
 
     def __getattr__(self, name: str) -> Any:
         service = self.meta.service_model.service_name
@@ -125,6 +128,24 @@ class Client:
 
 class UnsupportedMethod(UnsupportedByTheSandbox, AttributeError):
     """So that `hasattr(client, ...)` works as it does on a boto3 client."""
+
+
+def _aws_name(name: str) -> str:
+    """`put_record` -> `PutRecord`."""
+    return "".join(part.capitalize() for part in name.split("_"))
+
+
+def _refusable(faults: Faults, name: str, operation: Operation) -> Operation:
+    """The operation, which a fault may refuse."""
+    aws_name = _aws_name(name)
+
+    def call(region: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        refused = faults.call(aws_name)
+        if refused is not None:
+            raise AwsError(refused.error_type, refused.error_message)
+        return operation(region, parameters)
+
+    return call
 
 
 def _method(

@@ -5,6 +5,7 @@ GET    /_sandbox/truth     the counts (`sandbox.truth`)
 GET    /_sandbox/faults    the faults in force, with their hits
 POST   /_sandbox/faults    one more, or a list of them (`sandbox.faults`); 400 with every problem
 DELETE /_sandbox/faults    no more faults
+GET    /_sandbox/faults/hits   which fault met which request
 POST   /_sandbox/reset     forget what happened; with {"resources": true} the resources, too
 """
 
@@ -32,6 +33,7 @@ class ControlApi:
             "/_sandbox/health": {"GET": self._health},
             "/_sandbox/truth": {"GET": self._truth},
             "/_sandbox/faults": {"GET": self._faults, "POST": self._add_faults, "DELETE": self._clear_faults},
+            "/_sandbox/faults/hits": {"GET": self._hits},
             "/_sandbox/reset": {"POST": self._reset},
         }
 
@@ -61,6 +63,9 @@ class ControlApi:
 
     def _faults(self, body: bytes) -> tuple[int, Any]:
         return 200, {"faults": self._sandbox.faults.as_list()}
+
+    def _hits(self, body: bytes) -> tuple[int, Any]:
+        return 200, {"hits": list(self._sandbox.faults.hits)}
 
     def _add_faults(self, body: bytes) -> tuple[int, Any]:
         try:

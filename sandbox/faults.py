@@ -12,11 +12,15 @@ A fault is told as JSON, by rate or by count:
 `rate` holds until the faults are cleared. `count` hits exactly so many of the next `of` events (drawn by the seeded
 generator; without `of`, the very next ones). One event suffers at most one fault, so that counts on the same target
 add up: 7 dropped and 5 duplicated of the same 500 deliveries are 12 different ones.
+
+What was hit is kept, the newest of it: `Faults.hits` says which fault met which request.
 """
 
 from __future__ import annotations
 
 import random
+from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -39,6 +43,9 @@ ThrottleReason = Literal[
     "ReservedFunctionInvocationRateLimitExceeded",
     "CallerRateLimitExceeded",
 ]
+
+
+HITS_KEPT = 100_000
 
 
 class FaultsError(ValueError):
@@ -98,6 +105,41 @@ class ExhaustMemory(_Fault):
     function: str
 
 
+class FailInit(_Fault):
+    """The environment starts its runtime again, and the handler's module cannot be loaded."""
+
+    kind: Literal["fail_init"]
+    function: str
+    error_type: str = "Runtime.ImportModuleError"
+    error_message: str = "Unable to import module 'handler': No module named 'a_fault'"
+
+
+class RefuseCalls(_Fault):
+    """An AWS service refuses what the handler asks of it in this invocation, as it does beyond its limits."""
+
+    kind: Literal["refuse_call"]
+    function: str
+    operation: str
+    """As AWS names it: `PutRecord`, `Decrypt`, `UpdateItem`."""
+    error_type: str = "ThrottlingException"
+    error_message: str = "Rate exceeded"
+
+
+class MalformResponse(_Fault):
+    """The handler succeeds, with an answer that API Gateway does not understand."""
+
+    kind: Literal["malform"]
+    function: str
+
+
+class SlowInit(_Fault):
+    """The init of a new environment takes so long; beyond the limit (10 s) it is broken off and repeated."""
+
+    kind: Literal["slow_init"]
+    function: str
+    init_ms: PositiveFloat
+
+
 class ThrottleFunction(_Fault):
     """Lambda refuses the invocation."""
 
@@ -112,25 +154,35 @@ class ThrottleApi(_Fault):
     kind: Literal["throttle_api"]
 
 
+class CutAnswer(_Fault):
+    """The connection closes in the middle of the API's answer."""
+
+    kind: Literal["cut"]
+
+
 class _DeliveryFault(_Fault):
-    """A fault of a topic (for one subscriber), of a queue, or of a bus (for one target of a rule)."""
+    """A fault of a topic (for one subscriber), of a queue, of a bus (for one target of a rule), or of a stream (for one
+    mapping)."""
 
     topic: str | None = None
     queue: str | None = None
     bus: str | None = None
+    stream: str | None = None
 
     @model_validator(mode="after")
     def _one_place(self) -> _DeliveryFault:
-        if sum(place is not None for place in (self.topic, self.queue, self.bus)) != 1:
-            raise ValueError("give one of topic, queue and bus")
+        if len(self._places()) != 1:
+            raise ValueError("give one of topic, queue, bus and stream")
         return self
+
+    def _places(self) -> list[str]:
+        named = {"topic": self.topic, "queue": self.queue, "bus": self.bus, "stream": self.stream}
+        return [f"{kind}/{name}" for kind, name in named.items() if name is not None]
 
     @property
     def place(self) -> str:
-        """`topic/sales`, `queue/events`, `bus/events`."""
-        if self.topic is not None:
-            return f"topic/{self.topic}"
-        return f"bus/{self.bus}" if self.queue is None else f"queue/{self.queue}"
+        """`topic/sales`, `queue/events`, `bus/events`, `stream/events`."""
+        return self._places()[0]
 
 
 class DropDelivery(_DeliveryFault):
@@ -151,6 +203,12 @@ class DelayDelivery(_DeliveryFault):
     kind: Literal["delay"]
     delay_s: PositiveFloat
 
+    @model_validator(mode="after")
+    def _not_in_a_stream(self) -> DelayDelivery:
+        if self.stream is not None:
+            raise ValueError("a stream keeps its order: slow its function down instead")
+        return self
+
 
 class LagLogs(_Fault):
     """Log events (of any group) become visible so much later than they otherwise would."""
@@ -159,15 +217,21 @@ class LagLogs(_Fault):
     lag_s: PositiveFloat
 
 
-RunFault = FailFunction | SlowFunction | CrashFunction | ExhaustMemory
+RunFault = FailFunction | SlowFunction | CrashFunction | ExhaustMemory | FailInit | RefuseCalls | MalformResponse
+ApiFault = ThrottleApi | CutAnswer
 DeliveryFault = DropDelivery | DuplicateDelivery | DelayDelivery
 Fault = Annotated[
     FailFunction
     | SlowFunction
     | CrashFunction
     | ExhaustMemory
+    | FailInit
+    | RefuseCalls
+    | MalformResponse
+    | SlowInit
     | ThrottleFunction
     | ThrottleApi
+    | CutAnswer
     | DropDelivery
     | DuplicateDelivery
     | DelayDelivery
@@ -269,6 +333,11 @@ class Faults:
         """No more faults."""
         self._targets: dict[tuple[str, str], _Target] = {}
         self._active: list[_Active] = []
+        self.hits: deque[Mapping[str, str]] = deque(maxlen=HITS_KEPT)
+        """Requests that suffered a fault, the oldest first: `kind`, `target` (function, or empty for an API), the
+        Lambda or API `request_id`, and where a proxy event has it, `gateway_request_id`."""
+        self.refused_calls: RefuseCalls | None = None
+        """Set while a handler runs some of whose calls are to be refused."""
 
     def add(self, faults: list[Any]) -> None:
         """Put parsed faults in force beside those that are. Raises FaultsError."""
@@ -284,17 +353,26 @@ class Faults:
         """The faults in force, each with `hits`: how many events it has hit so far."""
         return [active.fault.model_dump(exclude_none=True) | {"hits": active.hits} for active in self._active]
 
-    def admission(self, function: str) -> ThrottleFunction | None:
-        """Asked for each attempt to invoke a function (logical name)."""
-        return self._next("admission", function)
+    def admission(self, function: str, request_id: str, event: Any = None) -> ThrottleFunction | None:
+        """Asked for each attempt to invoke a function (logical name) with an event."""
+        return self._next("admission", function, request_id, event)
 
-    def run(self, function: str) -> RunFault | None:
+    def run(self, function: str, request_id: str, event: Any = None) -> RunFault | None:
         """Asked for each invocation that was admitted."""
-        return self._next("run", function)
+        return self._next("run", function, request_id, event)
 
-    def api_request(self) -> ThrottleApi | None:
+    def init(self, function: str, request_id: str) -> SlowInit | None:
+        """Asked for each new environment of a function; `request_id` is that of the invocation it is made for."""
+        return self._next("init", function, request_id)
+
+    def call(self, operation: str) -> RefuseCalls | None:
+        """Asked for each call of an AWS service that a handler makes."""
+        fault = self.refused_calls
+        return fault if fault is not None and fault.operation == operation else None
+
+    def api_request(self, request_id: str) -> ApiFault | None:
         """Asked for each API request."""
-        return self._next("api", "")
+        return self._next("api", "", request_id)
 
     def delivery(self, place: str) -> Delivery:
         """Asked for each delivery of a message of a place: `topic/sales`, `queue/events`, `bus/events`."""
@@ -317,16 +395,30 @@ class Faults:
         """Of the faults in force."""
         return max((active.fault.lag_s for active in self._active if isinstance(active.fault, LagLogs)), default=0.0)
 
-    def _next(self, kind: str, name: str) -> Any | None:
+    def _next(self, kind: str, name: str, request_id: str | None = None, event: Any = None) -> Any | None:
         if not self._targets:
             return None
         target = self._targets.get((kind, name))
-        return None if target is None else target.next_event()
+        fault = None if target is None else target.next_event()
+        if fault is not None and request_id is not None:
+            hit = {"kind": fault.kind, "target": name, "request_id": request_id}
+            gateway_request_id = _gateway_request_id(event)
+            self.hits.append(hit | ({"gateway_request_id": gateway_request_id} if gateway_request_id else {}))
+        return fault
+
+
+def _gateway_request_id(event: Any) -> str | None:
+    """API Gateway's id of the request behind a proxy event."""
+    context = event.get("requestContext") if isinstance(event, dict) else None
+    found = context.get("requestId") if isinstance(context, dict) else None
+    return found if isinstance(found, str) else None
 
 
 def _target_of(fault: Any) -> tuple[str, str]:
-    if isinstance(fault, ThrottleApi):
+    if isinstance(fault, ThrottleApi | CutAnswer):
         return "api", ""
+    if isinstance(fault, SlowInit):
+        return "init", fault.function
     if isinstance(fault, LagLogs):
         return "logs", ""
     if isinstance(fault, ThrottleFunction):

@@ -20,7 +20,16 @@ from sandbox.async_events import NAMESPACE, AsyncEvents
 from sandbox.clock import Scheduler
 from sandbox.code_package import CodePackage
 from sandbox.definitions import Definitions, FunctionDefinition
-from sandbox.faults import CrashFunction, ExhaustMemory, FailFunction, Faults, SlowFunction
+from sandbox.faults import (
+    CrashFunction,
+    ExhaustMemory,
+    FailFunction,
+    FailInit,
+    Faults,
+    MalformResponse,
+    RefuseCalls,
+    SlowFunction,
+)
 from sandbox.identifiers import Identifiers, parse_trace_header
 from sandbox.invoke_results import InvokeResult, OnDone, invalid_request_content, throttled, too_large
 from sandbox.model.durations import DurationModel, duration_model
@@ -32,6 +41,8 @@ from sandbox.sinks import LogSink, MetricSink
 from sandbox.truth import FunctionTruth, Truth
 
 LOG_TAIL_BYTES = 4096
+MALFORMED = b'{"message":"no proxy response: it has no statusCode"}'
+"""What a handler returns that suffers the fault `malform`."""
 
 
 class _Version:
@@ -79,6 +90,7 @@ class _Run:
         "on_done",
         "payload",
         "request_id",
+        "slow_init_ms",
         "started_at",
         "state",
         "timed_out",
@@ -98,6 +110,8 @@ class _Run:
     on_done: OnDone
     init_ms: float | None
     """As REPORT shows it; None for a warm start and for a repeated init."""
+    slow_init_ms: float | None
+    """What a fault lets the init of this invocation take, at first and repeated."""
     duration_ms: float
     started_at: float
     timed_out: bool
@@ -233,7 +247,7 @@ class LambdaService:
             return on_done(invalid_request_content(error, request_id))
         now = self._scheduler.now()
         state = self._function(function)
-        refused = self._faults.admission(state.logical_name)
+        refused = self._faults.admission(state.logical_name, request_id, event)
         reason = refused.reason if refused else state.concurrency.refusal(now, synchronous=synchronous)
         if reason is not None:
             return on_done(self._throttled(state, request_id, now, reason))
@@ -250,7 +264,7 @@ class LambdaService:
         run.payload, run.event, run.request_id = payload, event, request_id
         run.log_tail, run.on_done = log_tail, on_done
         run.xray, run.trace_header = self._trace(function, trace_header, now)
-        run.init_ms, run.error, run.lines, run.started_at = None, None, [], now
+        run.init_ms, run.slow_init_ms, run.error, run.lines, run.started_at = None, None, None, [], now
         if is_new:
             self._init(run, now)
         self._decide(run)
@@ -262,7 +276,9 @@ class LambdaService:
     def _init(self, run: _Run, now: float) -> None:
         """The init phase of a new environment: its module is really imported."""
         parameters, environment = self._lambda, run.environment
-        init_ms = round(run.version.durations.init_ms(run.state.rng), 2)
+        slowed = self._faults.init(run.state.logical_name, run.request_id)
+        init_ms = round(run.version.durations.init_ms(run.state.rng) if slowed is None else slowed.init_ms, 2)
+        run.slow_init_ms = None if slowed is None else slowed.init_ms
         error = environment.runtime.init()
         written = environment.runtime.drain()
         started_at = now + init_ms / 1000
@@ -289,16 +305,18 @@ class LambdaService:
         """How long the invocation takes, and whether it will fail before its handler runs."""
         environment, rng, durations = run.environment, run.state.rng, run.version.durations
         duration_ms = 0.0
-        if environment.init_due:
-            duration_ms = durations.init_ms(rng)
+        fault = run.fault = self._faults.run(run.state.logical_name, run.request_id, run.event)
+        if environment.init_due or isinstance(fault, FailInit):
+            duration_ms = run.slow_init_ms or durations.init_ms(rng)
             environment.init_due = False
             environment.calls = 0
             run.error = environment.runtime.init()
             run.lines += [(run.started_at, line) for line in environment.runtime.drain()]
+            if isinstance(fault, FailInit):
+                run.error = HandlerError(fault.error_type, fault.error_message)
         if run.error is None:
             duration_ms += durations.duration_ms(rng, first_call=environment.calls == 0)
         environment.calls += 1
-        fault = run.fault = self._faults.run(run.state.logical_name)
         if isinstance(fault, SlowFunction):
             duration_ms += fault.delay_ms
         timeout_ms = run.version.function.timeout_s * 1000
@@ -394,10 +412,14 @@ class LambdaService:
         elif run.error is not None:
             outcome = run.error
         elif isinstance(fault, FailFunction):
-            outcome = HandlerError(fault.error_type, fault.error_message)
+            outcome = HandlerError(fault.error_type, fault.error_message, run.environment.runtime.handler_frame())
         else:
             deadline = run.started_at + run.version.function.timeout_s
+            self._faults.refused_calls = fault if isinstance(fault, RefuseCalls) else None
             outcome = run.environment.runtime.run(run.event, run.request_id, deadline, run.trace_header)
+            self._faults.refused_calls = None
+            if isinstance(fault, MalformResponse) and isinstance(outcome, bytes):
+                outcome = MALFORMED
         if isinstance(outcome, bytes) and len(outcome) > self._lambda.payload_max_bytes:
             limit = self._lambda.payload_max_bytes
             message = f"Response payload size exceeded maximum allowed payload size ({limit} bytes)."

@@ -21,7 +21,7 @@ from sandbox.api_requests import ApiRequest, ApiResponse, GatewayError, OnAnswer
 from sandbox.api_stages import CompiledRoute, DeployedStage
 from sandbox.clock import Scheduler
 from sandbox.definitions import ApiStage, Definitions, FunctionDefinition
-from sandbox.faults import Faults
+from sandbox.faults import CutAnswer, Faults, ThrottleApi
 from sandbox.functions import LambdaService
 from sandbox.identifiers import Identifiers, is_uuid, parse_trace_header
 from sandbox.invoke_results import InvokeResult
@@ -142,7 +142,9 @@ class Gateway:
             if refused is not None:
                 return self._refuse(call, refused)
         allowed = stage.bucket is None or stage.bucket.take(now)
-        if self._faults.api_request() is not None or not (allowed and self._account.take(now)):
+        fault = self._faults.api_request(call.request_id)
+        call.cut = isinstance(fault, CutAnswer)
+        if isinstance(fault, ThrottleApi) or not (allowed and self._account.take(now)):
             return self._refuse(call, _THROTTLED)
         if route.function is None:
             call.integration_error = f"no such function: {route.route.function_name}"
@@ -192,14 +194,14 @@ class Gateway:
             if deadlines is not None:
                 deadlines.forget_answered()
             if call.route.chain is not None:
-                call.route.chain.answered(call.request.body, status)
+                call.route.chain.answered(call.request.body, None if call.cut else status)
         headers.append((b"x-amzn-requestid", call.request_id.encode("latin-1")))
         headers.append((b"x-amz-apigw-id", call.extended_request_id.encode("latin-1")))
         headers.append((b"x-amzn-trace-id", call.trace_header.encode("latin-1")))
         self._record(call, now)
-        self._truth.api_answered(status)
+        self._truth.api_answered(None if call.cut else status)
         self._truth.pending -= 1
-        call.on_done(ApiResponse(status, headers, body))
+        call.on_done(ApiResponse(status, headers, body, call.cut))
 
     def _record(self, call: OpenRequest, now: float) -> None:
         """The metrics and the access log line of an answered request."""
@@ -252,7 +254,7 @@ class Gateway:
         call = OpenRequest()
         call.stage, call.request, call.on_done = stage, request, on_done
         call.received_at, call.sent_at, call.served_at = now, None, None
-        call.answered, call.error, call.integration_error = False, None, None
+        call.answered, call.cut, call.error, call.integration_error = False, False, None, None
         call.lambda_request_id, call.integration_status, call.user_agent = None, None, user_agent
         if request_id is None or not is_uuid(request_id):
             call.request_id = identifiers.uuid()

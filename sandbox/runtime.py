@@ -214,6 +214,14 @@ class PythonRuntime:
         except (TypeError, ValueError, RecursionError) as error:
             return HandlerError("Runtime.MarshalError", f"Unable to marshal response: {error}")
 
+    def handler_frame(self) -> Sequence[str]:
+        """A stack trace that ends in the handler's first line, for an exception that is put there."""
+        code = getattr(self._handler, "__code__", None)
+        if code is None:
+            return ()
+        text = self._package.line(code.co_filename, code.co_firstlineno)
+        return (f'  File "{code.co_filename}", line {code.co_firstlineno}, in {code.co_name}\n    {text}\n',)
+
     def drain(self) -> list[str]:
         """The log events written since the last call."""
         return self._stdout.drain()

@@ -117,10 +117,11 @@ class ChainTruth:
         self._accepted: set[bytes] = set()
         self._completions: dict[bytes, int] = {}
 
-    def answered(self, body: bytes, status: int) -> None:
-        """The API answered a request to the chain's first function, or a service a message with this body."""
+    def answered(self, body: bytes, status: int | None) -> None:
+        """The API answered a request to the chain's first function, or a service a message with this body; `status`
+        None: the answer never came, so that nobody may count on the message."""
         self.sent += 1
-        if 200 <= status < 300:
+        if status is not None and 200 <= status < 300:
             self.accepted += 1
             message = correlation_id(body)
             if message is not None:
@@ -155,9 +156,9 @@ class Truth:
     def reset(self) -> None:
         """Forget everything counted so far, but not what is pending: that is still to come."""
         self.api_requests = 0
-        self.api_by_status: dict[int, int] = {}
+        self.api_by_status: dict[str, int] = {}
         self.invoke_requests = 0
-        self.invoke_by_status: dict[int, int] = {}
+        self.invoke_by_status: dict[str, int] = {}
         self._functions: dict[str, FunctionTruth] = {}
         self._streams: dict[str, StreamTruth] = {}
         self._queues: dict[str, QueueTruth] = {}
@@ -196,21 +197,22 @@ class Truth:
         if chain is not None:
             chain.answered(body, status)
 
-    def api_answered(self, status: int) -> None:
-        """API Gateway answered a request."""
+    def api_answered(self, status: int | None) -> None:
+        """API Gateway answered a request; `status` None: the answer was cut off, so that nobody knows it."""
         self.api_requests += 1
-        self.api_by_status[status] = self.api_by_status.get(status, 0) + 1
+        key = "none" if status is None else str(status)
+        self.api_by_status[key] = self.api_by_status.get(key, 0) + 1
 
     def invoke_answered(self, status: int) -> None:
         """The Lambda API answered an Invoke call."""
         self.invoke_requests += 1
-        self.invoke_by_status[status] = self.invoke_by_status.get(status, 0) + 1
+        self.invoke_by_status[str(status)] = self.invoke_by_status.get(str(status), 0) + 1
 
     def as_dict(self) -> dict[str, Any]:
         """The contract's `truth.json`, with `invoke` (the Lambda API's answers), `queues` and `messages` beside."""
         return {
-            "api": {"requests": self.api_requests, "by_status": _by_status(self.api_by_status)},
-            "invoke": {"requests": self.invoke_requests, "by_status": _by_status(self.invoke_by_status)},
+            "api": {"requests": self.api_requests, "by_status": dict(sorted(self.api_by_status.items()))},
+            "invoke": {"requests": self.invoke_requests, "by_status": dict(sorted(self.invoke_by_status.items()))},
             "functions": {name: counts.as_dict() for name, counts in sorted(self._functions.items())},
             "streams": {name: counts.as_dict() for name, counts in sorted(self._streams.items())},
             "queues": {name: counts.as_dict() for name, counts in sorted(self._queues.items())},
@@ -218,7 +220,3 @@ class Truth:
             "chains": {name: counts.as_dict() for name, counts in sorted(self._chains.items())},
             "pending": self.pending,
         }
-
-
-def _by_status(counts: Mapping[int, int]) -> dict[str, int]:
-    return {str(status): count for status, count in sorted(counts.items())}

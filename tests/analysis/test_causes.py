@@ -1,6 +1,8 @@
 """Each failed request under its cause, and the causes in groups."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from analysis.causes import masked, root_causes
 from analysis.evidence import connect
@@ -98,8 +100,12 @@ def failing(build, kind):
         build.invocation(1.05, request_id="l1")
     elif kind == "function_error":
         build.request(status=200, ok=0, method="Invoke", request_id="l1", function_error="Unhandled")
-    elif kind == "no_response":
+    elif kind == "connection_failed":
         build.request(ms=None, status=None, error="ConnectionRefusedError: [Errno 111] Connection refused")
+    elif kind == "client_timeout":
+        build.request(ms=None, status=None, error="no whole answer within 30 s")
+    elif kind == "no_response":
+        build.request(ms=None, status=None, error="malformed answer: an upgrade that nobody asked for")
     elif kind == "check_failed":
         build.request(status=200, ok=0, error="no sequence_number in the answer")
     elif kind == "answered_error":
@@ -132,6 +138,8 @@ def failing(build, kind):
         ("api_throttled", None, "THROTTLED"),
         ("malformed_response", "place-vote", "malformed proxy response"),
         ("function_error", None, "Unhandled"),
+        ("connection_failed", None, "connection failed"),
+        ("client_timeout", None, "no answer in time"),
         ("no_response", None, "no response"),
         ("check_failed", None, "check of the answer failed"),
         ("answered_error", "place-vote", "HTTP 400 by the function"),
@@ -219,11 +227,11 @@ def test_groups_are_told_apart_and_the_largest_comes_first(build, causes):
     for number in range(2):
         throttled_vote(build, number)
     for _ in range(3):
-        failing(build, "no_response")
+        failing(build, "connection_failed")
     failing(build, "dropped")
     found = causes()
     assert [(cause["kind"], cause["requests"]) for cause in found] == [
-        ("no_response", 3),
+        ("connection_failed", 3),
         ("downstream_throttle", 2),
         ("dropped", 1),
     ]
@@ -292,3 +300,142 @@ def test_a_message_refused_inside_a_200_is_told_by_its_operation_and_code(build,
     assert "ceil(4 / 1,000) = 1 shards needed" in records["advice"]
     assert (message["error_type"], message["status"], message["function"]) == ("QueueDoesNotExist", 400, None)
     assert message["advice"].startswith("SQS did not take the message (QueueDoesNotExist).")
+
+
+IDS = {
+    "uuid": st.uuids().map(str),
+    "upper-case uuid": st.uuids().map(lambda value: str(value).upper()),
+    "whole number": st.integers(0, 10**15 - 1).map(str),
+    "number": st.floats(0, 1e6).map(str),
+    "hex": st.text("0123456789abcdef", min_size=16, max_size=64),
+    "ulid": st.text("0123456789ABCDEFGHJKMNPQRSTVWXYZ", min_size=26, max_size=26),
+    "arn": st.integers(0, 10**9).map(lambda number: f"arn:aws:dynamodb:eu-west-1:{number:012d}:table/t{number}"),
+    "trace": st.integers(0, 10**9).map(lambda number: f"1-{number:08x}-{number:024x}"),
+}
+DATABASE = connect()
+
+
+@pytest.mark.parametrize("ids", IDS.values(), ids=IDS)
+@given(data=st.data(), form=st.sampled_from(["no item {}", "'{}'", "took {} ms (of {})", "{}: x"]))
+@settings(max_examples=25, deadline=None)
+def test_what_differs_between_two_requests_never_splits_a_cause(ids, data, form):
+    one, other = data.draw(ids), data.draw(ids)
+    shown = DATABASE.execute(
+        f"SELECT {masked('a')} = {masked('b')} FROM (SELECT ? AS a, ? AS b)",
+        [form.replace("{}", one), form.replace("{}", other)],
+    ).fetchone()
+    assert shown == (True,)
+
+
+def test_messages_of_any_form_come_to_one_cause(build, causes):
+    for number in range(200):
+        build.request(status=502, ok=0, lambda_request_id=f"l{number}")
+        build.invocation(1.0 + number / 100, request_id=f"l{number}")
+        word = "".join(chr(97 + (number * 7919 + place * 104729) % 26) for place in range(8))
+        build.error(1.0 + number / 100 - 0.001, error_message=f"no user called {word}")
+    (cause,) = causes()
+    assert cause["requests"] == 200
+    assert cause["message"].startswith("no user called ")
+
+
+def test_one_cause_behind_the_api_and_by_invoke_has_two_groups_and_one_advice(build, causes):
+    for number, (flow, status, method) in enumerate([("vote", 502, "POST")] * 2 + [("direct", 200, "Invoke")]):
+        build.request(
+            status=status,
+            ok=0,
+            flow=flow,
+            method=method,
+            name=f"of {flow}",
+            lambda_request_id=f"l{number}",
+            error=f"{flow} says it in its own words",
+        )
+        build.invocation(1.0 + number, request_id=f"l{number}")
+        build.error(0.9 + number, error_message="'vote_id'", frame="handler.py:31 place_vote")
+    one, other = causes()
+    assert (one["cause"], other["cause"]) == (1, 1)
+    assert [(row["flow"], row["status"], row["requests"]) for row in (one, other)] == [
+        ("vote", 502, 2),
+        ("direct", 200, 1),
+    ]
+    assert one["advice"] == other["advice"]
+
+
+def refused_starts(build, deployment):
+    """Five requests to get-results behind 500s while two of its invocations and one of another function run."""
+    build.request(0.0, status=200, name="GET /vote", method="GET", lambda_request_id="l0")
+    build.invocation(3.0, 2500.0, function="get-results", request_id="l0")
+    build.invocation(3.0, 2500.0, function="get-results", request_id="l1", log_stream="b")
+    build.invocation(3.0, 2500.0, function="other", request_id="l2", log_stream="c")
+    for number in range(5):
+        build.request(1.5, status=500, ok=0, name="GET /vote", method="GET", request_id=f"g{number}")
+        build.access(request_id=f"g{number}", integration_status=429)
+    return [cause for cause in root_causes(build.joined(), deployment) if cause["kind"] == "lambda_throttled"]
+
+
+@pytest.mark.parametrize(
+    ("reserved", "account", "limit"),
+    [
+        (2, 1000, "reserved concurrency"),
+        (None, 3, "account concurrency"),
+        (None, 4, "scaling rate"),
+        (3, 1000, "scaling rate"),
+        (None, None, None),
+    ],
+)
+def test_the_limit_behind_a_500_follows_from_what_was_under_way(build, reserved, account, limit):
+    functions = {"get-results": {"reserved_concurrency": reserved}, "other": {"reserved_concurrency": None}}
+    deployment = {"functions": functions, "account": {"concurrency": account, "unreserved_concurrency": account}}
+    (cause,) = refused_starts(build, deployment)
+    assert (cause["function"], cause["resource"], cause["requests"]) == ("get-results", limit, 5)
+    assert "5 requests a second" in cause["advice"] and "Little's law" in cause["advice"]
+
+
+def test_without_a_deployment_the_limit_is_not_known(build):
+    (cause,) = refused_starts(build, {})
+    assert cause["resource"] is None
+    assert "Raise its reserved or the account's concurrency" in cause["advice"]
+
+
+def test_a_direct_invoke_says_itself_which_limit_it_met(build, causes):
+    reason = "HTTP 429 Too Many Requests: TooManyRequestsException (ReservedFunctionConcurrentInvocationLimitExceeded)"
+    build.request(status=429, ok=0, method="Invoke", error=reason)
+    (cause,) = causes()
+    assert cause["resource"] == "reserved concurrency"
+
+
+def test_a_504_tells_what_became_of_its_invocation(build, causes):
+    failing(build, "gateway_timeout")
+    (cause,) = causes()
+    assert "place-vote went on in 1 of 1 cases, ran for up to 40 s and was billed 40,000 ms" in cause["advice"]
+    assert "failed in 0" in cause["advice"]
+
+
+def test_shards_follow_from_bytes_where_these_are_more_than_the_records(build, causes):
+    for number in range(100):
+        throttled_vote(build, number, at=1.0 + number / 1000)
+    for row in build.requests:
+        row["bytes_sent"] = 40_000
+    (cause,) = causes()
+    assert "client sent 4,000,000 bytes a second" in cause["advice"]
+    assert "ceil(4,000,000 / 1,048,576) = 4 shards needed" in cause["advice"]
+
+
+def test_a_timeout_is_held_against_what_succeeded(build):
+    failing(build, "function_timeout")
+    build.invocation(9.0, 1400.0, request_id="fine")
+    (cause,) = root_causes(build.joined(), {"functions": {"place-vote": {"timeout_s": 3}}})
+    assert "The slowest that succeeded took 1.40 s: by that, a timeout of 3 s (× 1.5)" in cause["advice"]
+    assert "it has 3 s" in cause["advice"]
+
+
+def test_a_full_table_is_told_its_units(build, causes):
+    for number in range(7):
+        build.request(1.0, status=502, ok=0, lambda_request_id=f"l{number}")
+        build.invocation(1.05, request_id=f"l{number}", log_stream=f"s{number}")
+        message = f"An error occurred ({THROTTLE}) when calling the UpdateItem operation: rate"
+        build.error(1.04, log_stream=f"s{number}", error_type=THROTTLE, error_message=message, operation="UpdateItem")
+    (cause,) = causes()
+    assert "needs at least 7 write units" in cause["advice"]
+
+
+THROTTLE = "ProvisionedThroughputExceededException"

@@ -13,9 +13,9 @@ def faults(text: bytes, seed: int = 1) -> Faults:
 
 def test_nothing_goes_wrong_without_faults():
     active = Faults()
-    assert active.admission("f") is None
-    assert active.run("f") is None
-    assert active.api_request() is None
+    assert active.admission("f", "r") is None
+    assert active.run("f", "r") is None
+    assert active.api_request("r") is None
     assert active.delivery("topic/t").copies == 1
 
 
@@ -31,7 +31,7 @@ def test_drops_and_duplicates_by_count_hit_different_deliveries(seed):
 
 def test_a_count_without_of_hits_the_very_next_events():
     active = faults(b'{"kind":"fail","function":"f","count":2}')
-    assert [active.run("f") is not None for _ in range(4)] == [True, True, False, False]
+    assert [active.run("f", "r") is not None for _ in range(4)] == [True, True, False, False]
 
 
 def test_two_counts_without_of_follow_one_another():
@@ -41,7 +41,7 @@ def test_two_counts_without_of_follow_one_another():
 
 def test_a_rate_holds_until_the_faults_are_cleared():
     active = faults(b'{"kind":"fail","function":"f","rate":0.1}')
-    hit = sum(active.run("f") is not None for _ in range(10_000))
+    hit = sum(active.run("f", "r") is not None for _ in range(10_000))
     assert hit == pytest.approx(1000, rel=0.1)
     assert active.as_list() == [
         {
@@ -55,14 +55,14 @@ def test_a_rate_holds_until_the_faults_are_cleared():
     ]
     active.clear()
     assert active.as_list() == []
-    assert all(active.run("f") is None for _ in range(100))
+    assert all(active.run("f", "r") is None for _ in range(100))
 
 
 def test_a_fault_stays_with_its_target():
     active = faults(b'{"kind":"crash","function":"f","count":1}')
-    assert active.run("g") is None
-    assert active.admission("f") is None
-    assert active.run("f") is not None
+    assert active.run("g", "r") is None
+    assert active.admission("f", "r") is None
+    assert active.run("f", "r") is not None
 
 
 def test_a_delay_delivers_once_and_late():
@@ -131,5 +131,29 @@ def test_counts_that_do_not_fit_into_their_window_are_refused():
 
 @pytest.mark.parametrize("place", [b"", b'"topic":"a","queue":"b",'])
 def test_a_delivery_fault_is_of_one_place(place):
-    with pytest.raises(FaultsError, match="give one of topic, queue and bus"):
+    with pytest.raises(FaultsError, match="give one of topic, queue, bus and stream"):
         parse_faults(b'{"kind":"drop",%s"count":1}' % place)
+
+
+def test_a_hit_names_the_request_and_the_one_behind_the_gateway():
+    active = faults(b'[{"kind":"crash","function":"f","count":1},{"kind":"cut","count":1}]')
+    active.run("f", "l1", {"requestContext": {"requestId": "g1"}})
+    active.run("f", "l2", {})
+    active.api_request("g2")
+    assert list(active.hits) == [
+        {"kind": "crash", "target": "f", "request_id": "l1", "gateway_request_id": "g1"},
+        {"kind": "cut", "target": "", "request_id": "g2"},
+    ]
+
+
+def test_a_call_is_refused_only_while_its_handler_runs():
+    active = faults(b'{"kind":"refuse_call","function":"f","operation":"PutRecord","count":1}')
+    assert active.call("PutRecord") is None
+    active.refused_calls = active.run("f", "l1")
+    assert active.call("PutRecord") is not None
+    assert active.call("Publish") is None
+
+
+def test_a_stream_delays_nothing():
+    with pytest.raises(FaultsError, match="keeps its order"):
+        parse_faults(b'{"kind":"delay","stream":"s","count":1,"delay_s":3}')

@@ -575,3 +575,40 @@ def test_a_reset_forgets_environments_and_lets_the_rest_finish():
     sandbox.invoke()
     assert sandbox.truth.function("echo").cold_starts == 1
     assert sandbox.truth.pending == 0
+
+
+def test_an_init_that_fails_by_fault_fails_the_invocation_and_the_next_one_is_well():
+    lab = Lab(function())
+    lab.faults.add(parse_faults(b'{"kind":"fail_init","function":"echo","count":1}'))
+    failed, fine = lab.invoke(), lab.invoke()
+    assert failed.function_error == "Unhandled"
+    assert fine.function_error is None
+    assert any(line.startswith("INIT_REPORT ") and "Phase: invoke" in line for line in lab.logs.messages())
+    assert sum("Runtime.ImportModuleError" in line for line in lab.logs.reports()) == 1
+
+
+def test_an_init_slower_than_its_limit_is_broken_off_and_repeated_within_the_invocation():
+    lab = Lab(function(timeout_s=30.0))
+    lab.faults.add(parse_faults(b'{"kind":"slow_init","function":"echo","count":1,"init_ms":12000}'))
+    lab.invoke()
+    (report,) = lab.logs.reports()
+    assert "Init Duration" not in report
+    assert "INIT_REPORT Init Duration: 10000.00 ms\tPhase: init\tStatus: timeout\n" in lab.logs.messages()
+    duration_ms = float(report.split("\tDuration: ")[1].split(" ms")[0])
+    assert 12_000 < duration_ms < 13_000
+
+
+def test_a_malformed_answer_is_a_success_of_the_function():
+    lab = Lab(function())
+    lab.faults.add(parse_faults(b'{"kind":"malform","function":"echo","count":1}'))
+    result = lab.invoke(payload=b'{"statusCode": 200}')
+    assert result.function_error is None
+    assert b'statusCode":' not in result.payload
+    assert lab.truth.function("echo").errors == 0
+
+
+def test_an_injected_exception_stands_in_the_handlers_first_line():
+    lab = Lab(function())
+    lab.faults.add(parse_faults(b'{"kind":"fail","function":"echo","count":1}'))
+    lab.invoke()
+    assert any('File "/var/task/handler.py", line 1, in handle' in line for line in lab.logs.messages())

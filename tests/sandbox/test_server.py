@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import http.client
 import json
 import os
 import re
@@ -439,3 +440,16 @@ def test_a_bad_file_is_wrong_usage_and_told(tmp_path, option, text, problem):
     ended = run("--port", "0", option, str(path))
     assert ended.returncode == 2
     assert problem in ended.stderr
+
+
+def test_a_cut_answer_closes_the_connection_and_its_hit_names_the_request(server):
+    server.http("POST", "/_sandbox/faults", {"kind": "cut", "count": 1})
+    request_id = "7b0d1e63-5a3c-4c43-8f2e-0d7b9b7f2a11"
+    with pytest.raises((http.client.HTTPException, OSError)):
+        server.http("GET", "/prod/vote/nobody", x_amzn_RequestId=request_id)
+    assert server.http("GET", "/_sandbox/faults/hits")[2]["hits"][-1] == {
+        "kind": "cut",
+        "target": "",
+        "request_id": request_id,
+    }
+    server.http("DELETE", "/_sandbox/faults")

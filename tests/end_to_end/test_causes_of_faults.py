@@ -1,0 +1,252 @@
+"""Every cause of a failed request, mixed, against what the sandbox knows that it did: the confusion matrix is diagonal.
+
+In virtual time, through the real pull, join and explanation. A run of each style in which Lambda shows failures.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.causes import root_causes
+from analysis.evidence import open_evidence
+from analysis.join import join
+from analysis.summary import read_json
+from tests.end_to_end.virtual_run import MODEL, VirtualRun
+from tests.sandbox.deployed import Deployed
+
+ACCOUNT, RESERVED, SCALED = 50, 2, 40
+"""Concurrency of the account and of get-results, and how many environments a function adds in 10 s."""
+KIND_OF_FAULT = {
+    "fail": "exception",
+    "refuse_call": "downstream_throttle",
+    "oom": "out_of_memory",
+    "crash": "crash",
+    "fail_init": "init_failure",
+    "malform": "malformed_response",
+    "throttle": "lambda_throttled",
+    "throttle_api": "api_throttled",
+    "cut": "connection_failed",
+}
+VOTE = {"vote_id": "poll", "token": "t", "vote_choice": "yes"}
+SALE = {"shop_id": "s", "content_base64": base64.b64encode(b"0").decode()}
+TO_DECRYPT = {"Records": [{"Sns": {"MessageId": "m", "Message": json.dumps(SALE)}}]}
+FULL = "ProvisionedThroughputExceededException"
+
+
+@dataclass
+class Mixture:
+    """A run, and what is known of each of its failed requests."""
+
+    run: VirtualRun
+    summary: dict[str, Any]
+    expected: dict[str, str]
+    """Request id -> kind."""
+    limits: dict[str, str]
+    """Request id -> the limit that refused its invocation."""
+    told: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Request id -> what the analysis says of it."""
+
+
+def mix(deployed: Deployed, directory: Path) -> Mixture:
+    """Each kind in a time of its own, so that faults meet whom they are meant for; good requests in between."""
+    run = VirtualRun(deployed, directory)
+    expected: dict[str, str] = {}
+    limits: dict[str, str] = {}
+    at = 0.0
+
+    def vote(count: int = 1, apart_s: float = 0.1, **options: Any) -> list[dict[str, Any]]:
+        return [run.request(at + n * apart_s, "vote", "POST", "/vote", VOTE, **options) for n in range(count)]
+
+    def direct(count: int = 1) -> list[dict[str, Any]]:
+        return [run.invoke(at + n * 0.1, "place-vote", VOTE) for n in range(count)]
+
+    def known(rows: list[dict[str, Any]], kind: str, limit: str | None = None) -> None:
+        expected.update(dict.fromkeys((row["request_id"] for row in rows), kind))
+        if limit:
+            limits.update(dict.fromkeys((row["request_id"] for row in rows), limit))
+
+    def then(seconds: float = 10.0) -> None:
+        nonlocal at
+        at += seconds
+
+    vote(5)
+    run.request(at + 5, "vote", "GET", "/vote/poll", name="GET /vote/{vote_id}")
+    for kind, more in (
+        ("fail", {"error_type": "KeyError", "error_message": "'vote_id' of 7f3a9c2d11e04b55"}),
+        ("oom", {}),
+        ("crash", {}),
+        ("fail_init", {}),
+        ("refuse_call", {"operation": "PutRecord", "error_type": FULL, "error_message": _shard_of(deployed)}),
+    ):
+        then()
+        run.fault(at, kind=kind, function="place-vote", count=5, **more)
+        vote(3)
+        direct(2)
+    then()
+    run.fault(at, kind="malform", function="place-vote", count=2)
+    vote(2)
+    then()
+    run.fault(at, kind="refuse_call", function="get-results", operation="GetItem", error_type=FULL, count=2)
+    for n in range(2):
+        run.request(at + n, "vote", "GET", "/vote/poll", name="GET /vote/{vote_id}")
+    then()
+    run.fault(at, kind="refuse_call", function="shop-accept", operation="Publish", error_type="Throttled", count=2)
+    for n in range(2):
+        run.request(at + n, "shop", "POST", "/shop", SALE)
+    then()
+    run.fault(at, kind="refuse_call", function="shop-decrypt", operation="Decrypt", count=2)
+    for n in range(2):
+        run.invoke(at + n, "shop-decrypt", TO_DECRYPT)
+    then()
+    run.fault(at, kind="slow", function="place-vote", count=3, delay_ms=33_000)
+    known(vote(2), "gateway_timeout")
+    known(vote(1, limit_s=10), "client_timeout")
+    then()
+    run.fault(at, kind="slow", function="place-vote", count=2, delay_ms=60_000)
+    known(direct(2), "function_timeout")
+    then(100)
+    run.fault(at, kind="throttle", function="place-vote", count=3, reason="FunctionInvocationRateLimitExceeded")
+    known(direct(3), "lambda_throttled", "request rate")
+    then()
+    run.fault(at, kind="throttle_api", count=3)
+    vote(3)
+    then()
+    run.fault(at, kind="cut", count=2)
+    vote(2)
+    then()
+    rows = [run.request(at, "vote", "GET", "/vote/poll", name="GET /vote/{vote_id}") for _ in range(6)]
+    known(rows[RESERVED:], "lambda_throttled", "reserved concurrency")
+    then()
+    burst = [run.request(at, "vote", "POST", "/vote", VOTE) for _ in range(SCALED + 10)]
+    then(30)
+    rows = [run.request(at, "vote", "POST", "/vote", VOTE) for _ in range(SCALED)]
+    rows += [run.request(at + 0.001, "shop", "POST", "/shop", {}) for _ in range(15)]
+    known(rows[SCALED : ACCOUNT - RESERVED], "answered_error")
+    known(rows[ACCOUNT - RESERVED :], "lambda_throttled", "account concurrency")
+    then(30)
+    known([run.request(at, "shop", "POST", "/shop", {})], "answered_error")
+    known([run.request(at, "vote", "POST", "/nowhere", VOTE)], "refused")
+    known(vote(2, check=lambda answer: "" if b"receipt" in answer.body else "no receipt in the answer"), "check_failed")
+    known([run.send(at, "sqs", "c", where="https://sqs.eu-west-1.amazonaws.com/123456789012/none")], "message_refused")
+    known([run.never_answered(at, "vote", "cannot connect to h:443: connection refused")], "connection_failed")
+    known([run.never_answered(at, "vote", "unfinished")], "unfinished")
+    dropped = run.never_answered(at, "vote", "dropped")
+    dropped.update(started_at="", scheduled_at=at)
+    known([dropped], "dropped")
+    lost = run.never_answered(at, "vote", "HTTP 503 Service Unavailable")
+    lost.update(status=503, response_ms=5.0)
+    known([lost], "unknown")
+
+    run.run.write_json(
+        "deployment.json",
+        {
+            "functions": {name: {} for name in run.run.read_manifest()["functions"]}
+            | {"get-results": {"reserved_concurrency": RESERVED}, "place-vote": {"timeout_s": 40}},
+            "account": {"concurrency": ACCOUNT, "unreserved_concurrency": ACCOUNT - RESERVED},
+            "streams": {"votes": {"shards": 1}},
+        },
+    )
+    summary = run.finish()
+    # Some environments were there before the burst, each of which took one of its requests beside the new ones.
+    known([row for row in burst if row["status"] == 500], "lambda_throttled", "scaling rate")
+    mixture = Mixture(run, summary, expected, limits)
+    for hit in deployed.sandbox.faults.hits:
+        if hit["kind"] in KIND_OF_FAULT:
+            known_id = hit.get("gateway_request_id", hit["request_id"])
+            mixture.expected.setdefault(known_id, KIND_OF_FAULT[hit["kind"]])
+    evidence = open_evidence(run.run)
+    join(evidence.db)
+    root_causes(evidence.db, read_json(run.run, "deployment.json"))
+    found = evidence.db.execute("SELECT example, kind, resource, cause, function, error_type FROM failed_requests")
+    names = [column[0] for column in found.description or ()]
+    mixture.told = {row[0]: dict(zip(names, row, strict=True)) for row in found.fetchall()}
+    evidence.db.close()
+    return mixture
+
+
+def _shard_of(deployed: Deployed) -> str:
+    return (
+        f"Rate exceeded for shard shardId-000000000000 in stream {deployed.outputs['VotesStreamName']} "
+        "under account 123456789012."
+    )
+
+
+@pytest.fixture(scope="module", params=["new", "old"])
+def mixture(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mixture]:
+    model = MODEL | {
+        "lambda": {
+            "failure_style": request.param,
+            "account_concurrency": ACCOUNT,
+            "scaling_environments": SCALED,
+        }
+    }
+    deployed = Deployed(3, model, ApiFunctionTimeout="40")
+    deployed.client("lambda").put_function_concurrency(
+        FunctionName=deployed.outputs["GetResultsFunction"], ReservedConcurrentExecutions=RESERVED
+    )
+    yield mix(deployed, tmp_path_factory.mktemp("mixture") / "run")
+    deployed.sandbox.close()
+
+
+def test_the_confusion_matrix_is_diagonal(mixture):
+    matrix = Counter((kind, mixture.told[known]["kind"]) for known, kind in mixture.expected.items())
+    kinds = sorted({kind for pair in matrix for kind in pair})
+    width = max(map(len, kinds))
+    print("\ninjected, down; told, across")  # shown by pytest -s
+    print(" " * width, *(f"{number:>3}" for number in range(len(kinds))))
+    for number, kind in enumerate(kinds):
+        print(f"{kind:>{width}}", *(f"{matrix[kind, told] or '·':>3}" for told in kinds), f" {number}")
+    assert {pair for pair in matrix if pair[0] != pair[1]} == set()
+    assert len(kinds) == 19
+
+
+def test_nothing_else_failed(mixture):
+    assert mixture.told.keys() == mixture.expected.keys()
+
+
+def test_the_limit_that_refused_a_start_is_told(mixture):
+    told = Counter((limit, mixture.told[known]["resource"]) for known, limit in mixture.limits.items())
+    scaled = told["scaling rate", "scaling rate"]
+    assert 1 < scaled < 10
+    assert told == {
+        ("request rate", "request rate"): 3,
+        ("reserved concurrency", "reserved concurrency"): 4,
+        ("scaling rate", "scaling rate"): scaled,
+        ("account concurrency", "account concurrency"): 7,
+    }
+    truth = mixture.run.deployed.sandbox.truth.as_dict()["functions"]
+    assert sum(function["throttles"] for function in truth.values()) == told.total()
+
+
+def test_a_cause_of_two_flows_is_one_with_one_advice(mixture):
+    rows = [row for row in mixture.summary["root_causes"] if row["kind"] == "exception"]
+    assert {(row["flow"], row["status"], row["requests"]) for row in rows} == {("vote", 502, 3), ("direct", 200, 2)}
+    assert len({row["cause"] for row in rows}) == 1
+    assert len({row["advice"] for row in rows}) == 1
+    (frame,) = {row["frame"] for row in rows}
+    assert frame.startswith("handler.py:") and frame.endswith(" place_vote")
+
+
+def test_an_invocation_that_went_on_after_its_504_is_found(mixture):
+    (row,) = [row for row in mixture.summary["root_causes"] if row["kind"] == "gateway_timeout"]
+    assert row["function"] == "place-vote"
+    assert "place-vote went on in 2 of 2 cases, ran for up to 33" in row["advice"]
+
+
+def test_each_downstream_service_is_told_by_its_call(mixture):
+    rows = [row for row in mixture.summary["root_causes"] if row["kind"] == "downstream_throttle"]
+    assert {(row["function"], row["operation"], row["error_type"]) for row in rows} == {
+        ("place-vote", "PutRecord", FULL),
+        ("get-results", "GetItem", FULL),
+        ("shop-accept", "Publish", "ThrottledException"),
+        ("shop-decrypt", "Decrypt", "ThrottlingException"),
+    }
+    assert {row["resource"] for row in rows if row["operation"] == "PutRecord"} == {"stream votes"}
