@@ -66,6 +66,8 @@ def _on_init(environment: Environment, runner: Runner, web_ui: WebUI | None = No
             for child in psutil.Process().children():
                 child.terminate()
         sys.exit(invalid.exit_code)
+    # The loop's clock has stood still while modules were imported: `-t 1s` would be over a good part of it too soon.
+    gevent.get_hub().loop.update_now()
     drain.handle_interrupts(session, gevent.getcurrent())
     return drain.attach(environment, runner, session)
 

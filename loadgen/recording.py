@@ -1,7 +1,7 @@
 """One row per request, in the columns of `runstore.columns`, appended to one file per process.
 
-A row is built when its request ends and written when `flush` is next called, once a second: a killed process loses
-at most its last second. Every row is one line, whatever servers and payloads put into it.
+A row is made soon after its request ends and written when `flush` is next called, five times a second: a killed process
+loses no more. Every row is one line, whatever servers and payloads put into it.
 """
 
 from __future__ import annotations
@@ -184,9 +184,10 @@ class RequestLog:
         if not self._ended:
             return
         ended, self._ended = self._ended, []
-        for scheduled_at, started_at, response_ms, *said, _, _, _, _, _, _, _ in ended:
+        for scheduled_at, started_at, response_ms, flow, name, method, status, error, function_error, *_ in ended:
+            measured = started_at >= self._measure_from
             lag_s = None if scheduled_at is None else started_at - scheduled_at
-            self.live.add(started_at >= self._measure_from, *said, response_ms, lag_s)
+            self.live.add(measured, flow, name, method, status, error, function_error, response_ms, lag_s)
         first = self.rows - len(ended) + 1
         text = _plain("".join([self._row(seq, *fields) for seq, fields in enumerate(ended, first)]), len(ended))
         if text is None:
