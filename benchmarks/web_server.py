@@ -22,7 +22,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from benchmarks.processes import confine
 
 _CONNECTIONS = 19_000
-_BODY = '{"statusCode":200,"sequence_number":"1","body":"{}"}'
+_BODY = '{"statusCode":200,"sequence_number":"49590338271490256608559692538361571095921575989136588898"}'
+"""What the checks of both flows look for, the one through an API and the direct one."""
 _CONFIGURATION = """
 daemon off;
 worker_processes 1;

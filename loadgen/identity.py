@@ -12,9 +12,9 @@ from __future__ import annotations
 import random
 from typing import NamedTuple
 
-_BYTES = 15 + 15 + 12
-_POOL_IDS = 64
-"""Ids that are drawn at once: one large draw is cheaper than many small ones."""
+_NUMBERS = 2**32
+_STEP = 0x9E3779B1
+"""Odd, so that stepping through the numbers meets each once; near the golden ratio of them, so that they lie evenly."""
 
 
 class Identity(NamedTuple):
@@ -31,33 +31,46 @@ class Identity(NamedTuple):
 class IdentitySource:
     """Hands out ids that are unique across processes and runs.
 
+    The first eight digits of each differ from request to request, the others are random and stay: 88 bits of a UUID and
+    64 of a trace. They are drawn anew when the numbers have come round.
+
     `source` must be seeded by the system, never by the run's seed: two runs with the same seed write into the same
     log groups.
     """
 
     def __init__(self, source: random.Random, sampled_share: float) -> None:
-        self._bytes = source.randbytes
+        self._source = source
         self._random = source.random
         self._sampled_share = sampled_share
-        self._digits = ""
-        self._at = 0
+        self._number = self._first = source.getrandbits(32)
+        self._draw()
         self._second = -1
         self._trace_prefix = ""
 
     def next(self, now: float) -> Identity:
         """Ids for a request that starts at `now` (epoch seconds)."""
-        at = self._at
-        if at == len(self._digits):
-            self._digits, at = self._bytes(_BYTES * _POOL_IDS).hex(), 0
-        self._at = at + 2 * _BYTES
+        digits = f"{self._number:08x}"
         second = int(now)
         if second != self._second:
             self._second, self._trace_prefix = second, f"1-{second:08x}-"
-        digits, share = self._digits[at : self._at], self._sampled_share
-        return Identity(
-            # UUIDs of version 4 (RFC 9562), 120 bits of which are random: the variant takes a whole digit here.
-            f"{digits[:8]}-{digits[8:12]}-4{digits[12:15]}-8{digits[15:18]}-{digits[18:30]}",
-            f"{digits[30:38]}-{digits[38:42]}-4{digits[42:45]}-8{digits[45:48]}-{digits[48:60]}",
-            self._trace_prefix + digits[60:],
+        share = self._sampled_share
+        identity = Identity(
+            digits + self._request_rest,
+            digits + self._correlation_rest,
+            self._trace_prefix + digits + self._trace_rest,
             "1" if share and (share >= 1.0 or self._random() < share) else "0",
         )
+        self._number = (self._number + _STEP) % _NUMBERS
+        if self._number == self._first:
+            self._draw()
+        return identity
+
+    def _draw(self) -> None:
+        self._request_rest = self._rest_of_uuid()
+        self._correlation_rest = self._rest_of_uuid()
+        self._trace_rest = f"{self._source.getrandbits(64):016x}"
+
+    def _rest_of_uuid(self) -> str:
+        """What follows the first eight digits of a UUID of version 4 (RFC 9562); the variant takes a whole digit."""
+        digits = f"{self._source.getrandbits(88):022x}"
+        return f"-{digits[:4]}-4{digits[4:7]}-8{digits[7:10]}-{digits[10:]}"

@@ -9,6 +9,7 @@ register(events)
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from argparse import Namespace
 from collections.abc import Callable
@@ -29,6 +30,7 @@ from loadgen.api_access import check_access
 from loadgen.lone import LoneSession
 from loadgen.master import MasterSession
 from loadgen.options import add_options, read_settings
+from loadgen.proxies import check_proxies
 from loadgen.run_setup import RunSetups
 from loadgen.session import RecordingSession, Session
 from loadgen.worker import WorkerSession
@@ -66,6 +68,8 @@ def _on_init(environment: Environment, runner: Runner, web_ui: WebUI | None = No
             for child in psutil.Process().children():
                 child.terminate()
         sys.exit(invalid.exit_code)
+    # The loop's clock has stood still while modules were imported: `-t 1s` would be over a good part of it too soon.
+    gevent.get_hub().loop.update_now()
     drain.handle_interrupts(session, gevent.getcurrent())
     # The loop's clock has stood still since the imports, and it is what Locust's `-t` counts from.
     gevent.get_hub().loop.update_now()
@@ -79,6 +83,7 @@ def _open_session(environment: Environment, runner: Runner, web_ui: WebUI | None
     if isinstance(runner, WorkerRunner):
         settings = read_settings(options)
         check_access(settings)
+        check_proxies(settings.target, os.environ)
         runs_dir = Path(options.runs_dir) if options.runs_dir else settings.runs_dir
         return WorkerSession(environment, runner, settings, runs_dir)
     setups = RunSetups(environment, runner)

@@ -49,8 +49,8 @@ class LoneSession(RecordingSession):
             return
         self.finish_requests()
         run.flushing.kill()
-        run.reporter.stop()
         run.log.flush()
+        run.reporter.stop()
         run.file.close()
         worker: dict[str, Any] = {"index": 0, "host": socket.gethostname(), "rows": run.log.rows - run.file.lost_rows}
         if run.file.dropped_arrivals:

@@ -6,6 +6,7 @@ kept, and every run starts from that.
 
 from __future__ import annotations
 
+import os
 from argparse import Namespace
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from loadgen.options import (
     choose_user_classes,
     resolve,
 )
+from loadgen.proxies import check_proxies
 from loadgen.shapes import ProfileShape, shape_of
 
 
@@ -64,6 +66,7 @@ class RunSetups:
         if not isinstance(self._runner, MasterRunner):
             # A master sends nothing: its workers have secrets of their own.
             check_access(chosen.settings)
+            check_proxies(chosen.settings.target, os.environ)
         weights = {
             user_class: self._replaced_weights.get(user_class, user_class.weight)
             for user_class in self._user_classes

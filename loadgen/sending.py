@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import partial
 from random import Random
@@ -18,10 +19,11 @@ from loadgen.credentials import find_credentials
 from loadgen.identity import IdentitySource
 from loadgen.open_model import OpenModel
 from loadgen.plan import RunPlan
+from loadgen.proxies import proxy_for
 from loadgen.recording import RequestLog
 from loadgen.renewal import Renewal, RenewalError
 from loadgen.signing import Signer
-from loadgen.transport import ConnectionCounts, Endpoint
+from loadgen.transport import Connection, ConnectionCounts, Endpoint
 
 
 class Sending:
@@ -50,6 +52,10 @@ class Sending:
             "AWS credentials", partial(find_credentials, plan.target, settings.profile), Random()
         )
         self._token = Renewal("Bearer token", partial(bearer_token, settings), Random(), unknown_life_s=UNKNOWN_LIFE_S)
+
+    def connection(self, endpoint: Endpoint) -> Connection:
+        """A connection of this run, through a proxy where the environment names one. Raises ConfigError."""
+        return Connection(endpoint, counts=self.connections, proxy=proxy_for(endpoint, os.environ))
 
     def signer(self, service: str) -> Signer:
         """What signs requests to a service; all share one set of credentials.

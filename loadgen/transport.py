@@ -6,7 +6,7 @@ nothing about the server's health; see `Connection.exchange`.
 
 A greenlet that waits here is resumed by the event loop itself; the time it may wait is the watchdog's business.
 
-Not here: proxies, HTTP/2, streaming, compressed bodies (none is asked for, so none comes).
+Not here: HTTP/2, streaming, compressed bodies (none is asked for, so none comes).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from errno import EINPROGRESS, EWOULDBLOCK
 from math import inf
 from select import POLLIN
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import gevent
@@ -31,6 +31,9 @@ from gevent.monkey import get_original
 from loadgen.answers import AnswerReader, MalformedAnswerError, Response
 from loadgen.tls import TlsSocket, tls_context
 from loadgen.watchdog import watchdog_of
+
+if TYPE_CHECKING:
+    from loadgen.proxies import Proxy
 
 _IDLE_S = 1.0
 _READ_BYTES = 65536
@@ -48,6 +51,10 @@ class TransportError(Exception):
 
 class _HungUpError(TransportError):
     """The connection was closed before anything of an answer came."""
+
+
+class _NoTunnelError(Exception):
+    """A proxy does not pass on what comes; the text says why."""
 
 
 class _OverdueError(Exception):
@@ -121,11 +128,17 @@ class Connection:
     """A connection to one endpoint, opened when first needed and kept while the server lets it."""
 
     def __init__(
-        self, endpoint: Endpoint, timeouts: Timeouts = DEFAULT_TIMEOUTS, counts: ConnectionCounts | None = None
+        self,
+        endpoint: Endpoint,
+        timeouts: Timeouts = DEFAULT_TIMEOUTS,
+        counts: ConnectionCounts | None = None,
+        proxy: Proxy | None = None,
     ) -> None:
         self.endpoint = endpoint
         self.deadline = inf
         """When the wait that goes on must end (`perf_counter`); infinite while there is none."""
+        self._proxy = proxy
+        self._proxy_wants_url = proxy is not None and endpoint.scheme == "http"
         self._timeouts = timeouts
         self._counts = ConnectionCounts() if counts is None else counts
         self._hub = gevent.get_hub()
@@ -148,6 +161,8 @@ class Connection:
         """
         started = perf_counter()
         end = started + self._timeouts.whole_s
+        if self._proxy_wants_url:
+            request = self._with_url(request)
         if self._socket is not None:
             if not self._poll(0) or not self._hung_up():
                 was_idle = started - self._used_at > _IDLE_S
@@ -186,12 +201,18 @@ class Connection:
     # ------------------------------------------------------------------ opening
 
     def _connect(self, end: float) -> None:
-        where = f"{self.endpoint.host}:{self.endpoint.port}"
+        where, first = f"{self.endpoint.host}:{self.endpoint.port}", self.endpoint
+        if self._proxy is not None:
+            first = self._proxy.endpoint
+            where = f"{where} through the proxy {first.host}:{first.port}"
         plain = None
         try:
-            plain = self._reach(min(end, perf_counter() + self._timeouts.connect_s))
+            connect_end = min(end, perf_counter() + self._timeouts.connect_s)
+            plain = self._reach(first, connect_end)
             plain.setsockopt(stdlib_socket.IPPROTO_TCP, stdlib_socket.TCP_NODELAY, 1)
             readable = self._hub.loop.io(plain.fileno(), _READABLE)
+            if self._proxy is not None and self.endpoint.scheme == "https":
+                self._tunnel(plain, self._proxy, readable, connect_end)
             if self.endpoint.scheme == "https":
                 tls_end = min(end, perf_counter() + self._timeouts.tls_s)
                 secure = TlsSocket(plain, tls_context(), self.endpoint.host)
@@ -207,6 +228,8 @@ class Connection:
                 plain.close()
             if isinstance(failure, OSError | _OverdueError):
                 raise TransportError(f"cannot connect to {where}: {_reason(failure)}") from None
+            if isinstance(failure, _NoTunnelError):
+                raise TransportError(f"cannot connect to {where}: {failure}") from None
             raise
         self._socket = plain
         self._readable = readable
@@ -216,12 +239,43 @@ class Connection:
         self._poll = poll.poll
         self._counts.opened += 1
 
-    def _reach(self, end: float) -> stdlib_socket.socket:
+    def _tunnel(self, plain: stdlib_socket.socket, proxy: Proxy, readable: Any, end: float) -> None:
+        """Have a proxy pass on what comes, unread (RFC 9110, 9.3.6).
+
+        Raises OSError, _OverdueError or _NoTunnelError.
+        """
+        host = f"[{self.endpoint.host}]" if ":" in self.endpoint.host else self.endpoint.host
+        authority = f"{host}:{self.endpoint.port}"
+        # A few hundred bytes on a connection that has sent nothing yet: they fit.
+        plain.send(f"CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n{proxy.authorization}\r\n".encode())
+        reader = AnswerReader()
+        # What says yes has no body, whatever its headers say.
+        reader.begin(to_head=True)
+        response = None
+        while response is None:
+            self._wait(readable, end)
+            with suppress(BlockingIOError):
+                try:
+                    response = reader.feed(plain.recv(_READ_BYTES))
+                except MalformedAnswerError as malformed:
+                    raise _NoTunnelError(str(malformed)) from None
+        if not 200 <= response.status < 300:
+            raise _NoTunnelError(f"the proxy says HTTP {response.status}")
+
+    def _with_url(self, request: bytes) -> bytes:
+        """A request as a proxy wants it (RFC 9112, 3.2.2): with the whole URL, and who asks."""
+        assert self._proxy is not None
+        method, path, rest = request.split(b" ", 2)
+        version, _, rest = rest.partition(b"\r\n")
+        url = f"http://{self.endpoint.authority}".encode() + path
+        return b"%b %b %b\r\n%b%b" % (method, url, version, self._proxy.authorization.encode(), rest)
+
+    def _reach(self, endpoint: Endpoint, end: float) -> stdlib_socket.socket:
         """A connected socket: the first of the endpoint's addresses, looked up anew, that can be reached.
 
         Each address may take its share of the time that is left. Raises OSError or _OverdueError.
         """
-        addresses = self._look_up(end)
+        addresses = _look_up(endpoint, end)
         for number, (family, kind, protocol, _, address) in enumerate(addresses, 1):
             now = perf_counter()
             plain = _socket_class(family, kind, protocol)
@@ -243,15 +297,6 @@ class Connection:
                 plain.close()
                 raise
         raise OSError("the name has no address")
-
-    def _look_up(self, end: float) -> list[Any]:
-        host, port, kind = self.endpoint.host, self.endpoint.port, stdlib_socket.SOCK_STREAM
-        try:
-            # An address needs no resolver, nor its thread.
-            return _getaddrinfo(host, port, 0, kind, 0, stdlib_socket.AI_NUMERICHOST)
-        except stdlib_socket.gaierror:
-            with gevent.Timeout(max(0.0, end - perf_counter()), _OverdueError()):
-                return gevent.socket.getaddrinfo(host, port, 0, kind)
 
     # ------------------------------------------------------------------ talking
 
@@ -346,6 +391,17 @@ class Connection:
             watcher.stop()
             self.deadline = inf
             self._resume = None
+
+
+def _look_up(endpoint: Endpoint, end: float) -> list[Any]:
+    """The addresses of an endpoint, in the resolver's order. Raises OSError or _OverdueError."""
+    host, port, kind = endpoint.host, endpoint.port, stdlib_socket.SOCK_STREAM
+    try:
+        # An address needs no resolver, nor its thread.
+        return _getaddrinfo(host, port, 0, kind, 0, stdlib_socket.AI_NUMERICHOST)
+    except stdlib_socket.gaierror:
+        with gevent.Timeout(max(0.0, end - perf_counter()), _OverdueError()):
+            return gevent.socket.getaddrinfo(host, port, 0, kind)
 
 
 def _reason(failure: OSError | _OverdueError) -> str:

@@ -260,7 +260,7 @@ class ApiGatewayUser(RecordedUser):
         if self.host is None:
             raise StopTest("no base URL: give -H or API_BASE_URL")
         endpoint = parse_endpoint(self.host)
-        self._connection = Connection(endpoint, counts=self.sending.connections)
+        self._connection = self.sending.connection(endpoint)
         self._base_path = endpoint.base_path
         self._headers = (
             f"Host: {endpoint.authority}\r\nUser-Agent: {_USER_AGENT}\r\nAccept: application/json\r\n"
@@ -331,7 +331,7 @@ class LambdaUser(RecordedUser):
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
         self._endpoint = parse_endpoint(self.sending.plan.endpoints["lambda"])
-        self._connection = Connection(self._endpoint, counts=self.sending.connections)
+        self._connection = self.sending.connection(self._endpoint)
         self._signer = self.sending.signer("lambda")
         self._url = f"{self._endpoint.scheme}://{self._endpoint.authority}"
 
@@ -407,7 +407,7 @@ class EventUser(RecordedUser):
         for service in plan.event_destinations:
             endpoint = parse_endpoint(plan.endpoints[service])
             self._routes[service] = _Route(
-                Connection(endpoint, counts=self.sending.connections),
+                self.sending.connection(endpoint),
                 self.sending.signer(service),
                 f"{endpoint.scheme}://{endpoint.authority}{endpoint.base_path}/",
                 f"POST {endpoint.base_path}/ HTTP/1.1\r\nHost: {endpoint.authority}\r\nUser-Agent: {_USER_AGENT}\r\n",

@@ -76,8 +76,8 @@ class WorkerSession(Session):
         if self.running and self._run is not None:
             self.finish_requests()
             self.running = False
-            self._run.reporter.stop()
             self._run.log.flush()
+            self._run.reporter.stop()
             self._run.spool.close()
             self._release_spool()
         # The last statistics go first: the master counts once it has heard that this worker is done.

@@ -24,7 +24,10 @@ from pathlib import Path
 
 import pytest
 
+from loadgen import transport
+from loadgen.tls import tls_context
 from runstore.columns import REQUEST_COLUMNS
+from tests.loadgen.scripted_server import ScriptedServer, write_certificate
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -347,3 +350,32 @@ def lasting_locust(tmp_path_factory: pytest.TempPathFactory, lasting_server: Cou
     yield starter
     for run in starter.started:
         run.kill()
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., ScriptedServer]]:
+    servers: list[ScriptedServer] = []
+
+    def start(*scripts: Callable[[socket.socket], None], **options) -> ScriptedServer:
+        servers.append(ScriptedServer(*scripts, **options))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A self-signed certificate for 127.0.0.1, with its key in the same file."""
+    path = tmp_path_factory.mktemp("tls") / "server.pem"
+    write_certificate(path)
+    return path
+
+
+@pytest.fixture
+def trusted(certificate, monkeypatch) -> None:
+    """The client trusts the certificate."""
+    context = tls_context.__wrapped__()
+    context.load_verify_locations(certificate)
+    monkeypatch.setattr(transport, "tls_context", lambda: context)

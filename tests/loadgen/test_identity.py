@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 
+from loadgen import identity
 from loadgen.identity import IdentitySource
 
 
@@ -39,3 +40,11 @@ def test_small_numbers_keep_their_leading_zeros():
 def test_share_of_sampled_requests(share, low, high):
     source = IdentitySource(Random(3), share)
     assert low <= sum(source.next(1.0).sampled == "1" for _ in range(1000)) <= high
+
+
+def test_no_id_comes_twice_when_the_numbers_come_round(monkeypatch):
+    monkeypatch.setattr(identity, "_NUMBERS", 8)
+    source = IdentitySource(Random(4), 0.0)
+    source._number = source._first = 0
+    ids = [id_ for _ in range(40) for id_ in source.next(1.0)[:3]]
+    assert len(set(ids)) == 120

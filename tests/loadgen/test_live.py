@@ -185,6 +185,7 @@ def test_every_row_is_counted_in_its_phase():
     log.add(99.0, 99.5, 12.0, "vote", *said)
     log.add(100.0, 100.25, 12.0, "vote", *said)
     log.add_dropped(101.0, "vote")
+    log.flush()
     live = figures((1.0, Report("run", 0, 1.0, 0.0, 0, log.live.take())))
     assert (live.over(1.0).requests, live.over(1.0, measured_only=True).requests) == (2, 1)
     assert live.over(1.0).dropped == 1
