@@ -172,6 +172,10 @@ class MasterSession(RecordingSession):
             workers.append(entry)
             warnings += complaints
         self.close_record(workers, warnings)
+        options = self.environment.parsed_options
+        if options is not None and options.headless and not self.runner.worker_count:
+            # Locust waits for new workers, which would find no run.
+            gevent.spawn(self.runner.quit)
 
     def hurry(self) -> None:
         self._hurrying = True

@@ -182,6 +182,8 @@ class RecordingSession(Session):
             incomplete = state == FAILED or any("lost_at" in w or "missing_rows" in w for w in workers)
             exit_code = {INTERRUPTED: 130, ABORTED: 1}.get(state, 0)
             self.environment.process_exit_code = 3 if incomplete and state != INTERRUPTED else exit_code
+        elif state == FAILED:
+            self.environment.process_exit_code = 3
 
     def _keep_watching(self, watch: AbortWatch, figures: LiveFigures) -> None:
         """End the run that `figures` are of when a threshold says so."""
