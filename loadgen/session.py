@@ -156,8 +156,8 @@ class RecordingSession(Session):
 
         `workers` are entries of the manifest: index, host, rows, and where there is reason dropped (those of the rows
         that stand for arrivals never sent), lost_at (when it was last heard, epoch seconds), left_at (when it went by
-        itself), shortfall (see `shortfall.Shortfall`), missing_rows and reopened_connections (see
-        `transport.ConnectionCounts`).
+        itself), shortfall (see `shortfall.Shortfall`), missing_rows, clock_offset_s (by so much its clock is ahead of
+        the master's) and reopened_connections (see `transport.ConnectionCounts`).
         """
         assert self._record is not None
         workers, warnings = list(workers), list(warnings)

@@ -117,7 +117,7 @@ class WorkerSession(Session):
 
     def _ship(self, batch: Batch) -> None:
         try:
-            self.runner.send_message(ROWS, batch.as_message())
+            self.runner.send_message(ROWS, batch.as_message() | {"sent_at": time.time()})
         except Exception as failure:  # noqa: BLE001 -- whatever is wrong with the channel, the batch is kept
             logger.warning(f"Rows not sent, will be sent again: {failure}")
 

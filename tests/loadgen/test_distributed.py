@@ -52,7 +52,14 @@ def test_channel_was_bad(mangled):
 def test_master_has_the_rows_that_the_target_counted_all_the_same(mangled, lasting_server):
     assert set(mangled.counts(lasting_server).values()) == {lasting_server.count}
     assert [worker["rows"] >= 100 for worker in mangled.manifest["workers"]] == [True] * 3
-    assert mangled.manifest["warnings"] == []
+    [clock] = mangled.manifest["warnings"]
+    assert "the clock of worker 1 is" in clock
+    assert "ahead of the master's" in clock
+
+
+def test_clock_that_is_ahead_of_the_masters_is_told(mangled):
+    offsets = {worker["index"]: worker.get("clock_offset_s") for worker in mangled.manifest["workers"]}
+    assert offsets == {0: None, 1: pytest.approx(3, abs=0.2), 2: None}
 
 
 def test_ids_and_payloads_of_workers_never_collide(mangled, lasting_server):
