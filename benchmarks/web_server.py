@@ -63,7 +63,7 @@ class WebServer:
             raise click.ClickException("no nginx: apt-get install nginx")
         self.certificate = folder / "certificate.pem"
         write_certificate(self.certificate)
-        port, tls_port = _free_ports(2)
+        port, tls_port = free_ports(2)
         self.url = f"http://127.0.0.1:{port}"
         self.tls_url = f"https://127.0.0.1:{tls_port}"
         self.connections = min(_CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[1] - 100)
@@ -131,7 +131,8 @@ def write_certificate(path: Path) -> None:
     path.write_bytes(private + certificate.public_bytes(Encoding.PEM))
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Ports of the loopback that nobody listens on."""
     listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     try:
         return [int(listener.getsockname()[1]) for listener in listeners]

@@ -38,6 +38,8 @@ DRAIN_MARGIN_S = 15.0
 HURRY_S = 5.0
 """What it waits after a second Ctrl-C."""
 LOOK_EVERY_S = 0.25
+CLOCK_TOLERANCE_S = 0.5
+"""Clocks that differ by more are worth a warning."""
 
 
 @dataclass
@@ -57,6 +59,8 @@ class _Worker:
     """What the worker itself has to complain about."""
     missed_at: float | None = None
     """When it was noticed that nothing comes from it any more; None while something does."""
+    least_delay_s: float = math.inf
+    """From sending to receipt of a batch, at best, each by its machine's clock: little but the clocks' difference."""
     left_at: float | None = None
     """When it said that it had stopped, if nobody had asked it to."""
 
@@ -104,6 +108,13 @@ class _Worker:
         if rows < known_rows:
             entry["missing_rows"] = known_rows - rows
             logger.warning(f"Worker {self.index}: {known_rows - rows} of its rows are missing")
+        if abs(self.least_delay_s) > CLOCK_TOLERANCE_S and not math.isinf(self.least_delay_s):
+            entry["clock_offset_s"] = round(-self.least_delay_s, 3)
+            side = "ahead of" if self.least_delay_s < 0 else "behind"
+            warnings.append(
+                f"the clock of worker {self.index} is {abs(self.least_delay_s):.1f} s {side} the master's, "
+                "and its rows go by it"
+            )
         if shortfall is not None:
             entry["shortfall"] = shortfall.as_dict()
             logger.warning(
@@ -172,6 +183,10 @@ class MasterSession(RecordingSession):
             workers.append(entry)
             warnings += complaints
         self.close_record(workers, warnings)
+        options = self.environment.parsed_options
+        if options is not None and options.headless and not self.runner.worker_count:
+            # Locust waits for new workers, which would find no run.
+            gevent.spawn(self.runner.quit)
 
     def hurry(self) -> None:
         self._hurrying = True
@@ -248,10 +263,12 @@ class MasterSession(RecordingSession):
             self._run.workers[client_id].seen_at = timestamp
 
     def _on_rows(self, environment: Environment, msg: Message) -> None:
+        sent_at = msg.data.pop("sent_at")
         batch = Batch.from_message(msg.data)
         if self._run is not None and batch.run_id == self._run.run_id:
             worker = self._worker(self._run, msg.node_id)
             worker.seen_at = time.time()
+            worker.least_delay_s = min(worker.least_delay_s, worker.seen_at - sent_at)
             worker.inbox.receive(batch)
             through = worker.inbox.through
         else:

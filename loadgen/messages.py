@@ -1,7 +1,7 @@
 """The names of what master and workers say to each other over Locust's channel, and what each message holds."""
 
 ROWS = "swarmscope-rows"
-"""Worker -> master: `shipping.Batch`."""
+"""Worker -> master: `shipping.Batch`; `sent_at`: epoch seconds by the worker's clock."""
 ACKNOWLEDGE = "swarmscope-acknowledge"
 """Master -> worker: `run_id`, `through`: all batches up to this number are here."""
 DRAIN = "swarmscope-drain"

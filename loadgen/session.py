@@ -160,8 +160,8 @@ class RecordingSession(Session):
 
         `workers` are entries of the manifest: index, host, rows, and where there is reason dropped (those of the rows
         that stand for arrivals never sent), lost_at (when it was last heard, epoch seconds), left_at (when it went by
-        itself), shortfall (see `shortfall.Shortfall`), missing_rows and reopened_connections (see
-        `transport.ConnectionCounts`).
+        itself), shortfall (see `shortfall.Shortfall`), missing_rows, clock_offset_s (by so much its clock is ahead of
+        the master's) and reopened_connections (see `transport.ConnectionCounts`).
         """
         assert self._record is not None
         workers, warnings = list(workers), list(warnings)
@@ -190,6 +190,8 @@ class RecordingSession(Session):
             incomplete |= breakpoint is not None and breakpoint["void"]
             exit_code = {INTERRUPTED: 130, ABORTED: 1}.get(state, 0)
             self.environment.process_exit_code = 3 if incomplete and state != INTERRUPTED else exit_code
+        elif state == FAILED:
+            self.environment.process_exit_code = 3
 
     def _keep_watching(self, watch: AbortWatch, figures: LiveFigures) -> None:
         """End the run that `figures` are of when a threshold says so."""

@@ -29,6 +29,9 @@ logger = logging.getLogger(__name__)
 
 ACKNOWLEDGE_S = 5.0
 """What a worker that leaves waits for the master to have its rows."""
+MASTER_SILENT_S = 15.0
+"""A worker that has not heard its master for so long stops: nobody watches its load. Locust alone would go on for a
+minute, and then be held up by the messages that nobody takes."""
 
 
 @dataclass
@@ -93,17 +96,28 @@ class WorkerSession(Session):
         deadline = time.monotonic() + ACKNOWLEDGE_S
         while self._run is not None and not self._run.outbox.empty and time.monotonic() < deadline:
             gevent.sleep(0.02)
+        if self._run is not None and not self._run.outbox.empty:
+            logger.warning(f"The master has not taken all rows of this worker: they are in {self._run.spool.path}")
 
     def _keep_shipping(self, run: _Run) -> None:
         """Until the run is over and the master has everything, or another run has begun."""
+        heard_at, silent_rounds = self.runner.last_heartbeat_timestamp, 0
         while self._run is run and (self.running or not run.outbox.empty):
             gevent.sleep(FLUSH_EVERY_S)
             run.log.flush()
             run.outbox.resend(time.monotonic())
+            # Rounds, not seconds: a machine that was suspended has missed nothing.
+            silent_rounds = silent_rounds + 1 if self.runner.last_heartbeat_timestamp == heard_at else 0
+            heard_at = self.runner.last_heartbeat_timestamp
+            if self.running and silent_rounds * FLUSH_EVERY_S > MASTER_SILENT_S:
+                logger.error(f"The master has been silent for {MASTER_SILENT_S:.0f} s: this worker stops")
+                self.environment.process_exit_code = 3
+                gevent.spawn(self.runner.quit)
+                return
 
     def _ship(self, batch: Batch) -> None:
         try:
-            self.runner.send_message(ROWS, batch.as_message())
+            self.runner.send_message(ROWS, batch.as_message() | {"sent_at": time.time()})
         except Exception as failure:  # noqa: BLE001 -- whatever is wrong with the channel, the batch is kept
             logger.warning(f"Rows not sent, will be sent again: {failure}")
 

@@ -49,7 +49,10 @@ def recover_rows(directory: RunDir, worker: int | str, rows: int) -> int:
         return 0
     whole = content[: content.rfind(b"\n") + 1]
     won = whole.count(b"\n") - 1 - rows
-    if not whole.startswith(HEADER) or won <= 0:
+    if not whole.startswith(HEADER):
+        return 0
+    if won <= 0:
+        remove_spool(path)
         return 0
     temporary = directory.path / f".requests-{worker}.partial"
     temporary.write_bytes(whole)

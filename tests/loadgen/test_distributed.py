@@ -52,7 +52,14 @@ def test_channel_was_bad(mangled):
 def test_master_has_the_rows_that_the_target_counted_all_the_same(mangled, lasting_server):
     assert set(mangled.counts(lasting_server).values()) == {lasting_server.count}
     assert [worker["rows"] >= 100 for worker in mangled.manifest["workers"]] == [True] * 3
-    assert mangled.manifest["warnings"] == []
+    [clock] = mangled.manifest["warnings"]
+    assert "the clock of worker 1 is" in clock
+    assert "ahead of the master's" in clock
+
+
+def test_clock_that_is_ahead_of_the_masters_is_told(mangled):
+    offsets = {worker["index"]: worker.get("clock_offset_s") for worker in mangled.manifest["workers"]}
+    assert offsets == {0: None, 1: pytest.approx(3, abs=0.2), 2: None}
 
 
 def test_ids_and_payloads_of_workers_never_collide(mangled, lasting_server):
@@ -64,23 +71,23 @@ def test_ids_and_payloads_of_workers_never_collide(mangled, lasting_server):
     assert len(set(tokens)) == len(tokens), "each worker has random numbers of its own, of one seed"
 
 
-def lost_worker(run: LocustRun) -> dict:
-    [lost] = [worker for worker in run.manifest["workers"] if "lost_at" in worker]
-    return lost
+def first_lost(run: LocustRun) -> dict:
+    return min((worker for worker in run.manifest["workers"] if "lost_at" in worker), key=lambda one: one["lost_at"])
 
 
 @dataclass
 class Killed:
-    """A run one of whose three workers was killed."""
+    """A run one of whose three workers was killed, and later all the others."""
 
     run: LocustRun
     killed_at: float
-    ended_at: float
+    all_killed_at: float
+    exit_code: int
 
 
 @pytest.fixture(scope="module")
 def arrivals(lasting_locust, lasting_server):
-    """The open model, 90 arrivals a second; when one worker has been killed, another joins."""
+    """The open model, 90 arrivals a second; when one worker has been killed, another joins. In the end all die."""
     lasting_server.forget()
     run = lasting_locust.distributed(3, "-u", "30", "-r", "30", locustfiles=QUICK_TO_MISS, RATE="3")
     run.wait_for_output("Recording this run")
@@ -93,10 +100,10 @@ def arrivals(lasting_locust, lasting_server):
     before = lasting_server.count
     while lasting_server.count < before + 150:
         time.sleep(0.02)
-    ended_at = time.time()
-    run.interrupt()
-    run.finish()
-    return Killed(run, killed_at, ended_at)
+    all_killed_at = time.time()
+    for process in run.processes[2:]:
+        process.kill()
+    return Killed(run, killed_at, all_killed_at, run.finish())
 
 
 def offered(run: LocustRun, begin: float, end: float) -> Counter[str]:
@@ -105,24 +112,34 @@ def offered(run: LocustRun, begin: float, end: float) -> Counter[str]:
 
 
 def test_killed_worker_is_named_and_when(arrivals):
-    lost = lost_worker(arrivals.run)
+    lost = first_lost(arrivals.run)
     assert lost["lost_at"] == pytest.approx(arrivals.killed_at, abs=1.0)
     assert f"Worker {lost['index']} on {lost['host']} is missing" in arrivals.run.output
 
 
 def test_killed_worker_costs_at_most_a_second_of_its_rows(arrivals, lasting_server):
-    assert 0 <= lasting_server.count - len(arrivals.run.rows) <= 30
+    last: dict[int, float] = {}
+    for row in arrivals.run.rows:
+        last[int(row["worker"])] = float(row["started_at"])
+    first = last.pop(first_lost(arrivals.run)["index"])
+    assert first > arrivals.killed_at - 1
+    assert min(last.values()) > arrivals.all_killed_at - 1
+    assert 0 <= lasting_server.count - len(arrivals.run.rows) <= 30 + 90
+
+
+def test_master_that_has_no_worker_left_ends(arrivals):
+    assert (arrivals.exit_code, arrivals.run.manifest["state"]) == (3, "failed")
 
 
 def test_arrivals_are_all_there_again_once_others_have_the_tokens(arrivals):
-    short = lost_worker(arrivals.run)["shortfall"]
-    assert short["until"] < arrivals.ended_at
-    by_worker = offered(arrivals.run, arrivals.ended_at - 1.3, arrivals.ended_at - 0.3)
+    short = first_lost(arrivals.run)["shortfall"]
+    assert short["until"] < arrivals.all_killed_at
+    by_worker = offered(arrivals.run, arrivals.all_killed_at - 1.3, arrivals.all_killed_at - 0.3)
     assert by_worker.total() == pytest.approx(90, abs=4)
 
 
 def test_shortfall_is_what_the_rows_say(arrivals):
-    short = lost_worker(arrivals.run)["shortfall"]
+    short = first_lost(arrivals.run)["shortfall"]
     assert short["unit"] == "arrivals"
     # A quarter, where the fourth had its users by then.
     assert 0.2 < short["share"] < 0.36
@@ -132,8 +149,8 @@ def test_shortfall_is_what_the_rows_say(arrivals):
 
 def test_worker_that_joins_gets_its_share_and_an_index_of_its_own(arrivals):
     joined = arrivals.run.manifest["workers"][3]
-    assert (joined["index"], joined["rows"] > 30, "lost_at" in joined) == (3, True, False)
-    by_worker = offered(arrivals.run, arrivals.ended_at - 1.3, arrivals.ended_at - 0.3)
+    assert (joined["index"], joined["rows"] > 30) == (3, True)
+    by_worker = offered(arrivals.run, arrivals.all_killed_at - 1.3, arrivals.all_killed_at - 0.3)
     assert by_worker["3"] == pytest.approx(30, abs=3)
     ids = [row["request_id"] for row in arrivals.run.rows]
     assert len(set(ids)) == len(ids)
@@ -149,7 +166,7 @@ def test_rows_that_a_killed_worker_had_shipped_are_kept_where_its_disk_is_out_of
     run.processes[1].kill()
     assert run.finish() == 3, "not all of it is there"
     assert run.manifest["state"] == "complete", "it went on to its end"
-    lost = lost_worker(run)
+    lost = first_lost(run)
     assert lost["rows"] >= 50
     assert 0 <= server.count - len(run.rows) <= 10 / server.delay_s, "a second of ten users"
     short = lost["shortfall"]
