@@ -43,9 +43,10 @@ class Sandbox:
         self.truth = Truth(parameters.chains)
         self.faults = Faults(seed)
         self._ingestion_lag_s = parameters.logs.ingestion_lag_s
-        self.bridge = MotoBridge()
+        self.bridge = MotoBridge(parameters.lambda_.account_concurrency)
         self.metrics = Metrics()
         self.logs = LogStore(self._log_lag)
+        self.metrics.derive("AWS/Logs", "IncomingBytes", "LogGroupName", self.logs.ingested_bytes)
         self.kinesis = KinesisService(
             scheduler,
             self.bridge,
@@ -55,6 +56,7 @@ class Sandbox:
                 bytes_per_s=parameters.kinesis.shard_bytes_per_s,
                 record_max_bytes=parameters.kinesis.record_max_bytes,
             ),
+            self.metrics,
         )
         self.functions = LambdaService(
             self.bridge,
@@ -78,6 +80,7 @@ class Sandbox:
             delivery_s=parameters.sns.delivery_ms / 1000,
             messages_per_s=parameters.sns.messages_per_s,
             rng=random.Random(f"{seed}/sns"),
+            metrics=self.metrics,
         )
         self.sqs = SqsService(
             scheduler,
@@ -104,7 +107,7 @@ class Sandbox:
             sqs=self.sqs,
             eventbridge=self.eventbridge,
             kms=self.kms,
-            dynamodb=DynamoDbService(),
+            dynamodb=DynamoDbService(self.metrics, scheduler.now),
             faults=self.faults,
         )
         self.stream_consumer = StreamConsumer(

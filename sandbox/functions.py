@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from sandbox import log_lines
+from sandbox import embedded_metrics, log_lines
 from sandbox.async_events import NAMESPACE, AsyncEvents
 from sandbox.clock import Scheduler
 from sandbox.code_package import CodePackage
@@ -354,6 +354,9 @@ class LambdaService:
         append, group, stream = self._logs.append, function.log_group, environment.log_stream
         for at, line in lines:
             append(group, stream, at, line)
+            if embedded_metrics.MARK in line:
+                for value in embedded_metrics.metric_values(line):
+                    self._metrics.add(*value)
         self._count(run, failure, ending.payload, billed_ms)
         state.concurrency.end()
         run.version.pool.give_back(environment, self._scheduler.now())

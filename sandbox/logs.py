@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import tempfile
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count
@@ -102,6 +102,14 @@ def _milliseconds(seconds: list[float]) -> np.ndarray[Any, np.dtype[np.int64]]:
     return np.rint(np.array(seconds) * 1000).astype(np.int64)
 
 
+def _ingested(events: pa.Table) -> dict[tuple[str, int], int]:
+    """(log group, minute since the epoch) -> bytes that arrived."""
+    minutes = pc.divide(events.column("ingested_ms"), 60_000)
+    table = pa.table({"group": events.column("log_group"), "minute": minutes, "size": events.column("size")})
+    totals = table.group_by(["group", "minute"]).aggregate([("size", "sum")]).to_pylist()
+    return {(row["group"], row["minute"]): row["size_sum"] for row in totals}
+
+
 @dataclass(frozen=True)
 class Segment:
     """One Parquet file of events."""
@@ -110,6 +118,8 @@ class Segment:
     groups: frozenset[str]
     first_ms: int
     last_ms: int
+    ingested: Mapping[tuple[str, int], int]
+    """(log group, minute since the epoch) -> bytes that arrived."""
 
 
 @dataclass(frozen=True)
@@ -191,6 +201,19 @@ class LogStore:
             chunks = (*self._waiting, self._open.copy())
         return Snapshot(segments, tuple(chunk for chunk in chunks if len(chunk)))
 
+    def ingested_bytes(self, group: str) -> dict[int, float]:
+        """Minute since the epoch -> bytes of messages that arrived for a group in it."""
+        with self._lock:
+            tallies = [segment.ingested for segment in self._segments]
+            chunks = (*self._waiting, self._open.copy())
+        tallies += [_ingested(chunk.to_arrow()) for chunk in chunks if group in chunk.groups]
+        total: dict[int, float] = {}
+        for tally in tallies:
+            for (of, minute), size in tally.items():
+                if of == group:
+                    total[minute] = total.get(minute, 0.0) + size
+        return total
+
     def flush(self) -> None:
         """Put everything on disk and wait for it."""
         if len(self._open):
@@ -237,7 +260,7 @@ class LogStore:
             table = chunk.to_arrow().sort_by([("log_group", "ascending"), ("seq", "ascending")])
             pq.write_table(table, path, compression="zstd", compression_level=1, row_group_size=16_384)
             at_ms = table.column("at_ms").to_numpy()
-            segment = Segment(path, frozenset(chunk.groups), int(at_ms.min()), int(at_ms.max()))
+            segment = Segment(path, frozenset(chunk.groups), int(at_ms.min()), int(at_ms.max()), _ingested(table))
             with self._lock:
                 self._segments.append(segment)
                 del self._waiting[chunk]

@@ -19,8 +19,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-Dimensions: TypeAlias = tuple[tuple[str, str], ...]
-"""(name, value) pairs; their order does not matter."""
+from sandbox.sinks import Dimensions
 
 Body = dict[str, Any]
 
@@ -63,6 +62,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self._series: dict[tuple[str, str, Dimensions], Series] = defaultdict(_new_series)
+        self._derived: dict[tuple[str, str, str], Callable[[str], Mapping[int, float]]] = {}
         self._actions: Mapping[str, Callable[[Body], Body]] = {
             "GetMetricData": self._get_metric_data,
             "GetMetricStatistics": self._get_metric_statistics,
@@ -74,8 +74,15 @@ class Metrics:
         """One value at an instant (epoch seconds). `dimensions` in the order of their names."""
         self._series[namespace, name, dimensions][int(at // _MINUTE_S)].append(value)
 
+    def derive(self, namespace: str, name: str, dimension: str, read: Callable[[str], Mapping[int, float]]) -> None:
+        """A metric that nobody adds to: `read(value of its one dimension)` -> minute since the epoch -> its sum.
+
+        For what is known anyway and would cost too much to count a second time.
+        """
+        self._derived[namespace, name, dimension] = read
+
     def clear(self) -> None:
-        """Forget everything."""
+        """Forget everything that was added."""
         self._series.clear()
 
     def handle(self, action: str, body: Body, now: float) -> tuple[int, Body] | None:
@@ -207,16 +214,20 @@ class Metrics:
     def _points(self, metric: Body, start: int, end: float, period: int) -> list[tuple[int, array[float]]]:
         """(start of the period, its values) of each period that has any, oldest first. Periods count from `start`;
         a minute belongs to them if it begins before `end`."""
-        key = (metric.get("Namespace", ""), metric.get("MetricName", ""), _dimensions(metric.get("Dimensions")))
-        series = self._series.get(key)
-        if series is None:
-            return []
+        series = self._find(metric.get("Namespace", ""), metric.get("MetricName", ""), metric.get("Dimensions"))
         periods: dict[int, array[float]] = {}
         for minute in sorted(series):
             at = minute * _MINUTE_S
             if start <= at < end:
                 periods.setdefault(start + (at - start) // period * period, array("d")).extend(series[minute])
         return list(periods.items())
+
+    def _find(self, namespace: str, name: str, given: Iterable[Mapping[str, str]] | None) -> Mapping[int, array[float]]:
+        dimensions = _dimensions(given)
+        read = self._derived.get((namespace, name, dimensions[0][0])) if len(dimensions) == 1 else None
+        if read is not None:
+            return {minute: array("d", [value]) for minute, value in read(dimensions[0][1]).items()}
+        return self._series.get((namespace, name, dimensions)) or {}
 
 
 def _statistic(text: str) -> Callable[[array[float]], float]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, TypeAlias
+
+Dimensions: TypeAlias = tuple[tuple[str, str], ...]
+"""(name, value) pairs, in the order of their names."""
 
 
 class LogSink(Protocol):
@@ -14,6 +17,11 @@ class LogSink(Protocol):
 class MetricSink(Protocol):
     """Where metric values go (`sandbox.metrics.Metrics`). `dimensions`: ((name, value), ...)."""
 
-    def add(
-        self, namespace: str, name: str, dimensions: tuple[tuple[str, str], ...], at: float, value: float
-    ) -> None: ...
+    def add(self, namespace: str, name: str, dimensions: Dimensions, at: float, value: float) -> None: ...
+
+
+class NoMetrics:
+    """A MetricSink that keeps nothing."""
+
+    def add(self, namespace: str, name: str, dimensions: Dimensions, at: float, value: float) -> None:
+        pass

@@ -55,6 +55,9 @@ TEMPLATE_TYPES = (
 )
 """Resource types that moto's CloudFormation finds by itself, because their classes exist."""
 
+DEFAULT_ACCOUNT_CONCURRENCY = 1000
+_ACCOUNT_SETTINGS = "/2016-08-19/account-settings"
+
 _DEFINING_SERVICES = {"apigateway", "cloudformation", "events", "kinesis", "kms", "lambda", "sns", "sqs"}
 _READING_VERBS = ("BatchGet", "Describe", "Estimate", "Get", "List", "Validate")
 
@@ -66,7 +69,9 @@ class MotoBridge:
     time.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, account_concurrency: int = DEFAULT_ACCOUNT_CONCURRENCY) -> None:
+        """`account_concurrency`: the quota that GetAccountSettings tells."""
+        self._account_concurrency = account_concurrency
         cloudformation_apigateway.install()
         cloudformation_events.install()
         cloudformation_stacks.install()
@@ -123,6 +128,8 @@ class MotoBridge:
         if to is None or to.service != "lambda":
             return None
         answer = self.provisioned_concurrency.handle(method, path, query_string, body, to.region)
+        if answer is None and method == "GET" and path.rstrip("/") == _ACCOUNT_SETTINGS:
+            answer = 200, self._account_settings()
         if answer is None:
             return None
         status, document = answer
@@ -130,6 +137,12 @@ class MotoBridge:
         if "__type" in document:
             headers.append(("x-amzn-ErrorType", document.pop("__type")))
         return status, headers, b"" if status == 204 else orjson.dumps(document)
+
+    def _account_settings(self) -> dict[str, Any]:
+        """GetAccountSettings, which moto lacks: the concurrency part of it."""
+        unreserved = self._account_concurrency - self.reserved_concurrency_total()
+        limits = {"ConcurrentExecutions": self._account_concurrency, "UnreservedConcurrentExecutions": unreserved}
+        return {"AccountLimit": limits}
 
     def _ask_moto(self, method: str, path: str, query_string: str, headers: Mapping[str, str], body: bytes) -> Response:
         answer: list[Any] = []

@@ -19,6 +19,7 @@ import orjson
 from sandbox.clock import Scheduler
 from sandbox.definitions import ACCOUNT_ID
 from sandbox.services.errors import AwsError
+from sandbox.sinks import MetricSink, NoMetrics
 
 RECORDS_PER_PUT = 500
 """Of one PutRecords call (AWS, Kinesis quotas)."""
@@ -138,6 +139,7 @@ class Stream:
         self.name = name
         self.logical_name = logical_name
         self.arn = f"arn:aws:kinesis:{region}:{ACCOUNT_ID}:stream/{name}"
+        self.dimensions = (("StreamName", name),)
         self.shards: dict[str, Shard] = {}
         """By shard id; closed ones stay, they may hold records."""
         self.open: list[tuple[int, Shard]] = []
@@ -166,7 +168,15 @@ class Stream:
 class KinesisService:
     """The data path of Kinesis. `on_put` is told of each shard that got records."""
 
-    def __init__(self, scheduler: Scheduler, streams: Streams, truth: Truth, limits: ShardLimits) -> None:
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        streams: Streams,
+        truth: Truth,
+        limits: ShardLimits,
+        metrics: MetricSink | None = None,
+    ) -> None:
+        self._metrics = metrics or NoMetrics()
         self._now = scheduler.now
         self._definitions = streams
         self._truth = truth
@@ -344,6 +354,8 @@ class KinesisService:
                 f"Rate exceeded for shard {shard.shard_id} in stream {stream.name} under account {ACCOUNT_ID}.",
             )
         counts.accepted += 1
+        self._metrics.add("AWS/Kinesis", "IncomingRecords", stream.dimensions, now, 1.0)
+        self._metrics.add("AWS/Kinesis", "IncomingBytes", stream.dimensions, now, float(size))
         self._truth.message_answered(entrance, data, 200)
         return shard, shard.append(key, data, now)
 

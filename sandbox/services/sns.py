@@ -24,6 +24,7 @@ from sandbox.identifiers import Identifiers
 from sandbox.model.throttling import TokenBucket
 from sandbox.services.errors import AwsError
 from sandbox.services.query_protocol import members, parse_form, query_error, query_response
+from sandbox.sinks import MetricSink, NoMetrics
 
 MESSAGE_MAX_BYTES = 256 * 1024
 """AWS: SNS quotas; a topic can be set to more."""
@@ -82,6 +83,7 @@ class SnsService:
         delivery_s: float,
         messages_per_s: float = math.inf,
         rng: random.Random,
+        metrics: MetricSink | None = None,
     ) -> None:
         """`delivery_s`: from Publish to the hand-over to a function; `messages_per_s`: what the account may publish.
         `rng` makes the message ids."""
@@ -93,6 +95,7 @@ class SnsService:
         self._delivery_s = delivery_s
         self._quota = TokenBucket(messages_per_s, messages_per_s)
         self._new_id = Identifiers(rng).uuid
+        self._metrics = metrics or NoMetrics()
 
     # ---------------------------------------------------------------- boto3's operations
 
@@ -173,12 +176,14 @@ class SnsService:
         if len(message.encode()) > MESSAGE_MAX_BYTES:
             raise AwsError("InvalidParameter", "Invalid parameter: Message too long")
         message_id = self._new_id()
-        entrance = f"topic/{self._topics.logical_name(topic_arn.rpartition(':')[2])}"
+        topic = topic_arn.rpartition(":")[2]
+        entrance = f"topic/{self._topics.logical_name(topic)}"
         if not self._quota.take(self._scheduler.now()):
             self._truth.message_answered(entrance, message.encode(), 429)
             raise AwsError("Throttled", "Rate exceeded", status=429)
         self._truth.message_answered(entrance, message.encode(), 200)
         now = self._scheduler.now()
+        self._metrics.add("AWS/SNS", "NumberOfMessagesPublished", (("TopicName", topic),), now, 1.0)
         for subscription_arn, function_arn in self._topics.subscribed_functions(topic_arn):
             fate = self._faults.delivery(entrance)
             if not fate.copies:

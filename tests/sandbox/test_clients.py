@@ -16,6 +16,7 @@ from sandbox.definitions import FunctionDefinition
 from sandbox.faults import Faults
 from sandbox.moto_bridge import MotoBridge
 from sandbox.services.dynamodb import DynamoDbService
+from sandbox.services.errors import AwsError
 from sandbox.services.eventbridge import EventBridgeService
 from sandbox.services.kinesis import KinesisService, ShardLimits
 from sandbox.services.kms import KmsService
@@ -23,6 +24,7 @@ from sandbox.services.sns import SnsService
 from sandbox.services.sqs import SqsService
 from sandbox.truth import Truth
 from tests.sandbox.boto3_in_process import REGION, boto3_client
+from tests.sandbox.lab import Metrics
 
 FUNCTION = FunctionDefinition(
     name="f",
@@ -266,3 +268,17 @@ def test_the_table_resource_speaks_python_values(clients: InProcessClients) -> N
         table.delete_item(Key=key, ConditionExpression=Attr("stock").eq(9))
     with pytest.raises(UnsupportedByTheSandbox):
         clients.make_resource("s3", FUNCTION)
+
+
+def test_items_written_and_read_are_capacity(bridge: MotoBridge) -> None:
+    metrics = Metrics()
+    service = DynamoDbService(metrics, lambda: 60.0)
+    key = {"shop_id": {"S": "a"}, "record_type": {"S": "s"}}
+    service.call("put_item", "eu-west-1", {"TableName": "shops", "Item": key})
+    service.call("get_item", "eu-west-1", {"TableName": "shops", "Key": key})
+    service.call("get_item", "eu-west-1", {"TableName": "shops", "Key": key, "ConsistentRead": True})
+    with pytest.raises(AwsError):
+        service.call("put_item", "eu-west-1", {"TableName": "gone", "Item": key})
+    assert metrics.of("ConsumedWriteCapacityUnits", ("TableName", "shops")) == [1.0]
+    assert metrics.of("ConsumedReadCapacityUnits", ("TableName", "shops")) == [0.5, 1.0]
+    assert metrics.of("ConsumedWriteCapacityUnits", ("TableName", "gone")) == []

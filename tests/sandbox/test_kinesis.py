@@ -15,6 +15,7 @@ from sandbox.services.errors import AwsError
 from sandbox.services.kinesis import RETAINED_RECORDS, KinesisService, ShardLimits
 from sandbox.truth import Truth
 from tests.sandbox.boto3_in_process import REGION, answered_by, boto3_client
+from tests.sandbox.lab import Metrics
 
 START = 1_800_000_000.25
 TOP = 2**128
@@ -259,3 +260,13 @@ def test_a_malformed_request_is_an_error_not_a_crash(kinesis: KinesisService) ->
         answer = kinesis.handle("PutRecord", body, REGION)
         assert answer is not None
         assert answer[0] == 400
+
+
+def test_accepted_records_are_metrics_and_refused_ones_are_not(
+    clock: VirtualScheduler, streams: Streams, truth: Truth
+) -> None:
+    metrics = Metrics()
+    kinesis = KinesisService(clock, streams, truth, ShardLimits(2, 1024 * 1024, 1024 * 1024), metrics)
+    assert put_many(kinesis, 3, key="key", data=b"12345") == 2
+    assert metrics.of("IncomingRecords", ("StreamName", "app-votes")) == [1.0, 1.0]
+    assert metrics.of("IncomingBytes", ("StreamName", "app-votes")) == [8.0, 8.0]

@@ -170,3 +170,21 @@ def test_an_empty_tail_has_the_schema() -> None:
     store = LogStore()
     assert store.snapshot(["/g"], 0, EVER).tail().schema == EVENT_SCHEMA
     store.close()
+
+
+@pytest.mark.parametrize("flushed", [False, True])
+def test_bytes_count_in_the_minute_in_which_they_arrived(tmp_path: Path, flushed: bool) -> None:
+    store = LogStore(lambda group, stream, timestamp: 2.0, folder=tmp_path, chunk_rows=2, executor=Inline())
+    for group, at, message in (
+        ("/g", 0, "é\n"),
+        ("/g", 57.9, "abc"),
+        ("/g", 58, "d"),
+        ("/h", 58, "other"),
+        ("/g", 59, "e"),
+    ):
+        store.append(group, "s", 1_800_000_000 + at, message)
+    if flushed:
+        store.flush()
+    assert store.ingested_bytes("/g") == {30_000_000: 6.0, 30_000_001: 2.0}
+    assert store.ingested_bytes("/h") == {30_000_001: 5.0}
+    assert store.ingested_bytes("/nothing") == {}

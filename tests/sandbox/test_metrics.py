@@ -214,3 +214,20 @@ def test_clear_forgets(client: Any, metrics: Metrics) -> None:
 
 def test_other_actions_are_left_to_moto(metrics: Metrics) -> None:
     assert metrics.handle("PutMetricAlarm", {}, NOW) is None
+
+
+def test_a_derived_metric_is_read_from_its_source(metrics: Metrics, client: Any) -> None:
+    metrics.derive(
+        "AWS/Logs", "IncomingBytes", "LogGroupName", {"/g": {MINUTE // 60: 7.0, MINUTE // 60 + 1: 5.0}}.__getitem__
+    )
+    metric = {
+        "Namespace": "AWS/Logs",
+        "MetricName": "IncomingBytes",
+        "Dimensions": [{"Name": "LogGroupName", "Value": "/g"}],
+    }
+    answer = client.get_metric_data(
+        MetricDataQueries=[{"Id": "m1", "MetricStat": {"Metric": metric, "Period": 60, "Stat": "Sum"}}],
+        StartTime=at(0),
+        EndTime=at(600),
+    )
+    assert answer["MetricDataResults"][0]["Values"] == [5.0, 7.0]

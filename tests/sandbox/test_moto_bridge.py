@@ -552,8 +552,13 @@ def test_an_update_with_a_resource_that_cannot_be_created_is_rolled_back(bridge:
 
 
 def test_a_call_that_moto_does_not_know_is_not_implemented(client: Client) -> None:
-    with pytest.raises(ClientError, match=r"NotImplemented.*account-settings"):
-        client("lambda").get_account_settings()
+    with pytest.raises(ClientError, match=r"NotImplemented.*recursion-config"):
+        client("lambda").get_function_recursion_config(FunctionName="f")
+
+
+def test_the_account_has_its_concurrency_less_what_is_reserved(client: Client) -> None:
+    limits = client("lambda").get_account_settings()["AccountLimit"]
+    assert limits == {"ConcurrentExecutions": 1000, "UnreservedConcurrentExecutions": 1000}
 
 
 def test_a_call_that_breaks_moto_is_a_failed_call_in_the_callers_protocol(bridge: MotoBridge, client: Client) -> None:

@@ -17,6 +17,7 @@ from sandbox.services.errors import AwsError
 from sandbox.services.sns import SnsService
 from sandbox.truth import Truth
 from tests.sandbox.boto3_in_process import REGION, answered_by, boto3_client
+from tests.sandbox.lab import Metrics
 
 START = 1_800_000_000.5  # 2027-01-15T08:00:00.500Z
 TOPIC = f"arn:aws:sns:{REGION}:123456789012:app-sales"
@@ -74,6 +75,7 @@ class World:
         self.topics = Topics()
         self.functions = Functions(self.clock)
         self.faults = Faults(seed=1)
+        self.metrics = Metrics()
         self.sns = SnsService(
             self.clock,
             self.topics,
@@ -83,6 +85,7 @@ class World:
             delivery_s=0.02,
             messages_per_s=messages_per_s,
             rng=random.Random(1),
+            metrics=self.metrics,
         )
 
     def publish(self, message: str = "hello", **more: Any) -> str:
@@ -317,3 +320,12 @@ def test_messages_beyond_the_accounts_quota_are_refused() -> None:
         world.publish()
     world.clock.run_until(START + 1)
     world.publish()
+
+
+def test_accepted_messages_are_a_metric_and_refused_ones_are_not() -> None:
+    world = World(messages_per_s=2.0)
+    world.publish()
+    world.publish()
+    with pytest.raises(AwsError):
+        world.publish()
+    assert world.metrics.of("NumberOfMessagesPublished", ("TopicName", TOPIC.rpartition(":")[2])) == [1.0, 1.0]
