@@ -62,9 +62,12 @@ destroy: $(RUNTIME) ## Delete the sample applications' stack and its code (TARGE
 
 # ------------------------------------------------------------------ working on Swarmscope
 
-.PHONY: test check bench lock clean
+.PHONY: test test-profiles check bench lock clean
 test: $(DEV) ## All tests that need nothing outside this machine; with Chromium, those in a browser too (PYTEST_ARGS)
 	@$(PY) -m pytest -n 2 $(PYTEST_ARGS)
+
+test-profiles: $(DEV) ## Every shipped profile, run small against a sandbox: counts must equal the truth (PYTEST_ARGS)
+	@$(PY) -m pytest -n 2 -m profiles tests/end_to_end/test_shipped_profiles.py $(PYTEST_ARGS)
 
 check: $(DEV) ## Linter, formatter, types, CloudFormation template, docs that match the code
 	@$(PY) -m ruff check .

@@ -317,7 +317,7 @@ DATABASE = connect()
 
 @pytest.mark.parametrize("ids", IDS.values(), ids=IDS)
 @given(data=st.data(), form=st.sampled_from(["no item {}", "'{}'", "took {} ms (of {})", "{}: x"]))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_what_differs_between_two_requests_never_splits_a_cause(ids, data, form):
     one, other = data.draw(ids), data.draw(ids)
     shown = DATABASE.execute(

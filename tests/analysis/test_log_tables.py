@@ -123,7 +123,7 @@ def test_every_sample_report_gives_what_the_parser_says(tmp_path: Path, sample: 
     }
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(
         st.builds(

@@ -211,7 +211,7 @@ def run(engine: Engine, store: LogStore, query: str) -> None:
     engine.run(engine.cursor(), compiled, store.snapshot(["/g"], 0, 1 << 60), window)
 
 
-_SETTINGS = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+_SETTINGS = settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @_SETTINGS
