@@ -143,6 +143,7 @@ class RunWatch:
         before, self._truth = self._truth, None
         began = self._clock()
         deadline = began + self._settle_limit_s(run)
+        told = False
         while True:
             try:
                 truth = read_truth()
@@ -157,6 +158,9 @@ class RunWatch:
                 break
             message = f"waiting for {truth['pending']} deliveries on their way"
             write_state(run, AnalysisState(WAITING, message, began))
+            if not told:
+                self._tell(f"run {run.run_id}: {message}")
+                told = True
             yield
         if before is not None:
             run.write_json("truth.json", since(before, truth))

@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 
 from control.processes import ROOT, free_port
 from runstore.rundir import RunDir
-from tests.end_to_end.browser import Page, find_browser
+from tests.end_to_end.browser import NO_PROXY, Page, find_browser
 
 CHROMIUM = find_browser()
 pytestmark = pytest.mark.skipif(
@@ -58,7 +57,7 @@ def web_ui(tmp_path: Path) -> Iterator[tuple[str, Path]]:
             url = f"http://127.0.0.1:{port}/"
             end = time.monotonic() + 40
             while True:
-                with suppress(OSError), urllib.request.urlopen(url) as answer:
+                with suppress(OSError), NO_PROXY.open(url) as answer:
                     assert answer.status == 200
                     break
                 assert process.poll() is None and time.monotonic() < end, (folder / "output.txt").read_text()
