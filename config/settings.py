@@ -111,6 +111,17 @@ class Settings(BaseModel):
             raise ValueError("AWS_ENDPOINT_URL: needed with TARGET=emulator, e.g. http://127.0.0.1:4566")
         return self
 
+    def web_credentials(self) -> tuple[str, str]:
+        """User name and password of the web UI. Raises ConfigError where one is missing."""
+        missing = [
+            f"{name}: not set, and --web-login needs it, in the environment or in .env"
+            for name, value in (("WEB_USER", self.web_user), ("WEB_PASSWORD", self.web_password))
+            if value is None
+        ]
+        if self.web_user is None or self.web_password is None:
+            raise ConfigError(missing)
+        return self.web_user, self.web_password.get_secret_value()
+
     @property
     def event_destinations(self) -> dict[str, str]:
         """AWS service -> where flow `events` sends its messages there; only those that a variable names."""

@@ -239,6 +239,8 @@ def ui(web_host: str, web_port: int, web_login: bool, live_cloudwatch: str, **op
 
     if not is_port_free("" if web_host == "*" else web_host, web_port):
         raise ConfigError(f"WEB_PORT: something listens on {web_host}:{web_port} already; choose another")
+    if web_login:
+        _settings(options["target"], options["stack_name"]).web_credentials()
     listening = ["--web-host", web_host, "--web-port", str(web_port), "--live-cloudwatch", live_cloudwatch]
     return orchestrate.attend(
         orchestrate.Request(**options),

@@ -198,6 +198,7 @@ class Stage:
             truth=self.target.truth_before,
             tables=self.tables_before,
             settle_limit_s=lambda run: run.read_manifest()["profile"]["chain_limit_s"] + SETTLE_LIMIT_S,
+            tell=lambda line: self.console.print(line, markup=False, highlight=False, soft_wrap=True),
         )
 
     def _read_truth(self, sandbox: str) -> dict[str, Any]:

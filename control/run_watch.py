@@ -49,6 +49,7 @@ class RunWatch:
         truth: Mapping[str, Any],
         tables: Mapping[str, Any] | None,
         settle_limit_s: Callable[[RunDir], float],
+        tell: Callable[[str], None],
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Runs that are there already are nobody's business.
@@ -65,6 +66,7 @@ class RunWatch:
         self._truth: Mapping[str, Any] | None = truth
         self._tables = tables
         self._settle_limit_s = settle_limit_s
+        self._tell = tell
         self._clock = clock
         self._done = set(self._paths())
         self._locust_ended = False
@@ -90,12 +92,19 @@ class RunWatch:
         """Leave nothing running."""
         if self._process is not None:
             self._process.stop()
+            self._process = None
 
     def _watch(self) -> Iterator[None]:
         while True:
             run = self._next_run()
             if run is not None:
-                yield from self._attend_to(run)
+                try:
+                    yield from self._attend_to(run)
+                except OSError as failure:
+                    # A full disk, a directory removed by hand: no reason to end the next run.
+                    self._tell(f"run {run.run_id} could not be analysed: {failure}")
+                    self.exit_codes.append(CRASHED)
+                    self.close()
             elif self._locust_ended:
                 return
             else:
@@ -110,7 +119,7 @@ class RunWatch:
         for path in self._paths():
             if path not in self._done:
                 run = RunDir(path)
-                if self._locust_ended or run.read_manifest()["state"] != RUN_GOES_ON:
+                if self._locust_ended or run.read_manifest().get("state") != RUN_GOES_ON:
                     self._done.add(path)
                     return run
         return None
@@ -134,6 +143,7 @@ class RunWatch:
         before, self._truth = self._truth, None
         began = self._clock()
         deadline = began + self._settle_limit_s(run)
+        told = False
         while True:
             try:
                 truth = read_truth()
@@ -148,6 +158,9 @@ class RunWatch:
                 break
             message = f"waiting for {truth['pending']} deliveries on their way"
             write_state(run, AnalysisState(WAITING, message, began))
+            if not told:
+                self._tell(f"run {run.run_id}: {message}")
+                told = True
             yield
         if before is not None:
             run.write_json("truth.json", since(before, truth))
@@ -166,5 +179,5 @@ class RunWatch:
         process.stop()
         self._process = None
         exit_code = process.exit_code
-        self.exit_codes.append(exit_code if exit_code >= 0 else CRASHED)
         write_state(run, AnalysisState(ENDED, outcome(exit_code), self._clock(), exit_code))
+        self.exit_codes.append(exit_code if exit_code >= 0 else CRASHED)

@@ -17,7 +17,6 @@ from flask_login import UserMixin, login_user
 from locust.web import WebUI
 from werkzeug.wrappers import Response as AnyResponse
 
-from config.errors import ConfigError
 from config.settings import Settings, is_loopback
 
 logger = logging.getLogger(__name__)
@@ -56,8 +55,8 @@ def _refusal(*, only_loopback: bool) -> Response | None:
     """Locust answers every site's scripts (CORS), which is too much for something that sends load.
 
     A browser says where a request comes from: with Sec-Fetch-Site where the page is one it trusts, else with Origin.
-    A link from elsewhere may lead here. `only_loopback`: no other name either, since another site's name may be made
-    to lead to this machine ("DNS rebinding").
+    A link from elsewhere may be followed, into a page of its own. `only_loopback`: no other name either, since another
+    site's name may be made to lead to this machine ("DNS rebinding").
     """
     if only_loopback and not is_loopback(urlsplit(request.host_url).hostname):
         return make_response(f"This web UI is for this machine; as {request.host} it needs --web-login", 403)
@@ -67,24 +66,27 @@ def _refusal(*, only_loopback: bool) -> Response | None:
         foreign = origin is not None and urlsplit(origin).netloc != request.host
     else:
         foreign = site not in ("same-origin", "none")
-    if foreign and not (request.method == "GET" and request.headers.get("Sec-Fetch-Mode") == "navigate"):
+    followed = (
+        request.method == "GET"
+        and request.headers.get("Sec-Fetch-Mode") == "navigate"
+        and request.headers.get("Sec-Fetch-Dest", "document") == "document"
+    )
+    if foreign and not followed:
         return make_response("The request comes from another site", 403)
     return None
 
 
 def _ask_for_login(web_ui: WebUI, settings: Settings) -> None:
     assert web_ui.app is not None
-    user, password = settings.web_user, settings.web_password
-    missing = [
-        f"{name}: not set, and --web-login needs it, in the environment or in .env"
-        for name, value in (("WEB_USER", user), ("WEB_PASSWORD", password))
-        if value is None
-    ]
-    if missing or user is None or password is None:
-        raise ConfigError(missing)
+    user, password = settings.web_credentials()
     # Whoever is logged in is so until this process ends.
     web_ui.app.secret_key = secrets.token_bytes(32)
-    web_ui.app.config.update(SESSION_COOKIE_SAMESITE="Lax", SESSION_COOKIE_SECURE=bool(web_ui.tls_cert))
+    web_ui.app.config.update(
+        # Cookies are one machine's, not one port's: two web UIs would log each other out.
+        SESSION_COOKIE_NAME=f"session-{web_ui.port}",
+        SESSION_COOKIE_SAMESITE="Lax",
+        SESSION_COOKIE_SECURE=bool(web_ui.tls_cert),
+    )
     base = web_ui.app.blueprints["locust"].url_prefix or ""
     web_ui.auth_args = {"username_password_callback": f"{base}/login/check"}
     web_ui.login_manager.user_loader(lambda user_id: _User() if user_id == _User.id else None)
@@ -93,7 +95,7 @@ def _ask_for_login(web_ui: WebUI, settings: Settings) -> None:
         given = request.form.get("username", ""), request.form.get("password", "")
         same = [
             hmac.compare_digest(one.encode(), other.encode())
-            for one, other in zip(given, (user, password.get_secret_value()), strict=True)
+            for one, other in zip(given, (user, password), strict=True)
         ]
         if all(same):
             login_user(_User())

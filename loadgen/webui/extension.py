@@ -72,7 +72,8 @@ class LiveCloudWatch:
                 self.figures = self._thread.apply(self._poll, [watch, self.figures])
 
     def _watch(self, run: RunDir) -> FunctionWatch:
-        manifest = run.read_manifest()
+        # Somebody may have removed the run's directory; that is no reason to stop polling for the next one.
+        manifest = {"functions": {}, "log_groups": {}, "started_at": time.time(), **run.read_manifest()}
         functions = {logical: function_name(function) for logical, function in manifest["functions"].items()}
         return FunctionWatch(self._client, functions, manifest["log_groups"], manifest["started_at"])
 
@@ -114,7 +115,7 @@ def _add_tab(web_ui: WebUI, session: RecordingSession, live_cloudwatch: LiveClou
             running=session.running,
             cloudwatch=None if live_cloudwatch is None else live_cloudwatch.figures,
         )
-        # Not with our own copy of the figures: Locust answers several requests with one and the same object.
+        # Locust answers requests that come close together with one and the same object: ours are replaced in it.
         figures = json.loads(answer.get_data())
         answer.set_data(json.dumps({**figures, "extended_stats": [{"key": serverless_tab.KEY, "data": rows}]}))
         return answer

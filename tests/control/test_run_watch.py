@@ -1,6 +1,7 @@
 """Runs that end while Locust goes on: completed, settled and analysed one after another, each with its own truth."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ class Scene:
         self.now = 1000.0
         self.truth: dict[str, Any] = {"api": {"requests": 7}, "pending": 0}
         self.analyses: dict[str, FakeAnalysis] = {}
+        self.told: list[str] = []
         self.watch = self.new_watch(lambda: self.truth)
 
     def new_watch(self, read_truth: Callable[[], dict[str, Any]] | None) -> RunWatch:
@@ -42,6 +44,7 @@ class Scene:
             truth={"api": {"requests": 5}, "pending": 0},
             tables={"taken_at": 1.0, "tables": {}},
             settle_limit_s=lambda run: 30.0,
+            tell=self.told.append,
             clock=lambda: self.now,
         )
 
@@ -193,6 +196,21 @@ def test_a_run_whose_locust_was_killed_is_analysed_in_the_end(scene):
 
     scene.watch.finish(pause)
     assert (scene.watch.exit_codes, run.read_manifest()["completed"]) == ([3], True)
+
+
+def test_a_run_that_cannot_be_written_to_does_not_end_the_others(scene):
+    first = scene.begin("1")
+    scene.end(first)
+    scene.step(1)
+    shutil.rmtree(first.path)
+    scene.analyses["1"].exit_code = 0
+    scene.step()
+    assert scene.told[0].startswith("run 1 could not be analysed: ")
+    second = scene.begin("2")
+    scene.end(second)
+    scene.step()
+    scene.analysed(second)
+    assert scene.watch.exit_codes == [3, 0]
 
 
 def test_runs_of_before_are_nobodys_business(tmp_path):

@@ -21,6 +21,8 @@ from websocket import create_connection
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 START_LIMIT_S = 20.0
+NO_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""For the loopback, where the caller's proxy has no business."""
 
 
 def find_browser() -> str | None:
@@ -53,19 +55,21 @@ class Page:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        self._ids = count(1)
         try:
-            self._socket = create_connection(self._address(log), suppress_origin=True, timeout=30)
+            self._socket = create_connection(
+                self._address(log), suppress_origin=True, http_no_proxy=["127.0.0.1"], timeout=30
+            )
         except BaseException:
             self._process.kill()
             raise
-        self._ids = count(1)
 
     def _address(self, log: Path) -> str:
         """The WebSocket of the one tab."""
         end = time.monotonic() + START_LIMIT_S
         while time.monotonic() < end:
             if listening := re.search(r"DevTools listening on ws://([^/]+)/", log.read_text(errors="replace")):
-                with urllib.request.urlopen(f"http://{listening[1]}/json/list") as answer:
+                with NO_PROXY.open(f"http://{listening[1]}/json/list") as answer:
                     pages = [target for target in json.load(answer) if target["type"] == "page"]
                 if pages:
                     return str(pages[0]["webSocketDebuggerUrl"])

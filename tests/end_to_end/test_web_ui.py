@@ -4,17 +4,15 @@ import os
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from control.processes import ROOT, free_port
 from runstore.rundir import RunDir
-from tests.end_to_end.browser import Page, find_browser
+from tests.end_to_end.browser import NO_PROXY, Page, find_browser
 
 CHROMIUM = find_browser()
 pytestmark = pytest.mark.skipif(
@@ -37,23 +35,10 @@ FUNCTION = f"{TABLE}.find((row) => row[0] === 'function place-vote' && Number(ro
 """The function's row, once CloudWatch knows of a cold start."""
 
 
-@dataclass
-class Visit:
-    """What was seen from the login to the report."""
-
-    refusal: str
-    first_votes: int
-    later_votes: int
-    function_row: list[str]
-    report_title: str
-    report_text: str
-    run: RunDir
-
-
-@pytest.fixture(scope="module")
-def web_ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+@pytest.fixture
+def web_ui(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     """`make ui` on a sandbox of its own, with a login."""
-    folder = tmp_path_factory.mktemp("web-ui")
+    folder = tmp_path
     (folder / "mine.toml").write_text(PROFILE)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     environment |= {
@@ -72,7 +57,7 @@ def web_ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path
             url = f"http://127.0.0.1:{port}/"
             end = time.monotonic() + 40
             while True:
-                with suppress(OSError), urllib.request.urlopen(url) as answer:
+                with suppress(OSError), NO_PROXY.open(url) as answer:
                     assert answer.status == 200
                     break
                 assert process.poll() is None and time.monotonic() < end, (folder / "output.txt").read_text()
@@ -83,76 +68,60 @@ def web_ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path
             process.wait(60)
 
 
-@pytest.fixture(scope="module")
-def visit(web_ui: tuple[str, Path]) -> Iterator[Visit]:
-    url, folder = web_ui
+@pytest.fixture
+def page(tmp_path: Path) -> Iterator[Page]:
     assert CHROMIUM is not None
-    page = Page(CHROMIUM, folder)
-    try:
-        page.open(url)
-        page.fill("input[name=username]", "tester")
-        page.fill("input[name=password]", "nine lives")
-        page.click("button[type=submit]")
-        # A mistake first: nothing may start.
-        page.click("p", "Custom parameters")
-        page.fill("input[name=scale]", "many")
-        page.click("button[type=submit]")
-        refusal = page.wait_for("document.querySelector('.MuiAlert-message')?.innerText")
-        page.fill("input[name=scale]", "2")
-        page.click("button[type=submit]")
-        page.click("button[role=tab]", "Serverless")
-        first_votes = page.wait_for(VOTES)
-        later_votes = page.wait_for(f"{VOTES} > {first_votes} && {VOTES}")
-        function_row = page.wait_for(FUNCTION, 30)
-        _keep_screenshot(page, "running")
-        page.click("button", "Stop")
-        report = "[...document.querySelectorAll('#swarmscope-runs a')].find((link) => link.innerText === 'Report')"
-        page.wait_for(f"!!({report})", 60)
-        _keep_screenshot(page, "stopped")
-        # In a new tab it would be another page's.
-        page.evaluate(f"({report}).target = ''")
-        page.evaluate(f"({report}).click()")
-        page.wait_for("location.pathname.endsWith('report.html') && !!document.querySelector('#charts svg')")
-        _keep_screenshot(page, "report")
-        yield Visit(
-            refusal,
-            first_votes,
-            later_votes,
-            function_row,
-            page.evaluate("document.title"),
-            page.text(),
-            RunDir((folder / "runs" / "latest").resolve()),
-        )
-    finally:
-        page.close()
+    opened = Page(CHROMIUM, tmp_path)
+    yield opened
+    opened.close()
+
+
+@pytest.mark.timeout(240)
+def test_a_run_is_started_watched_stopped_and_its_report_opened(web_ui, page):
+    """One story: a web UI of its own for each fact would cost a quarter of a minute each."""
+    url, folder = web_ui
+    page.open(url)
+    page.fill("input[name=username]", "tester")
+    page.fill("input[name=password]", "nine lives")
+    page.click("button[type=submit]")
+
+    # A mistake comes back as a message, and starts nothing.
+    page.click("p", "Custom parameters")
+    page.fill("input[name=scale]", "many")
+    page.click("button[type=submit]")
+    refusal = page.wait_for("document.querySelector('.MuiAlert-message')?.innerText")
+    assert "SCALE: 'many' is not a number" in refusal
+    assert not (folder / "runs" / "latest").exists()
+
+    page.fill("input[name=scale]", "2")
+    page.click("button[type=submit]")
+    page.click("button[role=tab]", "Serverless")
+    first = page.wait_for(VOTES)
+    page.wait_for(f"{VOTES} > {first}")
+    run = RunDir((folder / "runs" / "latest").resolve())
+    profile = run.read_manifest()["profile"]
+    assert (profile["name"], profile["scale"], profile["stages"][0]["users"]) == ("mine", 2.0, 4)
+
+    # CloudWatch's figures of the function come with its first poll.
+    cells = page.wait_for(FUNCTION, 30)
+    invocations, cold_starts, concurrency = (int(cells[column]) for column in (1, 6, 7))
+    assert invocations >= cold_starts >= 1 and concurrency >= 1
+    _keep_screenshot(page, "running")
+
+    page.click("button", "Stop")
+    report = "[...document.querySelectorAll('#swarmscope-runs a')].find((link) => link.innerText === 'Report')"
+    page.wait_for(f"!!({report})", 60)
+    _keep_screenshot(page, "stopped")
+    # In a new tab it would be another page's.
+    page.evaluate(f"({report}).target = ''")
+    page.evaluate(f"({report}).click()")
+    page.wait_for("location.pathname.endsWith('report.html') && !!document.querySelector('#charts svg')")
+    _keep_screenshot(page, "report")
+    assert run.run_id in page.evaluate("document.title") + page.text()
+    assert "POST /vote" in page.text()
 
 
 def _keep_screenshot(page: Page, name: str) -> None:
     """For whoever wants to see it: SCREENSHOTS names a directory."""
     if directory := os.environ.get("SCREENSHOTS"):
         page.screenshot(Path(directory) / f"{name}.png")
-
-
-def test_a_mistake_in_the_form_comes_back_as_a_message_and_starts_nothing(visit):
-    assert "SCALE: 'many' is not a number" in visit.refusal
-    assert len(list(visit.run.path.parent.glob("2*"))) == 1
-
-
-def test_figures_move_while_the_run_goes(visit):
-    assert 0 < visit.first_votes < visit.later_votes
-
-
-def test_cold_starts_and_concurrency_come_from_cloudwatch(visit):
-    where, invocations, *_ = visit.function_row
-    cold_starts, concurrency = (int(cell) for cell in visit.function_row[6:8])
-    assert (where, int(invocations) >= cold_starts >= 1, concurrency >= 1) == ("function place-vote", True, True)
-
-
-def test_the_form_says_what_is_run(visit):
-    profile = visit.run.read_manifest()["profile"]
-    assert (profile["name"], profile["scale"], profile["stages"][0]["users"]) == ("mine", 2.0, 4)
-
-
-def test_the_report_is_one_click_away_after_the_stop(visit):
-    assert visit.run.run_id in visit.report_title + visit.report_text
-    assert "POST /vote" in visit.report_text

@@ -257,7 +257,8 @@ def test_only_known_files_of_known_runs_are_served(ui, three_runs, path):
         ({"Origin": "http://example.com"}, 403),
         ({"Origin": "null"}, 403),
         ({"Host": "rebound.example.com"}, 403),
-        ({"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Mode": "navigate"}, 200),
+        ({"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Mode": "navigate", "Sec_Fetch_Dest": "iframe"}, 403),
+        ({"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Mode": "navigate", "Sec_Fetch_Dest": "document"}, 200),
         ({"Sec_Fetch_Site": "same-origin"}, 200),
         ({}, 200),
     ],
@@ -349,7 +350,7 @@ def test_the_right_password_opens_everything(closed_ui):
 
 
 def test_a_cookie_of_somebody_elses_making_is_none(closed_ui):
-    assert closed_ui.ask("/", Cookie="session=eyJfdXNlcl9pZCI6IndlYiJ9.aSBdQA.AAAA").status == 302
+    assert closed_ui.ask("/", Cookie=f"session-{closed_ui.port}=eyJfdXNlcl9pZCI6IndlYiJ9.aSBdQA.AAAA").status == 302
 
 
 def test_the_password_is_not_in_the_log(closed_ui):
