@@ -4,9 +4,10 @@
     python -m benchmarks.generator --only plain --seconds 3 --repeats 1
 
 An nginx of its own, confined to one core, answers 200 with a small JSON body. Each tool gets another core to itself, 50
-users without think time, and a body that is built for each request; Swarmscope records every request, the others
-nothing. nginx counts what was asked of it, so that all tools are measured by the same means, from outside: requests in
-the seconds after a start-up, medians of several rounds, in each of which every tool has its turn.
+users without think time, and a body that is built for each request. Swarmscope records every request, the others
+nothing; all look at the status of the answer, and the direct flow at its body too. nginx counts what was asked of it,
+so that all tools are measured by the same means, from outside: requests in the seconds after a start-up, medians of
+several rounds, in each of which every tool has its turn.
 
     plain, tls   POST /vote: Swarmscope, k6, Locust's FastHttpUser, and as the ceiling a bare gevent socket that looks
                  at nothing
@@ -178,7 +179,7 @@ class Bench:
         if tool == OURS:
             if scenario == "direct":
                 return locust(REPOSITORY / "locustfiles" / "direct.py", base, users, runs)
-            command = locust(REPOSITORY / "locustfiles" / "vote.py", base, users, runs)
+            command = locust(OPPONENTS / "vote_user.py", base, users, runs)
             # The others do not look at the certificate.
             return Command(command.arguments, {**command.variables, "SSL_CERT_FILE": str(server.certificate)})
         if tool == K6:
