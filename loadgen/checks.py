@@ -77,8 +77,8 @@ def status_in(*statuses: int) -> Check:
 
 def has(path: str) -> Check:
     """The body is JSON in which `path` (JSONPath, RFC 9535) finds something, be it null. Raises ValueError."""
-    find = json_path(path)
-    return named(f"body has {path}", lambda response: bool(find(response.json())))
+    find, reason = json_path(path), f"{CHECK_FAILED}body has {path}"
+    return lambda response: "" if find(response.json()) else reason
 
 
 def equals(path: str, expected: Any) -> Check:

@@ -209,6 +209,7 @@ class RecordedUser(User):
             received = len(response.body) // call.sharing
         else:
             headers, status, received = _NO_HEADERS, None, 0
+        trace = headers.get("x-amzn-trace-id")
         self.sending.log.add(
             scheduled_at,
             started_at,
@@ -221,7 +222,7 @@ class RecordedUser(User):
             headers.get("x-amz-function-error", ""),
             headers.get("x-amzn-requestid", call.identity.request_id),
             "" if response is None else self._lambda_request_id(response),
-            _trace_root(headers.get("x-amzn-trace-id", "")) or call.identity.trace_id,
+            (trace and _trace_root(trace)) or call.identity.trace_id,
             call.correlation_id,
             headers.get("x-amz-executed-version", ""),
             call.body_bytes,
