@@ -58,7 +58,7 @@ def add_options(parser: LocustArgumentParser) -> None:
         ("--flows", "FLOW", "<flows>", "Flows to run, separated by commas; without it, those of the profile"),
         ("--target", "TARGET", "<target>", "sandbox (default), aws or emulator"),
         ("--scale", "SCALE", "<factor>", "Multiplies users, arrival rates and spawn rates of the profile"),
-        ("--time-scale", "TIME_SCALE", "<factor>", "Multiplies stages and warm-up, never think time or pacing"),
+        ("--time-scale", "TIME_SCALE", "<factor>", "Multiplies stages, warm-up and windows, never think time"),
         ("--rate", "RATE", "<per second>", "Without a profile: each user stands for so many arrivals a second"),
         ("--messages", "MESSAGES", "<count>", "Messages of a profile that counts them (smoke, perf)"),
         ("--results-share", "RESULTS_SHARE", "<0 to 1>", "Share of a vote user's requests that read the tally"),
