@@ -171,7 +171,7 @@ class Breakpoint:
         return {"held": votes.held, "broke": votes.broken}
 
     def _rest(self, figures: LiveFigures, now: float, since: float) -> None:
-        """Wait for the target to answer what it has, and then for as long as a rate takes to settle."""
+        """Wait for the target to answer all that it has, and at least for as long as a rate takes to settle."""
         rested_s = now - since
         if rested_s >= max(self._plan.settle_s, SHORTEST_REST_S) and not figures.over(now, SHORTEST_REST_S).in_flight:
             self._resting_since, self._began = None, now
