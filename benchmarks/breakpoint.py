@@ -34,8 +34,8 @@ settle = "1s"
 hold = "2s"
 precision = 0.05
 recovery_limit = "20s"
-# The sandbox and the generator share the machine, perhaps with others; what a throttle refuses does not depend on lag.
-schedule_lag_limit = "1s"
+# What comes late comes in clumps: 20 of them at once fill the bucket.
+schedule_lag_limit = "100ms"
 [thresholds]
 "error_rate < 2%" = "fail"
 """

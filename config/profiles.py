@@ -331,9 +331,9 @@ def load_profile(
 ) -> Profile:
     """Read the profile `name`, or the file `name` where it is a path to one, and scale it.
 
-    `scale` multiplies users, rates and spawn rates; `time_scale` multiplies stages and warm-up, never think time or
-    pacing. `flows` (comma-separated) keeps only those flows, with their weights where the profile has them; `messages`
-    overrides the number of messages. Raises ConfigError with every problem.
+    `scale` multiplies users, rates and spawn rates; `time_scale` multiplies stages, warm-up and the windows of
+    thresholds, never think time or pacing. `flows` (comma-separated) keeps only those flows, with their weights where
+    the profile has them; `messages` overrides the number of messages. Raises ConfigError with every problem.
     """
     path = Path(name) if name.endswith(".toml") else profiles_dir / f"{name}.toml"
     try:

@@ -108,7 +108,7 @@ def load_options(command: Command) -> Command:
     """How much: the options of every command that runs Locust. Checked together later, so all are text here."""
     for option in (
         click.option("--seed", envvar="SEED", help="Seed of payloads and waits; without it, a new one each run."),
-        click.option("--time-scale", envvar="TIME_SCALE", help="Multiplies stages and warm-up."),
+        click.option("--time-scale", envvar="TIME_SCALE", help="Multiplies stages, warm-up and windows of thresholds."),
         click.option("--scale", envvar="SCALE", help="Multiplies users and spawn rates."),
         click.option("--messages", envvar="MESSAGES", help="Messages of a profile that counts them (smoke, perf)."),
         click.option("--flows", envvar="FLOW", help="Flows to run, separated by commas; else those of the profile."),
@@ -160,7 +160,7 @@ def load(**options: Any) -> int:
 @main.command()
 @click.option("--seed", envvar="SEED", help="Seed of payloads and waits; without it, a new one each run.")
 @click.option("--scale", envvar="SCALE", help="Multiplies users.")
-@click.option("--time-scale", envvar="TIME_SCALE", help="Multiplies stages and warm-up.")
+@click.option("--time-scale", envvar="TIME_SCALE", help="Multiplies stages, warm-up and windows of thresholds.")
 def demo(**options: Any) -> int:
     """The main job from end to end on a sandbox of its own: all flows, a master and two workers.
 

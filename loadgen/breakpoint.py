@@ -10,8 +10,9 @@ Which rate is next is the business of `loadgen.bracketing`. A rate is judged by 
 - arrivals dropped because all `max_in_flight` slots were taken break it too: the rate was never on the target. Then
   `max_in_flight` is what was found, not the target's limit, and the result says so.
 - where the generator itself was at its limit (a process above CPU_LIMIT_PERCENT of a core over the hold, schedule lag
-  p99 above the profile's limit, or fewer arrivals offered than wanted) nothing was measured of the target at all: the
-  search ends and its result is void.
+  p99 above the profile's limit, or fewer arrivals offered than wanted) nothing was measured of the target at all. What
+  comes late comes in clumps, which break a target that would hold. The rate is tried again; after SATURATED_TRIES in a
+  row the search ends and its result is void.
 
 Pure: time is an argument, in seconds of the clock of the live figures.
 """
@@ -32,6 +33,7 @@ from loadgen.live import REPORT_EVERY_S, LiveFigures, LiveWindow
 CPU_LIMIT_PERCENT = 90.0
 OFFERED_SHARE = 0.9
 """Fewer arrivals than this share of those wanted, and by more than chance explains: the generator fell short."""
+SATURATED_TRIES = 3
 MOST_STEPS = 60
 """A search that needs more is of a target that wavers too much to have a breakpoint."""
 SHORTEST_REST_S = 2.0
@@ -112,6 +114,8 @@ class Breakpoint:
         """At the first moment of its hold that was looked at."""
         self._holding = False
         self._resting_since: float | None = None
+        self._saturated = 0
+        """Steps in a row, up to now, that say nothing of the target."""
         self._usd: float | None = None
         self.steps: list[Step] = []
         self.ended_by: str | None = None
@@ -171,7 +175,7 @@ class Breakpoint:
         return {"held": votes.held, "broke": votes.broken}
 
     def _rest(self, figures: LiveFigures, now: float, since: float) -> None:
-        """Wait for the target to answer what it has, and then for as long as a rate takes to settle."""
+        """Wait for the target to answer all that it has, and at least for as long as a rate takes to settle."""
         rested_s = now - since
         if rested_s >= max(self._plan.settle_s, SHORTEST_REST_S) and not figures.over(now, SHORTEST_REST_S).in_flight:
             self._resting_since, self._began = None, now
@@ -270,12 +274,15 @@ class Breakpoint:
         """After a step."""
         assert self._users is not None
         if step.outcome == SATURATED:
-            self.ended_by = GENERATOR
-            return
-        self._search.record(self._users, step.outcome == HELD)
-        self._users = self._search.next()
+            self._saturated += 1
+        else:
+            self._saturated = 0
+            self._search.record(self._users, step.outcome == HELD)
+            self._users = self._search.next()
         self._holding = False
-        if self._users is None:
+        if self._saturated == SATURATED_TRIES:
+            self.ended_by = GENERATOR
+        elif self._users is None:
             self.ended_by = FOUND if self._search.lowest_broken is not None else AT_MOST
         elif len(self.steps) >= MOST_STEPS:
             self.ended_by = STEPS

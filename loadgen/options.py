@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from dotenv import dotenv_values
 
 from config.errors import ConfigError
+from config.prices import load_prices, requests_usd
 from config.profiles import DEFAULT_MAX_IN_FLIGHT, EVEN, Profile, Stage, load_profile
 from config.settings import Settings, is_loopback, load_settings
 from loadgen.api_access import access_problems, signing_scope
@@ -58,7 +59,7 @@ def add_options(parser: LocustArgumentParser) -> None:
         ("--flows", "FLOW", "<flows>", "Flows to run, separated by commas; without it, those of the profile"),
         ("--target", "TARGET", "<target>", "sandbox (default), aws or emulator"),
         ("--scale", "SCALE", "<factor>", "Multiplies users, arrival rates and spawn rates of the profile"),
-        ("--time-scale", "TIME_SCALE", "<factor>", "Multiplies stages and warm-up, never think time or pacing"),
+        ("--time-scale", "TIME_SCALE", "<factor>", "Multiplies stages, warm-up and windows, never think time"),
         ("--rate", "RATE", "<per second>", "Without a profile: each user stands for so many arrivals a second"),
         ("--messages", "MESSAGES", "<count>", "Messages of a profile that counts them (smoke, perf)"),
         ("--results-share", "RESULTS_SHARE", "<0 to 1>", "Share of a vote user's requests that read the tally"),
@@ -177,6 +178,13 @@ def resolve(options: Namespace) -> Chosen:
                 "users" if profile is None or profile.model == "closed" else "open requests a process (max_in_flight)"
             )
             problems.append(f"MAX_USERS: {users} {what} asked for, {settings.max_users} allowed")
+    if settings is not None and settings.max_cost_usd is not None and profile is not None and profile.breakpoint:
+        prices = load_prices(settings.region or "")
+        if requests_usd(prices, 1, duration_ms=1, memory_mb=1) is None:
+            problems.append(
+                "MAX_COST_USD: cannot be kept, for there are no prices of API Gateway and Lambda in region "
+                f"{settings.region or '(AWS_REGION is not set)'}: add them below config/prices, or do not set it"
+            )
     if settings is not None:
         problems += access_problems(settings)
     if options.rebalancing not in (None, "", "on", "off"):

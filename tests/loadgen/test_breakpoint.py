@@ -192,7 +192,8 @@ def test_busy_generator_voids_the_result():
     assert (result["ended_by"], result["void"]) == ("generator", True)
     assert "process 0 took" in result["reason"]
     assert "more than 90 %" in result["reason"]
-    assert result["steps"][-1]["outcome"] == "saturated"
+    outcomes = [(step["rate"], step["outcome"]) for step in result["steps"][-4:]]
+    assert outcomes == [(result["rate"], "held"), *[(result["steps"][-1]["rate"], "saturated")] * 3]
 
 
 def test_break_at_a_busy_generator_is_no_break_of_the_target():
@@ -200,6 +201,16 @@ def test_break_at_a_busy_generator_is_no_break_of_the_target():
     simulation.cpu = lambda rate: min(1.0, rate / 250)
     result = simulation.run()
     assert result["void"]
+
+
+def test_generator_that_was_late_for_once_has_the_rate_tried_again():
+    simulation = Simulation(Target(200))
+    late = iter(range(1000))
+    simulation.cpu = lambda rate: 0.95 if rate > 60 and next(late) < 30 else 0.1
+    result = simulation.run()
+    assert any(step["outcome"] == "saturated" for step in result["steps"])
+    assert result["rate"] == pytest.approx(200, rel=0.1)
+    assert result["held"] == {"held": 2, "broke": 0}
 
 
 def test_late_generator_voids_the_result():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import pytest
 
 
@@ -21,25 +19,25 @@ def search(lasting_locust, lasting_server):
     return run
 
 
+def held(search) -> list[dict]:
+    """Steps in order; on a busy machine others may lie between them, at which the generator fell short."""
+    return [step for step in search.manifest["breakpoint"]["steps"] if step["outcome"] == "held"]
+
+
 def test_result_stands_in_the_manifest(search):
     found = search.manifest["breakpoint"]
-    assert (found["ended_by"], found["rate"], found["held"], found["void"]) == (
-        "max",
-        60,
-        {"held": 2, "broke": 0},
-        False,
-    )
-    assert [(step["rate"], step["outcome"]) for step in found["steps"]] == [(30, "held"), (60, "held"), (60, "held")]
+    assert (found["ended_by"], found["rate"], found["void"]) == ("max", 60, False)
+    assert found["held"] == {"held": 2, "broke": 0}
+    assert [step["rate"] for step in held(search)] == [30, 60, 60]
     assert found["cost_usd"] > 0
     assert search.manifest["state"] == "complete"
 
 
 def test_rate_of_a_step_is_what_both_processes_offered_together(search):
-    by_rate = {step["rate"]: step for step in search.manifest["breakpoint"]["steps"]}
     assert len({row["worker"] for row in search.rows}) == 2
-    for rate, step in by_rate.items():
-        due = Counter(int((float(row["scheduled_at"]) - step["judged_from"]) // 1) for row in search.rows)
-        assert due[0] == pytest.approx(rate, rel=0.15)
+    for step in held(search):
+        due = sum(0 <= float(row["scheduled_at"]) - step["judged_from"] < 1 for row in search.rows)
+        assert due == pytest.approx(step["rate"], rel=0.15)
 
 
 def test_nothing_is_lost(search, lasting_server):
