@@ -19,7 +19,7 @@ What nobody knows is None, with a note, and is in no sum. A GB of logs is taken 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,6 +51,9 @@ DEFAULT_ARCHITECTURE = "x86_64"
 OF_THE_ANALYSIS = frozenset({"logs_scanned_gb", "metrics_read"})
 """Items that the analysis caused and not the load: part of the run's cost, but of no request's."""
 
+_PUTTING_FLOWS = frozenset({"vote", "direct"})
+_WRITING_FLOWS = frozenset({"vote", "direct", "shop"})
+"""Flows of the sample applications whose functions put records on a stream, and write items."""
 UNKNOWN_REGION = "unknown"
 
 
@@ -89,7 +92,7 @@ def measure(db: duckdb.DuckDBPyConnection, facts: RunFacts) -> Quantities:
     if "events" in sent:
         found.items["eventbridge_events"] = sent["events"].units
     _dynamodb(facts, found)
-    if "shop" in (facts.manifest.get("flows") or ()):
+    if _uses(facts, found, {"shop"}):
         found.items["kms_requests"] = None
         found.notes.append("KMS: no metric counts the requests of a key")
     _logs(facts, found)
@@ -200,6 +203,9 @@ def _kinesis(facts: RunFacts, sent: _Sent | None, found: Quantities) -> None:
         return
     used = {name: metrics for name, metrics in streams.items() if metrics.get("IncomingRecords")}
     if not used:
+        if sent is not None or _uses(facts, found, _PUTTING_FLOWS):
+            found.items |= {"kinesis_shard_hours": None, "kinesis_put_units": None if sent is None else sent.units}
+            found.notes.append("Kinesis: CloudWatch had no metric of the streams yet; pull again later with --force")
         return
     hours = _hours(facts.manifest)
     shard_hours: float | None = 0.0
@@ -226,20 +232,24 @@ def _sns(facts: RunFacts, sent: _Sent | None, found: Quantities) -> None:
     elif sent is not None:
         found.items["sns_publishes"] = sent.messages
         found.notes.append("SNS: without metrics, only the load generator's own messages are counted")
-    elif topics and "shop" in (facts.manifest.get("flows") or ()):
+    elif topics and _uses(facts, found, {"shop"}):
         # SNS reports every five minutes: at the end of a short run there may be nothing yet
         found.items["sns_publishes"] = None
         found.notes.append("SNS: CloudWatch had no metric of the topics yet; pull again later with --force")
 
 
 def _dynamodb(facts: RunFacts, found: Quantities) -> None:
+    tables = facts.metrics.get("tables") or {}
     for item, metric in (
         ("dynamodb_write_units", "ConsumedWriteCapacityUnits"),
         ("dynamodb_read_units", "ConsumedReadCapacityUnits"),
     ):
-        consumed = [metrics.get(metric) for metrics in (facts.metrics.get("tables") or {}).values()]
-        if any(consumed):
-            found.items[item] = sum(number for number in consumed if number is not None)
+        consumed = [metrics[metric] for metrics in tables.values() if metrics.get(metric)]
+        if consumed:
+            found.items[item] = sum(consumed)
+    if tables and "dynamodb_write_units" not in found.items and _uses(facts, found, _WRITING_FLOWS):
+        found.items["dynamodb_write_units"] = None
+        found.notes.append("DynamoDB: CloudWatch had no metric of the tables yet; pull again later with --force")
 
 
 def _logs(facts: RunFacts, found: Quantities) -> None:
@@ -250,6 +260,12 @@ def _logs(facts: RunFacts, found: Quantities) -> None:
     found.items["logs_ingested_gb"] = _gb(sum(known)) if known else None
     if not known:
         found.notes.append("CloudWatch Logs: CloudWatch has no metric IncomingBytes of the log groups")
+
+
+def _uses(facts: RunFacts, found: Quantities, flows: Collection[str]) -> bool:
+    """Whether functions of one of these flows were invoked, and so must have used what they call."""
+    invoked = bool(found.items.get("lambda_requests"))
+    return invoked and not set(facts.manifest.get("flows") or ()).isdisjoint(flows)
 
 
 def _hours(manifest: Mapping[str, Any]) -> float | None:

@@ -128,9 +128,25 @@ def test_topics_count_what_functions_publish_too(build):
 
 def test_topics_without_data_yet_are_unknown_where_the_flow_uses_them(build):
     build.manifest["flows"] = ["shop"]
+    build.invocation(function="shop-accept")
     found = quantities(build, {"topics": {"sales": {"NumberOfMessagesPublished": None}}})
     assert (found.items["sns_publishes"], found.items["kms_requests"]) == (None, None)
     assert any("CloudWatch had no metric of the topics" in note for note in found.notes)
+
+
+def test_streams_and_tables_without_data_yet_are_unknown_where_the_flow_uses_them(build):
+    metrics = {
+        "streams": {"votes": {"IncomingRecords": None, "IncomingBytes": None}},
+        "tables": {"votes": {"ConsumedWriteCapacityUnits": None, "ConsumedReadCapacityUnits": None}},
+    }
+    names = ("kinesis_shard_hours", "kinesis_put_units", "dynamodb_write_units")
+    assert not set(names) & set(quantities(build, metrics).items)  # nothing was invoked
+    build.invocation()
+    found = quantities(build, metrics)
+    assert [found.items.get(name, "absent") for name in names] == [None, None, None]
+    assert sum("had no metric" in note for note in found.notes) == 2
+    build.manifest["flows"] = ["custom"]
+    assert not set(names) & set(quantities(build, metrics).items)
 
 
 def test_capacity_logs_and_the_analysis_itself(build):
