@@ -167,6 +167,72 @@ def statistics(run: str, duration_limit_ms: float, memory_headroom_mb: float) ->
     return errors.OK
 
 
+@main.command()
+@run_argument
+@click.option("--invocations", type=click.IntRange(min=1), help="What if: so many invocations, e.g. 10_000_000.")
+@click.option("--duration-ms", type=click.FloatRange(min=0, min_open=True), help="What if: each takes so long.")
+@click.option("--memory-mb", type=click.IntRange(128, 10_240), help="What if: memory of the function.")
+@click.option(
+    "--architecture",
+    type=click.Choice(["x86_64", "arm64"]),
+    default="x86_64",
+    show_default=True,
+    help="What if: of the function.",
+)
+@click.option(
+    "--api",
+    type=click.Choice(["none", "rest", "http"]),
+    default="none",
+    show_default=True,
+    help="What if: the API Gateway in front of it.",
+)
+@click.option("--region", help="Prices of this region instead of the run's, or of AWS_REGION.")
+@click.option("--free-tier", is_flag=True, help="Take a month's free tier off.")
+@click.option(
+    "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True, help="Form."
+)
+def cost(
+    run: str,
+    invocations: int | None,
+    duration_ms: float | None,
+    memory_mb: int | None,
+    architecture: Any,
+    api: Any,
+    region: str | None,
+    free_tier: bool,
+    form: str,
+) -> int:
+    """Print what an analysed run cost, and a million of its requests, service by service.
+
+    With --invocations, --duration-ms and --memory-mb no run is looked at: what would that cost at Lambda, and at an API
+    Gateway in front of it?
+    """
+    from analysis import tables, terminal
+    from analysis.cost import of_summary, what_if
+    from config.prices import load_prices
+    from config.settings import SANDBOX_REGION, load_settings
+
+    if (invocations, duration_ms, memory_mb) == (None, None, None):
+        priced = of_summary(read_summary(find_run(run)), region, free_tier=free_tier)
+    elif invocations is None or duration_ms is None or memory_mb is None:
+        raise UsageError("a what-if needs all of --invocations, --duration-ms and --memory-mb")
+    else:
+        priced = what_if(
+            load_prices(region or load_settings().region or SANDBOX_REGION),
+            invocations=invocations,
+            duration_ms=duration_ms,
+            memory_mb=memory_mb,
+            architecture=architecture,
+            api=None if api == "none" else api,
+            free_tier=free_tier,
+        )
+    if form == "json":
+        click.echo(json.dumps(priced, indent=1, ensure_ascii=False))
+    else:
+        terminal.print_table(tables.cost({"cost": priced}), terminal.console())
+    return errors.OK
+
+
 def find_run(run: str) -> RunDir:
     """A run by path, id or `latest`, below the runs directory of the settings. Raises RunNotFoundError, ConfigError."""
     from config.settings import load_settings

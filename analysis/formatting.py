@@ -66,8 +66,12 @@ def ratio(part: float | None, whole: float | None) -> float | None:
 
 
 def usd(value: float | None) -> str:
-    """`$0.0123`: four digits below a dollar, cents above."""
-    return NOTHING if value is None else f"${value:,.2f}" if value >= 1 else f"${value:.4f}"
+    """`$0.0123`: four digits below a dollar, cents above; a small sum that is not nothing never reads as 0."""
+    if value is None:
+        return NOTHING
+    if 0 < value < 0.0001:
+        return "<$0.0001"
+    return f"${value:,.2f}" if value >= 1 else f"${value:.4f}"
 
 
 def timespan(seconds: float | None) -> str:

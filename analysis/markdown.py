@@ -75,12 +75,21 @@ def _lines(summary: Mapping[str, Any]) -> Iterator[str]:
         tables.schedule(summary),
         tables.functions(summary),
         tables.chains(summary),
+        tables.metrics_out_of_limits(summary),
     ):
         if table.rows:
             yield ""
             yield f"### {table.title}"
             yield ""
             yield from _table(table.narrow())
+    spent = tables.cost_in_words(summary)
+    if spent:
+        yield ""
+        yield f"{'What AWS would have charged' if run.get('simulated') else 'Cost'}: {escape(spent)}."
+    held = tables.metrics_in_words(summary)
+    if held:
+        yield ""
+        yield f"{escape(held)}."
     joined = tables.join_in_words(summary)
     if joined:
         yield ""

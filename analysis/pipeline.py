@@ -21,6 +21,7 @@ from analysis.join import join, write_joined
 from analysis.summary import build_summary, read_json
 from analysis.verdict import judge
 from config import aws
+from config.metric_limits import MetricLimits, load_metric_limits
 from config.settings import Settings
 from runstore.rundir import RunDir
 
@@ -41,24 +42,31 @@ def analyze(
     """
     from analysis import report, terminal  # with plotly and jinja2: not for those who only join
 
+    metric_limits = load_metric_limits(settings.metric_limits)
     failure = _fetch(run, settings, console, clock) if pull else None
-    summary = explain(run, limits, () if failure is None else (str(failure).replace("\n", "; "),))
+    summary = explain(run, limits, () if failure is None else (str(failure).replace("\n", "; "),), metric_limits)
     terminal.print_summary(summary, console)
     for written in report.write_all(run, summary):
         _say(console, f"wrote {written}")
     return judge(summary).exit_code if failure is None else failure.exit_code
 
 
-def explain(run: RunDir, limits: Limits | None = None, also: tuple[str, ...] = ()) -> dict[str, Any]:
+def explain(
+    run: RunDir,
+    limits: Limits | None = None,
+    also: tuple[str, ...] = (),
+    metric_limits: MetricLimits | None = None,
+) -> dict[str, Any]:
     """Join what lies in the run directory and summarise it: writes joined.parquet and summary.json, -> the summary.
 
-    `also`: see `analysis.summary.build_summary`. Raises DataFormatError where a file is not what its name says.
+    `also`, `metric_limits`: see `analysis.summary.build_summary`. Raises DataFormatError where a file is not what its
+    name says.
     """
     evidence = open_evidence(run)
     try:
         coverage = join(evidence.db)
         write_joined(evidence.db, run.file("joined.parquet"))
-        summary = build_summary(run, evidence, coverage, limits, also)
+        summary = build_summary(run, evidence, coverage, limits, also, metric_limits)
     finally:
         evidence.db.close()
     run.write_json("summary.json", summary)

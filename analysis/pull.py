@@ -13,13 +13,13 @@ import duckdb
 import pandas as pd
 from rich.console import Console
 
-from analysis import cloudwatch_metrics, errors, locust_csv, log_groups, log_tables
+from analysis import cloudwatch_metrics, deployment, errors, locust_csv, log_groups, log_tables
 from analysis.errors import NoRowsError
 from analysis.insights import MAX_ROWS, read_rows_quickly
 from analysis.log_queries import ACCESS, EVENTS
 from analysis.pull_progress import PullProgress
 from analysis.puller import REAL, SIMULATED, Patience, Progress, Puller, Reading, Scope
-from analysis.requests_table import create_requests
+from analysis.requests_table import HTTP_METHODS, create_requests
 from config import aws
 from config.prices import load_prices
 from config.settings import Settings, load_settings
@@ -87,19 +87,8 @@ def pull_run(
     stack_name = run.read_manifest().get("stack_name") or settings.stack_name
     tables, warnings = write_tables(run.path, reading, stack_name)
     warnings += [f"there is no log group {group}: its function was not invoked" for group in reading.missing_groups]
-    functions = run.read_manifest().get("functions") or dict(settings.functions)
-    metrics = cloudwatch_metrics.pull(
-        aws.client(settings, "cloudwatch"),
-        functions,
-        scope.started_at,
-        reading.watched_until,
-        expected=_invocations_of(run.file("invocations.parquet")),
-        until=clock() + patience.deadline_s / 4,
-        poll_s=max(patience.poll_s, 1.0),
-        clock=clock,
-        sleep=sleep or time.sleep,
-    )
-    run.write_json("metrics.json", metrics.as_dict())
+    metrics, unknown = _pull_metrics(run, settings, scope, reading.watched_until, requests, patience, clock, sleep)
+    warnings += unknown
     found = bool(tables["invocations"]) or _only_checked(requests)
     pulled = Pulled(
         complete=not reading.doubts and found,
@@ -120,6 +109,46 @@ def pull_showing(run: RunDir, settings: Settings, console: Console, **options: A
     """`pull_run` with a progress bar on `console`."""
     with PullProgress(console, load_prices(settings.region or "")) as bar:
         return pull_run(run, settings, watch=bar.update, **options)
+
+
+def _pull_metrics(
+    run: RunDir,
+    settings: Settings,
+    scope: Scope,
+    watched_until: float,
+    requests: duckdb.DuckDBPyConnection,
+    patience: Patience,
+    clock: Callable[[], float],
+    sleep: Callable[[float], None] | None,
+) -> tuple[cloudwatch_metrics.Metrics, list[str]]:
+    """Write down what is deployed and what CloudWatch counted; -> (metrics, what could not be found of the former)."""
+    manifest = run.read_manifest()
+    manifest = {**manifest, "functions": manifest.get("functions") or dict(settings.functions)}
+    deployed = deployment.describe(lambda service: aws.client(settings, service), manifest)
+    run.write_json(deployment.FILE, deployed.as_dict())
+    metrics = cloudwatch_metrics.pull(
+        aws.client(settings, "cloudwatch"),
+        cloudwatch_metrics.watched_of(manifest, deployed.as_dict()),
+        scope.started_at,
+        watched_until,
+        expected=_invocations_of(run.file("invocations.parquet")),
+        answered=_answered(requests),
+        patience=cloudwatch_metrics.Patience(
+            until=clock() + patience.deadline_s / 4,
+            poll_s=max(patience.poll_s, 1.0),
+            clock=clock,
+            sleep=sleep or time.sleep,
+        ),
+        namespaces=settings.custom_metrics,
+    )
+    run.write_json(cloudwatch_metrics.FILE, metrics.as_dict())
+    return metrics, list(deployed.warnings)
+
+
+def _answered(requests: duckdb.DuckDBPyConnection) -> int:
+    """Requests to an API that were answered."""
+    row = requests.execute(f"SELECT count(status) FROM requests WHERE method IN {HTTP_METHODS}").fetchone()
+    return row[0] if row else 0
 
 
 def _only_checked(requests: duckdb.DuckDBPyConnection) -> bool:

@@ -9,9 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 
 from analysis.puller import Progress
-from config.prices import Prices
-
-_BYTES_PER_GB = 1_000_000_000
+from config.prices import LOG_GB_BYTES, Prices
 
 
 class PullProgress:
@@ -47,7 +45,7 @@ def describe(progress: Progress, prices: Prices) -> str:
     """`1,234,567 rows, 812.5 MB scanned (0.0041 USD), waiting 12 s for logs to appear`, as far as it is known."""
     told = [f"{progress.rows:,} rows"]
     if progress.bytes_scanned is not None:
-        usd = prices.usd("logs_scanned_gb", progress.bytes_scanned / _BYTES_PER_GB)
+        usd = prices.usd("logs_scanned_gb", progress.bytes_scanned / LOG_GB_BYTES)
         price = "" if usd is None else f" ({usd:.4f} USD)"
         told.append(f"{progress.bytes_scanned / 1e6:,.1f} MB scanned{price}")
     if progress.waiting_s is not None:

@@ -94,6 +94,7 @@ def render(
             ("billing", tables.billing(summary)),
             ("chains", tables.chains(summary)),
             ("metrics", tables.metrics(summary)),
+            ("custom-metrics", tables.custom_metrics(summary)),
             ("cost", tables.cost(summary)),
             ("join", tables.join(summary)),
             ("pull", tables.pull(pull or {})),

@@ -40,6 +40,9 @@ _NOT_TEXT: Mapping[str, str] = {
 COLUMN_TYPES: Mapping[str, str] = {column: _NOT_TEXT.get(column, "VARCHAR") for column in REQUEST_COLUMNS}
 """DuckDB's type of each column of a requests file. Ids are text: those of an HTTP API are no UUIDs."""
 
+HTTP_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
+"""Methods of requests to an API; those to an AWS service are named after their operation."""
+
 ENDPOINT = "CASE WHEN method IS NULL OR starts_with(name, method || ' ') THEN name ELSE method || ' ' || name END"
 """SQL for the name of a request's endpoint, whether its Locust name holds the method already or not."""
 

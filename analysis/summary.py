@@ -12,18 +12,22 @@ from typing import Any
 
 import duckdb
 
-from analysis import table_snapshot
+from analysis import cloudwatch_metrics, deployment, table_snapshot
 from analysis.breakdown import breakdown
 from analysis.causes import root_causes
 from analysis.chains import Settling, chains, change_between
+from analysis.cost import UNKNOWN_REGION, RunFacts, measure, price
 from analysis.endpoints import client
 from analysis.errors import DataFormatError
 from analysis.evidence import Evidence
 from analysis.formatting import date_and_time, plural, share, timespan
 from analysis.functions import Limits, create_measured_invocations, functions
 from analysis.join import Coverage, counts
+from analysis.metrics import disagreements, expectations, judge_metrics
 from analysis.thresholds import judge_thresholds
 from analysis.windows import worst_window
+from config.metric_limits import MetricLimits, load_metric_limits
+from config.prices import load_prices
 from config.thresholds import Threshold, parse_threshold
 from runstore.rundir import ABORTED, COMPLETE, RunDir
 
@@ -42,15 +46,30 @@ _STATES = {
 
 
 def build_summary(
-    run: RunDir, evidence: Evidence, coverage: Coverage, limits: Limits | None = None, also: tuple[str, ...] = ()
+    run: RunDir,
+    evidence: Evidence,
+    coverage: Coverage,
+    limits: Limits | None = None,
+    also: tuple[str, ...] = (),
+    metric_limits: MetricLimits | None = None,
 ) -> dict[str, Any]:
     """The summary of a run whose requests and invocations are joined (`analysis.join`).
 
-    `also`: what makes the run's data incomplete and stands in none of its files, one line each.
+    `also`: what makes the run's data incomplete and stands in none of its files, one line each. `metric_limits`: what
+    CloudWatch metrics should hold; None for the shipped ones.
     """
     db, manifest = evidence.db, read_json(run, "manifest.json")
-    pulled = read_json(run, "pull.json")
+    pulled, metrics = read_json(run, "pull.json"), read_json(run, cloudwatch_metrics.FILE)
+    deployed = read_json(run, deployment.FILE)
     create_measured_invocations(db)
+    of_client = client(db)
+    of_functions = functions(
+        db,
+        manifest.get("functions") or () if pulled else (),
+        metrics.get("functions") or {},
+        limits or Limits(),
+    )
+    expected = expectations(db, of_functions, metrics, deployed)
     shortcomings = [*also, *_shortcomings(manifest, pulled, evidence, coverage)]
     summary: dict[str, Any] = {
         "schema": SCHEMA,
@@ -66,22 +85,31 @@ def build_summary(
             "workers": list(manifest.get("workers") or ()),
             "complete": not shortcomings,
             "aborted": manifest.get("aborted"),
-            "warnings": list(dict.fromkeys((*shortcomings, *_warnings(db, manifest, pulled, coverage)))),
+            "warnings": list(
+                dict.fromkeys(
+                    (
+                        *shortcomings,
+                        *_warnings(db, manifest, pulled, coverage),
+                        *disagreements(metrics, expected),
+                    )
+                )
+            ),
         },
-        "client": client(db),
-        "functions": functions(
-            db,
-            manifest.get("functions") or () if pulled else (),
-            read_json(run, "metrics.json").get("functions") or {},
-            limits or Limits(),
-        ),
+        "client": of_client,
+        "functions": of_functions,
         "join": coverage.as_dict(),
         "breakdown": breakdown(db),
         "chains": chains(db, _settling(manifest, pulled), _table_changes(run)),
         "root_causes": root_causes(db, read_json(run, "deployment.json")),
         "breakpoint": manifest.get("breakpoint"),
-        "metrics": [],
-        "cost": {"run_usd": None, "per_million_usd": None, "items": [], "prices": None},
+        "metrics": judge_metrics(metrics, expected, metric_limits or load_metric_limits()),
+        "custom_metrics": metrics.get("custom") or [],
+        "cost": price(
+            measure(db, RunFacts(manifest, pulled, metrics, deployed)),
+            load_prices(manifest.get("region") or UNKNOWN_REGION),
+            of_client["requests"],
+            simulated=manifest.get("simulated"),
+        ),
     }
     judged = judge_thresholds(
         summary, _thresholds(manifest), lambda threshold: worst_window(db, threshold), manifest.get("aborted")

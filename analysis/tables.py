@@ -107,6 +107,8 @@ def measured(expression: str, value: float | None) -> str:
         return decimal(value)  # written by another version, or by hand
     if metric.endswith("_ms"):
         return f"{milliseconds(value)} ms"
+    if metric.endswith("_usd"):
+        return usd(value)
     return share(value) if metric.endswith("_rate") else decimal(value)
 
 
@@ -449,45 +451,141 @@ def join_in_words(summary: Summary) -> str | None:
 
 
 def metrics(summary: Summary) -> Table:
+    """Every metric that CloudWatch has data of, those that are out of their limits first."""
     tones: Mapping[str, Tone] = {"ok": "good", "target missed": "warn", "alert": "bad"}
+    order = ("alert", "target missed", "ok")
+    found = summary.get("metrics") or []
+    known = [one for one in found if one.get("verdict") in order]
+    without = sorted({visible(one.get("name")) for one in found} - {visible(one.get("name")) for one in known})
     return Table(
         "CloudWatch metrics",
-        (text("metric"), text("function"), Column("value"), text("target"), text("alert"), text("verdict")),
+        (text("metric"), text("of"), Column("value"), text("target"), text("alert", wide=True), text("verdict")),
         tuple(
             Row(
                 (
                     visible(one.get("name")),
-                    visible(one.get("function")),
-                    decimal(one.get("value")),
+                    _measured_at(one),
+                    _metric_value(one),
                     visible(one.get("target")),
                     visible(one.get("alert")),
                     visible(one.get("verdict")),
                 ),
                 tones.get(one.get("verdict", "")),
             )
-            for one in summary.get("metrics") or []
+            for one in sorted(known, key=lambda one: order.index(one["verdict"]))
         ),
+        "Sums over the run, of concurrency, durations and ages the greatest, of latencies the mean."
+        + (f" No data: {', '.join(without)}." if without else ""),
+    )
+
+
+def metrics_out_of_limits(summary: Summary) -> Table:
+    """Those of `metrics` that miss their target, for where there is little room; its note counts the others."""
+    whole = metrics(summary)
+    rows = tuple(row for row in whole.rows if row.tone != "good")
+    return replace(whole, rows=rows, note=metrics_in_words(summary) or "")
+
+
+def metrics_in_words(summary: Summary) -> str | None:
+    """`41 of 44 CloudWatch metrics hold their targets`; None where there are none."""
+    verdicts = [one.get("verdict") for one in summary.get("metrics") or []]
+    known = [verdict for verdict in verdicts if verdict != "no data"]
+    if not known:
+        return None
+    return f"{count(known.count('ok'))} of {plural(len(known), 'CloudWatch metric')} hold their targets"
+
+
+def _measured_at(metric: Mapping[str, Any]) -> str:
+    if metric.get("function"):
+        return visible(metric["function"], 40)
+    return {"account": "account", "api": "API"}.get(metric.get("group", ""), NOTHING)
+
+
+_TIMES = ("Duration", "Latency", "IntegrationLatency", "IteratorAge", "AsyncEventAge")
+"""Metrics in milliseconds; the others are counts."""
+
+
+def _metric_value(metric: Mapping[str, Any]) -> str:
+    """`312.4 ms (2.08 %)`: the value, and what its limits are held against."""
+    value = metric.get("value")
+    words = f"{milliseconds(value)} ms" if metric.get("name") in _TIMES else count(value)
+    if metric.get("share") is not None:
+        return f"{words} ({share(metric['share'])})"
+    return words if metric.get("left") is None else f"{words} ({count(metric['left'])} left)"
+
+
+def custom_metrics(summary: Summary) -> Table:
+    return Table(
+        "Metrics of the functions' own",
+        (
+            text("namespace"),
+            text("metric"),
+            text("dimensions"),
+            Column("samples"),
+            Column("sum"),
+            Column("mean"),
+            Column("min", wide=True),
+            Column("max"),
+        ),
+        _rows(
+            (
+                visible(one.get("namespace"), 60),
+                visible(one.get("name"), 60),
+                visible(", ".join(f"{name}={value}" for name, value in (one.get("dimensions") or {}).items()), 80),
+                count(one.get("count")),
+                *(decimal(one.get(key)) for key in ("sum", "mean", "min", "max")),
+            )
+            for one in summary.get("custom_metrics") or []
+        ),
+        "Over the minutes of the run, as CloudWatch has them.",
     )
 
 
 def cost(summary: Summary) -> Table:
     one = _section(summary, "cost")
     items = one.get("items") or []
-    total = f"{usd(one.get('run_usd'))} for the run, {usd(one.get('per_million_usd'))} per million requests"
     return Table(
         "Cost",
-        (text("service"), Column("quantity"), text("unit"), Column("cost", "USD")),
+        (
+            text("service"),
+            Column("quantity"),
+            text("unit"),
+            Column("cost", "USD"),
+            Column("per million requests", "USD"),
+        ),
         _rows(
             (
                 visible(item.get("service")),
                 decimal(item.get("quantity")),
                 visible(item.get("unit")),
                 usd(item.get("usd")),
+                usd(item.get("per_million_usd")),
             )
             for item in items
         ),
-        f"{total}; prices: {visible(one.get('prices'))}." if items else "",
+        " ".join(_about_cost(one)) if items else "",
     )
+
+
+def cost_in_words(summary: Summary) -> str | None:
+    """`$0.26 for the run, $6.84 per million requests, without KMS`; None where nothing is priced."""
+    one = _section(summary, "cost")
+    if one.get("run_usd") is None:
+        return None
+    missing = [visible(item.get("service")) for item in one.get("items") or [] if item.get("usd") is None]
+    words = f"{usd(one['run_usd'])} for the run, {usd(one.get('per_million_usd'))} per million requests"
+    return f"{words}, without {', '.join(missing)}" if missing else words
+
+
+def _about_cost(one: Mapping[str, Any]) -> Iterable[str]:
+    words = cost_in_words({"cost": one})
+    if words:
+        yield f"{words}."
+    if one.get("simulated"):
+        yield "The run was simulated: this is what AWS would have charged."
+    yield f"Prices: {visible(one.get('prices'))}{', free tier taken off' if one.get('free_tier') else ''}."
+    for note in (*(one.get("notes") or ()), *(one.get("unpriced") or ()), *(one.get("assumptions") or ())):
+        yield f"{visible(note)}."
 
 
 def pull(facts: Mapping[str, Any]) -> Table:

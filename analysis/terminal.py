@@ -47,6 +47,14 @@ def print_summary(summary: Mapping[str, Any], to: Console) -> None:
         to.print(part)
 
 
+def print_table(table: tables.Table, to: Console) -> None:
+    """Print one table by itself, with what stands below it."""
+    to.print(Text(table.title, style="bold"))
+    to.print(_table(table.narrow()))
+    if table.note:
+        to.print(Text(table.note))
+
+
 def _parts(summary: Mapping[str, Any]) -> Iterator[RenderableType]:
     verdict = judge(summary)
     yield Text(verdict.headline, style=_VERDICTS[verdict.kind])
@@ -72,12 +80,19 @@ def _parts(summary: Mapping[str, Any]) -> Iterator[RenderableType]:
         tables.schedule(summary),
         tables.functions(summary),
         tables.chains(summary),
-        tables.metrics(summary),
-        tables.cost(summary),
+        tables.metrics_out_of_limits(summary),
+        tables.custom_metrics(summary),
     ):
         if table.rows:
             yield _heading(table.title)
             yield _table(table.narrow())
+    spent = tables.cost_in_words(summary)
+    if spent:
+        simulated = "What AWS would have charged" if (summary.get("run") or {}).get("simulated") else "Cost"
+        yield Text(f"\n{simulated}: {spent}")
+    held = tables.metrics_in_words(summary)
+    if held:
+        yield Text(held)
     joined = tables.join_in_words(summary)
     if joined:
         yield Text(f"\n{joined}")

@@ -2,8 +2,9 @@
 
 `scope: metric` is looked up in the summary, in the block of the endpoint, the flow, the function or the chain of that
 name, whichever knows the metric first; without a scope in the whole client, or, where the metric is one of functions
-or chains, over all of them together. Counts are those of the measured rows, like the percentiles and rates; throttles
-and dropped deliveries have no rows to tell warm-up by and count over the whole run.
+or chains, over all of them together; with the scope `cost` in the cost of the run. Counts are those of the measured
+rows, like the percentiles and rates; throttles and dropped deliveries have no rows to tell warm-up by and count over
+the whole run.
 
 A scope or metric that nothing was measured for is `no data`: it does not hold. A threshold with a window is held
 against the worst of them (`analysis.windows`). One that aborted the run does not hold, whatever the whole run comes to:
@@ -16,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from analysis.windows import Window
-from config.thresholds import LATENCY_METRICS, Threshold
+from config.thresholds import COST_SCOPE, LATENCY_METRICS, Threshold
 
 Block = Mapping[str, Any]
 
@@ -72,6 +73,9 @@ def measured_value(summary: Mapping[str, Any], scope: str | None, metric: str) -
 
 def _blocks(summary: Mapping[str, Any], scope: str | None) -> Iterator[Block]:
     """The blocks that may know a metric of this scope, in the order in which they are asked."""
+    if scope == COST_SCOPE:
+        yield summary["cost"]
+        return
     client, functions, chains = summary["client"], summary["functions"], summary["chains"]
     if scope is None:
         yield client

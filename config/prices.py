@@ -31,6 +31,8 @@ Architecture = Literal["x86_64", "arm64"]
 Api = Literal["rest", "http"]
 
 KIB = 1024
+LOG_GB_BYTES = 1_000_000_000
+"""Of CloudWatch Logs, in the dearer of the two readings of a GB."""
 API_HTTP_UNIT_BYTES = 512 * KIB
 KINESIS_PUT_UNIT_BYTES = 25 * KIB
 MESSAGE_UNIT_BYTES = 64 * KIB
@@ -207,7 +209,7 @@ def units(size_bytes: float, unit_bytes: int) -> int:
     return max(1, math.ceil(size_bytes / unit_bytes))
 
 
-def lambda_compute_item(architecture: Architecture) -> str:
+def lambda_compute_item(architecture: str) -> str:
     """The item of Lambda's GB-s."""
     return f"lambda_{architecture}_gb_s"
 

@@ -98,6 +98,10 @@ class Settings(BaseModel):
     region: str | None = Field(None, alias="AWS_REGION")
     profile: str | None = Field(None, alias="AWS_PROFILE")
     endpoint_url: str | None = Field(None, alias="AWS_ENDPOINT_URL", pattern=r"^https?://[^/\s]+/?$")
+    metric_limits: Path | None = Field(None, alias="METRIC_LIMITS")
+    """A file of the user's over config/metrics.toml."""
+    custom_metrics: Words = Field((), alias="CUSTOM_METRICS")
+    """Namespaces of metrics that functions emit."""
     runs_dir: Path = Field(Path("runs"), alias="RUNS_DIR")
     web_user: str | None = Field(None, alias="WEB_USER")
     web_password: SecretStr | None = Field(None, alias="WEB_PASSWORD")

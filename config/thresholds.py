@@ -2,7 +2,8 @@
 
 ```
 threshold  = [ scope ": " ] metric [ "over" window ] operator limit
-scope      = an endpoint ("POST /vote"), a flow ("vote"), a function ("place-vote"), a chain ("shop"); none = everything
+scope      = an endpoint ("POST /vote"), a flow ("vote"), a function ("place-vote"), a chain ("shop"), "cost";
+             none = everything
 metric     = one of METRICS
 operator   = "<=" | ">=" | "==" | "!=" | "<" | ">"          (longer ones are tried first)
 limit      = number [ "%" | "ms" | "s" ]
@@ -67,9 +68,12 @@ CLIENT_METRICS = (
 DEFAULT_WINDOW_S = 10.0
 """TIME_SCALE multiplies it."""
 SHORTEST_WINDOW_S = 1.0
-METRICS = (*LATENCY_METRICS, *RATE_METRICS, *COUNT_METRICS, "rps")
+COST_SCOPE = "cost"
+COST_METRICS = ("run_usd", "per_million_usd")
+"""Of the scope `cost`, which has no others."""
+METRICS = (*LATENCY_METRICS, *RATE_METRICS, *COUNT_METRICS, "rps", *COST_METRICS)
 
-_OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
+OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
     "<=": operator.le,
     ">=": operator.ge,
     "==": operator.eq,
@@ -94,7 +98,7 @@ class Threshold:
     text: str
     """The expression as written, its window scaled."""
     scope: str | None
-    """Endpoint, flow, function or chain; None for the whole run."""
+    """Endpoint, flow, function, chain or `cost`; None for the whole run."""
     metric: str
     operator: str
     limit: float
@@ -108,7 +112,7 @@ class Threshold:
 
     def holds(self, value: float) -> bool:
         """Whether a measured value keeps to the limit."""
-        return _OPERATORS[self.operator](value, self.limit)
+        return OPERATORS[self.operator](value, self.limit)
 
 
 def parse_threshold(expression: str, action: str = "fail", time_scale: float = 1.0) -> Threshold:
@@ -120,11 +124,16 @@ def parse_threshold(expression: str, action: str = "fail", time_scale: float = 1
     if match is None:
         raise ValueError(
             f"{expression!r} is not `[scope: ]metric [over window] operator limit`, e.g. `POST /vote: p95_ms < 1000` "
-            f"or `error_rate over 10s < 1%` (operators: {', '.join(_OPERATORS)})"
+            f"or `error_rate over 10s < 1%` (operators: {', '.join(OPERATORS)})"
         )
     metric, unit = match["metric"], match["unit"]
     if metric not in METRICS:
         raise ValueError(f"{expression!r}: unknown metric {metric!r}; one of {', '.join(METRICS)}")
+    if (metric in COST_METRICS) != (match["scope"] == COST_SCOPE):
+        raise ValueError(
+            f"{expression!r}: scope {COST_SCOPE} has the metrics {' and '.join(COST_METRICS)}, and they have no other "
+            "scope: `cost: run_usd < 5`"
+        )
     limit = float(match["number"])
     if unit == "%":
         if metric not in RATE_METRICS:

@@ -52,6 +52,8 @@ class RunTarget:
     access_log_group: str | None
     tables: Mapping[str, str]
     streams: Mapping[str, str]
+    topics: Mapping[str, str]
+    """Logical name -> ARN."""
     event_destinations: Mapping[str, str]
     """AWS service -> queue URL, topic ARN, bus, stream of flow `events`."""
     shop_key_id: str | None
@@ -78,6 +80,7 @@ class RunTarget:
             "access_log_group": self.access_log_group,
             "tables": dict(self.tables),
             "streams": dict(self.streams),
+            "topics": dict(self.topics),
         }
 
     def require(self, flows: Iterable[str], where: str) -> None:
@@ -110,7 +113,8 @@ def from_settings(settings: Settings) -> RunTarget:
         log_groups=_log_groups(functions, settings.log_groups),
         access_log_group=settings.access_log_group,
         tables={},
-        streams={},
+        streams={"events": settings.events_stream.rpartition("/")[2]} if settings.events_stream else {},
+        topics={"events": settings.events_topic_arn} if settings.events_topic_arn else {},
         event_destinations=settings.event_destinations,
         shop_key_id=None,
         shop_public_key=settings.shop_public_key,
@@ -128,7 +132,11 @@ def with_outputs(settings: Settings, outputs: Mapping[str, str]) -> RunTarget:
         log_groups=_log_groups(functions, settings.log_groups),
         access_log_group=known.access_log_group or outputs.get("AccessLogGroup"),
         tables=_named(outputs, {"votes": "VotesTableName", "shops": "ShopsTableName"}),
-        streams=_named(outputs, {"votes": "VotesStreamName", "events": "EventsStreamName"}),
+        streams=_named(outputs, {"votes": "VotesStreamName", "events": "EventsStreamName"}) | dict(known.streams),
+        topics=_named(
+            outputs, {"sales": "SalesTopicArn", "decrypted-sales": "DecryptedSalesTopicArn", "events": "EventsTopicArn"}
+        )
+        | dict(known.topics),
         # Variables name all of them or none: what is left out is left out on purpose.
         event_destinations=known.event_destinations or _named(outputs, EVENT_OUTPUTS),
         shop_key_id=outputs.get("ShopKeyId"),

@@ -4,6 +4,7 @@ import pytest
 
 from analysis.errors import DataFormatError
 from analysis.pipeline import explain
+from analysis.summary import read_json
 from runstore.rundir import RunDir
 
 T0 = 1795255200.0
@@ -86,9 +87,34 @@ def test_the_thresholds(tiny):
     ]
 
 
-def test_what_is_not_measured_yet_is_null(tiny):
-    assert tiny["metrics"] == []
-    assert (tiny["cost"]["run_usd"], tiny["cost"]["items"]) == (None, [])
+def test_the_metrics(tiny):
+    verdicts = {(one["name"], one["function"]): one["verdict"] for one in tiny["metrics"]}
+    assert verdicts["Invocations", "place-vote"] == "ok"
+    assert verdicts["Errors", "place-vote"] == "alert"  # 3 of 7
+    assert verdicts["Throttles", "place-vote"] == "alert"
+    assert verdicts["Throttles", "tally-votes"] == "ok"
+    assert verdicts["Duration", "place-vote"] == "no data"
+    assert tiny["custom_metrics"] == []
+
+
+def test_the_cost(tiny):
+    cost = tiny["cost"]
+    quantities = {item["item"]: item["quantity"] for item in cost["items"]}
+    assert quantities["lambda_requests"] == 18
+    assert (quantities["kms_requests"], quantities["logs_ingested_gb"]) == (None, None)
+    assert (quantities["logs_scanned_gb"], quantities["metrics_read"]) == (0.00002, 30)
+    assert cost["run_usd"] == pytest.approx(sum(item["usd"] for item in cost["items"] if item["usd"] is not None))
+    assert (cost["requests"], cost["simulated"], cost["complete"]) == (13, True, False)
+
+
+def test_metrics_that_disagree_with_the_logs_are_a_warning(tiny_run):
+    metrics = read_json(tiny_run, "metrics.json")
+    metrics["functions"]["place-vote"]["Invocations"] = 9
+    tiny_run.write_json("metrics.json", metrics)
+    summary = explain(tiny_run)
+    assert len(summary["run"]["warnings"]) == 1
+    assert "CloudWatch counts 9 invocations of place-vote, its logs 7" in summary["run"]["warnings"][0]
+    assert summary["run"]["complete"] is True
 
 
 def test_the_summary_is_written_as_it_is_returned(tiny_run):

@@ -30,6 +30,7 @@ SUMMARY = {
     ),
     "functions": {"place-vote": function(), "tally-votes": function(throttles=None)},
     "chains": {"shop": CHAIN},
+    "cost": {"run_usd": 0.26, "per_million_usd": None},
 }
 
 
@@ -43,6 +44,9 @@ def no_window(threshold):
         ("p95_ms < 1000", 800.0, "pass"),
         ("p95_ms < 800", 800.0, "fail"),
         ("POST /vote: p95_ms < 1000", 950.0, "pass"),
+        ("cost: run_usd < 0.25", 0.26, "fail"),
+        ("cost: run_usd < 5", 0.26, "pass"),
+        ("cost: per_million_usd < 10", None, "no data"),
         ("POST /vote: p95_ms < 900", 950.0, "fail"),
         ("vote: error_rate < 10%", 0.5, "fail"),
         ("success_rate > 99%", 0.98, "fail"),

@@ -12,6 +12,8 @@ from config.timespans import parse_timespan
         ("error_rate < 0.5%", None, "error_rate", "<", 0.005),
         ("place-vote: cold_start_rate < 1%", "place-vote", "cold_start_rate", "<", 0.01),
         ("GET /a:b: failures == 0", "GET /a:b", "failures", "==", 0),
+        ("cost: run_usd < 5", "cost", "run_usd", "<", 5),
+        ("cost: per_million_usd<=9.99", "cost", "per_million_usd", "<=", 9.99),
     ],
 )
 def test_threshold_is_read_as_written(text, scope, metric, operator, limit):
@@ -36,6 +38,11 @@ def test_abort_after_is_seconds():
         ("p95_ms < 5%", "not a share"),
         ("error_rate < 5ms", "not a time"),
         ("p42_ms < 5", "unknown metric"),
+        ("run_usd < 5", "scope cost has the metrics"),
+        ("place-vote: run_usd < 5", "scope cost has the metrics"),
+        ("cost: p95_ms < 5", "scope cost has the metrics"),
+        ("cost: run_usd over 10s < 5", "only after the run"),
+        ("cost: run_usd < 5%", "not a share"),
         ("", "operator"),
     ],
 )

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import urllib.request
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -236,3 +237,41 @@ def test_the_chain_says_what_was_lost_and_duplicated(outcome):
     if case.profile is SALES:
         assert chain["accepted"] == chain["sent"] > 500
         assert (chain["sent"] - chain["completed"], chain["lost"], chain["duplicated"]) == (7, 7, 5)
+
+
+def test_cloudwatch_counts_what_really_happened(outcome):
+    result = outcome[1]
+    assert result.summary["run"]["warnings"] == []  # nor does it disagree with the logs or the client
+    counted = {(one["name"], one["function"]): one["value"] for one in result.summary["metrics"]}
+    for name, truth in result.truth["functions"].items():
+        assert counted["Invocations", name] == (truth["invocations"] or None), name
+        assert (counted["Errors", name] or 0, counted["Throttles", name]) == (truth["errors"], truth["throttles"]), name
+    by_class = Counter(int(status) // 100 for status in Counter(result.truth["api"]["by_status"]).elements())
+    assert counted["Count", None] == result.truth["api"]["requests"]
+    assert (counted["4XXError", None], counted["5XXError", None]) == (by_class[4], by_class[5])
+    verdicts = {one["name"]: one["verdict"] for one in result.summary["metrics"] if one["group"] != "functions"}
+    assert set(verdicts.values()) == {"ok"}
+    events = [one for one in result.summary["metrics"] if one["name"] == "AsyncEventsReceived" and one["value"]]
+    assert {one["function"] for one in events} == {"shop-decrypt", "shop-update-db"}
+
+
+MEMORY_MB = {"place-vote": 256, "tally-votes": 256, "get-results": 256}
+"""Of the stack's functions, unless it is told otherwise; the others have 128."""
+
+
+def test_the_cost_is_that_of_what_really_happened(outcome):
+    result, cost = outcome[1], outcome[1].summary["cost"]
+    truth, usd = result.truth, {item["item"]: item["usd"] for item in cost["items"]}
+    functions = truth["functions"]
+    gb_s = sum(one["billed_ms"] / 1000 * MEMORY_MB.get(name, 128) / 1024 for name, one in functions.items())
+    # us-east-1, x86_64
+    assert usd["lambda_x86_64_gb_s"] == pytest.approx(gb_s * 0.0000166667)
+    assert usd["lambda_requests"] == pytest.approx(sum(one["invocations"] for one in functions.values()) * 0.20e-6)
+    assert usd["api_rest_requests"] == pytest.approx(truth["api"]["requests"] * 3.50e-6)
+    # each vote is one record, far below 25 KB; a stream that took nothing is not charged to the run
+    assert usd.get("kinesis_put_units", 0) == pytest.approx(
+        truth["streams"].get("votes", {}).get("accepted", 0) * 0.014e-6
+    )
+    assert usd["kms_requests"] is None
+    assert cost["simulated"] is True
+    assert cost["run_usd"] == pytest.approx(sum(one for one in usd.values() if one is not None))

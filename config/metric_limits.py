@@ -1,0 +1,159 @@
+"""What the CloudWatch metrics of a run should hold: `config/metrics.toml`, and a file of the user's over it.
+
+    [functions.Duration]
+    of = "timeout"
+    target = "< 50%"
+    alert = "> 80%"
+
+A limit is read into numbers: a share from 0 to 1, milliseconds, or a count.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from config.errors import ConfigError
+from config.thresholds import OPERATORS
+
+SHIPPED = Path(__file__).parent / "metrics.toml"
+
+SUM, MAXIMUM, MEAN = "Sum", "Maximum", "Mean"
+"""Statistics over a run: sums of its minutes, the greatest of them, and the mean of all samples."""
+
+METRICS: Mapping[str, Mapping[str, str]] = {
+    "functions": {
+        "Invocations": SUM,
+        "Errors": SUM,
+        "Throttles": SUM,
+        "ConcurrentExecutions": MAXIMUM,
+        "Duration": MAXIMUM,
+        "AsyncEventsReceived": SUM,
+        "AsyncEventsDropped": SUM,
+        "AsyncEventAge": MAXIMUM,
+        "DeadLetterErrors": SUM,
+        "IteratorAge": MAXIMUM,
+        "ProvisionedConcurrencyInvocations": SUM,
+        "ProvisionedConcurrencySpilloverInvocations": SUM,
+    },
+    "account": {"ConcurrentExecutions": MAXIMUM, "UnreservedConcurrentExecutions": MAXIMUM},
+    "api": {"Count": SUM, "4XXError": SUM, "5XXError": SUM, "Latency": MEAN, "IntegrationLatency": MEAN},
+}
+"""Group -> metric that is read -> the statistic that means something for it. Sources: AWS Lambda developer guide,
+"Types of metrics for Lambda functions"; Amazon API Gateway developer guide, "dimensions and metrics"."""
+
+REFERENCES: Mapping[str, frozenset[str]] = {
+    "functions": frozenset({"logs", "Invocations", "timeout", "concurrency", "events"}),
+    "account": frozenset({"concurrency", "unreserved"}),
+    "api": frozenset({"client", "Latency"}),
+}
+"""Group of metrics -> what its values may be held against."""
+
+_CONDITION = re.compile(r"(?P<operator><=|>=|==|!=|<|>)\s*(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>%|ms|s)?")
+_FACTORS = {None: 1.0, "%": 0.01, "ms": 1.0, "s": 1000.0}
+
+
+@dataclass(frozen=True)
+class Condition:
+    """`< 50%`, read."""
+
+    text: str
+    operator: str
+    limit: float
+
+    def holds(self, value: float) -> bool:
+        return OPERATORS[self.operator](value, self.limit)
+
+
+def parse_condition(text: Any) -> Any:
+    """Raises ValueError naming the text and the accepted form."""
+    match = _CONDITION.fullmatch(text.strip()) if isinstance(text, str) else None
+    if match is None:
+        raise ValueError(f"{text!r} is not an operator and a number such as `< 50%`, `> 5s` or `== 0`")
+    return Condition(text.strip(), match["operator"], float(match["number"]) * _FACTORS[match["unit"]])
+
+
+Limit = Annotated[Condition, BeforeValidator(parse_condition)]
+
+
+class MetricLimit(BaseModel):
+    """What one metric should hold. Exactly one of `target` and `matches` says it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    of: str | None = None
+    """The value is taken as a share of this reference."""
+    left_of: str | None = None
+    """The value is taken as what it leaves of this reference."""
+    matches: str | None = None
+    """The target is that the value equals this reference."""
+    target: Limit | None = None
+    alert: Limit | None = None
+
+    @model_validator(mode="after")
+    def _sound(self) -> MetricLimit:
+        if (self.target is None) == (self.matches is None):
+            raise ValueError("needs either `target` or `matches`")
+        if sum(reference is not None for reference in (self.of, self.left_of, self.matches)) > 1:
+            raise ValueError("takes one of `of`, `left_of` and `matches`")
+        return self
+
+    @property
+    def reference(self) -> str | None:
+        return self.of or self.left_of or self.matches
+
+
+class MetricLimits(BaseModel):
+    """The limits of all metrics, by their name in CloudWatch."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    functions: Mapping[str, MetricLimit] = Field(default_factory=dict)
+    account: Mapping[str, MetricLimit] = Field(default_factory=dict)
+    api: Mapping[str, MetricLimit] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _known_names(self) -> MetricLimits:
+        for group, known in REFERENCES.items():
+            for name, limit in getattr(self, group).items():
+                if limit.reference is not None and limit.reference not in known:
+                    raise ValueError(
+                        f"{group}.{name}: there is no {limit.reference!r}, only {', '.join(sorted(known))}"
+                    )
+                if name not in METRICS[group]:
+                    raise ValueError(f"{group}.{name}: is not read; one of {', '.join(METRICS[group])}")
+        return self
+
+
+def load_metric_limits(own: Path | None = None) -> MetricLimits:
+    """The shipped limits, with those of a file of the user's over them.
+
+    Raises ConfigError with every problem of a file.
+    """
+    shipped = _read(SHIPPED)
+    if own is None:
+        return shipped
+    theirs = _read(own)
+    return MetricLimits(
+        functions={**shipped.functions, **theirs.functions},
+        account={**shipped.account, **theirs.account},
+        api={**shipped.api, **theirs.api},
+    )
+
+
+def _read(file: Path) -> MetricLimits:
+    try:
+        return MetricLimits.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
+    except ValidationError as invalid:
+        raise ConfigError(
+            f"{file}: {'.'.join(map(str, error['loc'])) or 'file'}: {error['msg'].removeprefix('Value error, ')}"
+            for error in invalid.errors()
+        ) from None
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"METRIC_LIMITS: {file}: {error}") from None
