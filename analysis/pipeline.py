@@ -17,7 +17,7 @@ from analysis import table_snapshot
 from analysis.errors import AnalysisError
 from analysis.evidence import open_evidence
 from analysis.functions import Limits
-from analysis.join import join, write_joined
+from analysis.join import join, write_joined, write_unjoined
 from analysis.summary import build_summary, read_json
 from analysis.verdict import judge
 from config import aws
@@ -50,7 +50,9 @@ def analyze(
 
 
 def explain(run: RunDir, limits: Limits | None = None, also: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Join what lies in the run directory and summarise it: writes joined.parquet and summary.json, -> the summary.
+    """Join what lies in the run directory and summarise it; -> the summary.
+
+    Writes joined.parquet, unjoined.csv and summary.json.
 
     `also`: see `analysis.summary.build_summary`. Raises DataFormatError where a file is not what its name says.
     """
@@ -58,6 +60,7 @@ def explain(run: RunDir, limits: Limits | None = None, also: tuple[str, ...] = (
     try:
         coverage = join(evidence.db)
         write_joined(evidence.db, run.file("joined.parquet"))
+        write_unjoined(evidence.db, run.file("unjoined.csv"))
         summary = build_summary(run, evidence, coverage, limits, also)
     finally:
         evidence.db.close()

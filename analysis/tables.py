@@ -450,6 +450,7 @@ def join(summary: Summary) -> Table:
             one.get("invocations"),
             (
                 ("invocations", one.get("invocations")),
+                ("further attempts at an event, under its request id", one.get("retries")),
                 ("later hops of a chain", one.get("chain_invocations")),
                 ("of functions behind a stream or queue", one.get("background_invocations")),
                 ("without a request", one.get("unmatched_invocations")),
