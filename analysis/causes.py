@@ -40,6 +40,7 @@ from typing import Any
 import duckdb
 
 from analysis.advice import Cause, Peak, WentOn, advise
+from analysis.join import SENDING_OPERATIONS
 from analysis.requests_table import literal
 from analysis.throttles import create_refused_starts
 from analysis.timestamps import iso_utc
@@ -65,17 +66,6 @@ THROTTLE_CODES: tuple[str, ...] = (
     "KMSThrottlingException",
 )
 """Error codes by which AWS services refuse a call for its rate (botocore service models, botocore.retries.standard)."""
-
-SENDING_OPERATIONS: tuple[str, ...] = (
-    "SendMessage",
-    "SendMessageBatch",
-    "Publish",
-    "PublishBatch",
-    "PutEvents",
-    "PutRecord",
-    "PutRecords",
-)
-"""Methods of the requests that send messages."""
 
 INIT_FAILURES: tuple[str, ...] = (
     "Runtime.ImportModuleError",

@@ -168,7 +168,44 @@ def _chain(
         "end_to_end_ms": end_to_end,
         "table_reconciled": reconciled(chain, completions, change) if followed else None,
         "measured": measured,
+        "hops": _hops(db, chain) if followed else None,
     }
+
+
+def _hops(db: duckdb.DuckDBPyConnection, chain: Chain) -> list[dict[str, Any]]:
+    """Each function of a chain, in order.
+
+    `reached`: accepted messages that an invocation of it succeeded on; `lost_before`: those that reached the function
+    before and not this one; `repeated`: those it succeeded on more than once; `since_last_ms`: of measured messages,
+    from the end of the last hop (of the first: from the start of the request, on the client's clock) to that of this.
+    """
+    hops, last = [], "SELECT correlation_id, started_at AS done_at FROM entered"
+    db.execute(
+        f"""CREATE OR REPLACE TEMP TABLE entered AS
+            SELECT correlation_id, min(started_at) AS started_at, bool_or(measured) AS measured FROM requests
+            WHERE {chain.entered} AND correlation_id IS NOT NULL GROUP BY correlation_id
+            HAVING count(*) = 1 AND bool_or({chain.accepted})"""
+    )
+    for number, function in enumerate(chain.functions):
+        db.execute(
+            f"""CREATE OR REPLACE TEMP TABLE hop_{number} AS
+                SELECT correlation_id, count(DISTINCT inv) AS times, min(reported_at) AS done_at
+                FROM invocation_correlations JOIN invocations USING (inv) SEMI JOIN entered USING (correlation_id)
+                WHERE function = {literal(function)} AND NOT failed AND inv NOT IN (SELECT inv FROM invocation_failures)
+                GROUP BY correlation_id"""
+        )
+        reached, repeated, lost, since_last_ms = counts(
+            db,
+            f"""SELECT count(h.correlation_id), count(*) FILTER (WHERE h.times > 1),
+                       count(*) FILTER (WHERE h.correlation_id IS NULL),
+                       {distribution("(h.done_at - l.done_at) * 1000", "p50 p95 p99 max", where="e.measured")}
+                FROM ({last}) l JOIN entered e USING (correlation_id)
+                LEFT JOIN hop_{number} h USING (correlation_id)""",
+        )
+        hop = {"function": function, "reached": reached, "lost_before": lost, "repeated": repeated}
+        hops.append({**hop, "since_last_ms": since_last_ms})
+        last = f"SELECT correlation_id, done_at FROM hop_{number}"
+    return hops
 
 
 def reconciled(chain: Chain, completions: int, change: Mapping[str, Mapping[str, float]] | None) -> bool | None:

@@ -9,7 +9,12 @@ A pair is made only where the key leads to one invocation and that invocation to
 duplicated key are set aside as ambiguous: paired by chance, they would lend their figures to each other. What
 stronger evidence has paired, weaker evidence does not touch.
 
-`joined.parquet` has the columns of the requests files, then JOINED_COLUMNS.
+An asynchronous event that failed is invoked again under the same request id: its attempts are one answer, of which the
+last counts, and all of them are the request's (`retries`). Two requests under one id (a client that repeated one) are
+ambiguous.
+
+`joined.parquet` has the columns of the requests files, then JOINED_COLUMNS. `unjoined.csv` has what found no partner on
+either side, with the reason, in UNJOINED_COLUMNS.
 """
 
 from __future__ import annotations
@@ -24,6 +29,17 @@ import duckdb
 from analysis.attribution import attribute_lines
 from analysis.requests_table import literal
 from runstore.columns import REQUEST_COLUMNS
+
+SENDING_OPERATIONS: tuple[str, ...] = (
+    "SendMessage",
+    "SendMessageBatch",
+    "Publish",
+    "PublishBatch",
+    "PutEvents",
+    "PutRecord",
+    "PutRecords",
+)
+"""Methods of the requests that send messages."""
 
 JOINED_COLUMNS: tuple[str, ...] = (
     "matched_by",
@@ -41,6 +57,20 @@ JOINED_COLUMNS: tuple[str, ...] = (
     "inv_log_stream",
     "gateway_integration_latency_ms",
     "gateway_response_latency_ms",
+)
+
+UNJOINED_COLUMNS: tuple[str, ...] = (
+    "side",  # request, invocation
+    "reason",
+    "worker",
+    "seq",
+    "at",  # epoch seconds: the start of the request, the REPORT of the invocation
+    "name",  # endpoint, function
+    "status",
+    "request_id",
+    "lambda_request_id",
+    "trace_id",
+    "log_stream",
 )
 
 # Each a query over `open_requests` (sent, neither paired nor set aside), `answers` (the invocations that may have
@@ -94,6 +124,8 @@ class Coverage:
     background_invocations: int
     """Of functions that answered none of the run's requests, such as the consumer of a stream."""
     unmatched_invocations: int
+    retries: int
+    """REPORT lines that repeat the request id of another one of their function: further attempts at one event."""
 
     def as_dict(self) -> dict[str, Any]:
         """The summary's `join`."""
@@ -106,7 +138,7 @@ def join(db: duckdb.DuckDBPyConnection) -> Coverage:
     | table | columns |
     |---|---|
     | pairs | row, inv, matched_by |
-    | set_aside | row |
+    | set_aside | row, reason |
     | gateway | request_id and what the access log says of it; ids that occur twice are left out |
     | joined | the columns of joined.parquet, and row, inv, endpoint, sent, measured, ended_at |
     """
@@ -122,7 +154,7 @@ def join(db: duckdb.DuckDBPyConnection) -> Coverage:
            FROM invocations WHERE request_id IS NOT NULL GROUP BY function, request_id"""
     )
     db.execute("CREATE TABLE pairs (row BIGINT, inv BIGINT, matched_by VARCHAR)")
-    db.execute("CREATE TABLE set_aside (row BIGINT)")
+    db.execute("CREATE TABLE set_aside (row BIGINT, reason VARCHAR)")
     db.execute(
         """CREATE VIEW open_requests AS FROM requests r
            WHERE sent AND NOT EXISTS (FROM pairs p WHERE p.row = r.row)
@@ -142,7 +174,10 @@ def _pair(db: duckdb.DuckDBPyConnection, key: str, query: str) -> None:
               AND inv NOT IN (SELECT inv FROM edges GROUP BY inv HAVING count(*) > 1)"""
     )
     db.execute(
-        "INSERT INTO set_aside SELECT DISTINCT row FROM edges e WHERE NOT EXISTS (FROM pairs p WHERE p.row = e.row)"
+        f"""INSERT INTO set_aside
+            SELECT row, CASE WHEN count(*) > 1 THEN {literal(f"ambiguous: its {key} leads to several invocations")}
+                             ELSE {literal(f"ambiguous: another request has the same {key}")} END
+            FROM edges e WHERE NOT EXISTS (FROM pairs p WHERE p.row = e.row) GROUP BY row"""
     )
     db.execute("DROP TABLE edges")
 
@@ -183,23 +218,27 @@ def _coverage(db: duckdb.DuckDBPyConnection) -> Coverage:
                WHERE r.sent
            )""",
     )
-    invocations, chain, background, unmatched = counts(
-        db,
-        """WITH paired AS (
+    db.execute(
+        """CREATE TEMP TABLE unpaired_invocations AS
+           WITH paired AS (
                -- every attempt of an invocation that answered a request
                SELECT i.inv FROM invocations i SEMI JOIN
                (SELECT function, request_id FROM pairs JOIN invocations USING (inv)) USING (function, request_id)
            ), hops AS (
                SELECT DISTINCT inv FROM invocation_correlations c
                SEMI JOIN requests r ON r.correlation_id = c.correlation_id AND r.sent
-           ), others AS (
-               SELECT inv IN (FROM hops) AS hop, function NOT IN (SELECT inv_function FROM joined
-                                                                  WHERE inv_function IS NOT NULL) AS background
-               FROM invocations WHERE inv NOT IN (FROM paired)
            )
-           SELECT (SELECT count(*) FROM invocations), count(*) FILTER (WHERE hop),
+           SELECT inv, inv IN (FROM hops) AS hop, function NOT IN (SELECT inv_function FROM joined
+                                                                   WHERE inv_function IS NOT NULL) AS background
+           FROM invocations WHERE inv NOT IN (FROM paired)"""
+    )
+    invocations, retries, chain, background, unmatched = counts(
+        db,
+        """SELECT (SELECT count(*) FROM invocations),
+                  (SELECT count(request_id) FROM invocations) - (SELECT count(*) FROM answers),
+                  count(*) FILTER (WHERE hop),
                   count(*) FILTER (WHERE background AND NOT hop), count(*) FILTER (WHERE NOT background AND NOT hop)
-           FROM others""",
+           FROM unpaired_invocations""",
     )
     matched = sum(by.values())
     return Coverage(
@@ -214,6 +253,7 @@ def _coverage(db: duckdb.DuckDBPyConnection) -> Coverage:
         chain_invocations=chain,
         background_invocations=background,
         unmatched_invocations=unmatched,
+        retries=retries,
     )
 
 
@@ -222,6 +262,44 @@ def counts(db: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:
     row = db.execute(query).fetchone()
     assert row is not None, "an aggregate without groups has one row"
     return tuple(row)
+
+
+def write_unjoined(db: duckdb.DuckDBPyConnection, file: Path) -> None:
+    """Write `unjoined.csv`: requests and invocations without a partner, and why. Whole or not at all.
+
+    Invocations that no request of the client answers for (later hops of a chain, consumers of streams) are not in it.
+    """
+    temporary = file.with_name(f".{file.name}.partial")
+    db.execute(
+        f"""COPY (
+            SELECT 'request' AS side,
+                   CASE WHEN s.reason IS NOT NULL THEN s.reason
+                        WHEN r.status IS NULL THEN 'no answer came, so nothing names an invocation'
+                        WHEN r.method IN ({", ".join(map(literal, SENDING_OPERATIONS))})
+                             THEN 'a message: no invocation answers it, see chains'
+                        WHEN r.method = 'Invoke' AND r.status = 204 THEN 'a dry run: nothing was invoked'
+                        WHEN r.status = 429 OR g.integration_status >= 400
+                             OR r.method = 'Invoke' AND r.status >= 400 THEN 'refused before a function ran'
+                        WHEN coalesce(r.lambda_request_id, g.lambda_request_id) IS NOT NULL
+                             THEN 'the logs have no REPORT of its invocation'
+                        WHEN r.status BETWEEN 400 AND 499 AND g.request_id IS NOT NULL
+                             THEN 'refused by the gateway'
+                        ELSE 'nothing names its invocation' END AS reason,
+                   r.worker, r.seq, r.started_at AS "at", r.endpoint AS name, r.status::VARCHAR AS status, r.request_id,
+                   coalesce(r.lambda_request_id, g.lambda_request_id) AS lambda_request_id, r.trace_id,
+                   NULL AS log_stream
+            FROM requests r LEFT JOIN set_aside s USING (row) LEFT JOIN gateway g ON g.request_id = r.request_id
+            WHERE r.sent AND NOT EXISTS (FROM pairs p WHERE p.row = r.row)
+            UNION ALL
+            SELECT 'invocation',
+                   CASE WHEN i.request_id IS NULL THEN 'its REPORT has no request id'
+                        ELSE 'no request of the run leads to it, or several do' END,
+                   NULL, NULL, i.reported_at, i.function, i.status, NULL, i.request_id, i.xray_trace_id, i.log_stream
+            FROM invocations i JOIN unpaired_invocations u USING (inv) WHERE NOT u.hop AND NOT u.background
+            ORDER BY side DESC, reason, "at"
+        ) TO {literal(str(temporary))} (FORMAT csv, HEADER)"""
+    )
+    temporary.replace(file)
 
 
 def write_joined(db: duckdb.DuckDBPyConnection, file: Path) -> None:

@@ -17,7 +17,7 @@ from analysis import table_snapshot
 from analysis.errors import AnalysisError
 from analysis.evidence import open_evidence
 from analysis.functions import Limits
-from analysis.join import join, write_joined
+from analysis.join import join, write_joined, write_unjoined
 from analysis.summary import build_summary, read_json
 from analysis.verdict import judge
 from config import aws
@@ -57,7 +57,9 @@ def explain(
     also: tuple[str, ...] = (),
     metric_limits: MetricLimits | None = None,
 ) -> dict[str, Any]:
-    """Join what lies in the run directory and summarise it: writes joined.parquet and summary.json, -> the summary.
+    """Join what lies in the run directory and summarise it; -> the summary.
+
+    Writes joined.parquet, unjoined.csv and summary.json.
 
     `also`, `metric_limits`: see `analysis.summary.build_summary`. Raises DataFormatError where a file is not what its
     name says.
@@ -66,6 +68,7 @@ def explain(
     try:
         coverage = join(evidence.db)
         write_joined(evidence.db, run.file("joined.parquet"))
+        write_unjoined(evidence.db, run.file("unjoined.csv"))
         summary = build_summary(run, evidence, coverage, limits, also, metric_limits)
     finally:
         evidence.db.close()

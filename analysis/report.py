@@ -93,6 +93,7 @@ def render(
             ("functions", tables.functions(summary)),
             ("billing", tables.billing(summary)),
             ("chains", tables.chains(summary)),
+            ("hops", tables.hops(summary)),
             ("metrics", tables.metrics(summary)),
             ("custom-metrics", tables.custom_metrics(summary)),
             ("cost", tables.cost(summary)),

@@ -383,6 +383,42 @@ def chains(summary: Summary) -> Table:
     )
 
 
+def hops(summary: Summary) -> Table:
+    """The chains of several functions, hop by hop."""
+    rows = []
+    for name, chain in _section(summary, "chains").items():
+        found = chain.get("hops") or ()
+        for hop in found if len(found) > 1 else ():
+            times = hop.get("since_last_ms") or {}
+            rows.append(
+                Row(
+                    (
+                        visible(name, 40),
+                        visible(hop.get("function"), 40),
+                        *(count(hop.get(key)) for key in ("reached", "lost_before", "repeated")),
+                        *(milliseconds(times.get(key)) for key in ("p50", "p95", "p99", "max")),
+                    ),
+                    "bad" if hop.get("lost_before") or hop.get("repeated") else None,
+                )
+            )
+    return Table(
+        "Chains, hop by hop",
+        (
+            text("chain"),
+            text("function"),
+            Column("reached"),
+            Column("lost before"),
+            Column("repeated"),
+            Column("p50", "ms"),
+            Column("p95", "ms"),
+            Column("p99", "ms"),
+            Column("max", "ms"),
+        ),
+        tuple(rows),
+        "Times from the end of the last hop, of the first from the start of the request.",
+    )
+
+
 JOIN_KEYS = (
     ("lambda_request_id", "Lambda request id"),
     ("access_log", "access log"),
@@ -416,6 +452,7 @@ def join(summary: Summary) -> Table:
             one.get("invocations"),
             (
                 ("invocations", one.get("invocations")),
+                ("further attempts at an event, under its request id", one.get("retries")),
                 ("later hops of a chain", one.get("chain_invocations")),
                 ("of functions behind a stream or queue", one.get("background_invocations")),
                 ("without a request", one.get("unmatched_invocations")),

@@ -119,6 +119,8 @@ class Sandbox:
             poll_interval_s=parameters.kinesis.poll_interval_s,
             retry_pause_s=parameters.kinesis.retry_pause_s,
             on_iterator_age=self._iterator_age,
+            on_discarded=self._tell_queue,
+            faults=self.faults,
         )
         self.bridge.when_changed(self.stream_consumer.refresh)
         self.queue_consumer = QueueConsumer(scheduler, self.bridge, self.sqs, self.functions, parameters.sqs)
@@ -182,6 +184,13 @@ class Sandbox:
 
     def _iterator_age(self, function: FunctionDefinition, at: float, age_ms: float) -> None:
         self.metrics.add("AWS/Lambda", "IteratorAge", (("FunctionName", function.name),), at, age_ms)
+
+    def _tell_queue(self, arn: str, document: str) -> None:
+        """A destination of failed batches; one that is no queue, or none that exists, is told nothing."""
+        _, _, service, region, account, name = arn.split(":", 5)
+        if service == "sqs" and self.bridge.queue(name, region) is not None:
+            url = f"https://sqs.{region}.amazonaws.com/{account}/{name}"
+            self.sqs.send_message(region, {"QueueUrl": url, "MessageBody": document})
 
     def _log_group_exists(self, name: str) -> bool:
         """In any region: log events are kept by the name of their group alone."""

@@ -88,6 +88,12 @@ class StreamSource:
     window_s: float
     """MaximumBatchingWindowInSeconds."""
     starting_position: str
+    max_retries: int | None = None
+    """MaximumRetryAttempts; None: until the records expire."""
+    bisects: bool = False
+    """BisectBatchOnFunctionError."""
+    on_failure_arn: str | None = None
+    """DestinationConfig.OnFailure: the SQS queue that is told of discarded batches."""
 
 
 @dataclass(frozen=True)

@@ -189,6 +189,7 @@ def stream_sources() -> Sequence[StreamSource]:
 
 def _stream_source(mapping: Any) -> StreamSource:
     name, qualifier = _target(mapping)
+    retries = mapping.max_retry_attempts
     return StreamSource(
         uuid=mapping.uuid,
         stream_name=mapping.event_source_arn.rpartition("/")[2],
@@ -198,6 +199,9 @@ def _stream_source(mapping: Any) -> StreamSource:
         batch_size=int(mapping.batch_size),
         window_s=float(mapping.max_batch_window or 0),
         starting_position=mapping.starting_position,
+        max_retries=None if retries in (None, "", -1, "-1") else int(retries),
+        bisects=str(mapping.bisect_on_error).lower() == "true",
+        on_failure_arn=((mapping.destination_config or {}).get("OnFailure") or {}).get("Destination"),
     )
 
 

@@ -313,6 +313,9 @@ class KinesisService:
             else:
                 stream.update(ranges)
 
+    def logical_name(self, stream_name: str) -> str:
+        return self._definitions.logical_name(stream_name)
+
     def stream_named(self, region: str, name: str) -> Stream | None:
         """A stream with its present shards; None where it does not exist."""
         self.refresh()

@@ -2,23 +2,29 @@
 
 Each shard is read on its own: a poll every `poll_interval_s` while there is nothing to do, at most `batch_size`
 records a batch, one invocation under way per shard and mapping. A batch whose invocation fails or is refused is tried
-again after `retry_pause_s` until it succeeds; the shard waits for it (AWS: Lambda with Kinesis, error handling; the
-default is to retry until the records expire). Nothing is scheduled while there is nothing to read.
+again after `retry_pause_s`, and the shard waits for it: by default until it succeeds, with MaximumRetryAttempts so many
+times after a function's error (a refusal uses none up). With BisectBatchOnFunctionError a failed batch is cut in two
+first, which uses none up either. A batch that is given up is passed over, and the destination of OnFailure is told.
+Nothing is scheduled while there is nothing to read.
 
 https://docs.aws.amazon.com/lambda/latest/dg/with-kinesis.html
+https://docs.aws.amazon.com/lambda/latest/dg/kinesis-on-failure-destination.html
 """
 
 from __future__ import annotations
 
 import base64
 import math
+from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import orjson
 
 from sandbox.clock import Scheduler
 from sandbox.definitions import FunctionDefinition, StreamSource
+from sandbox.log_lines import iso_millis
 from sandbox.services.kinesis import KinesisService, Record, Shard, Stream, Truth
 
 BATCH_MAX_BYTES = 6 * 1024 * 1024
@@ -41,6 +47,19 @@ class Invocation(Protocol):
     def status(self) -> int: ...
     @property
     def function_error(self) -> str | None: ...
+    @property
+    def request_id(self) -> str: ...
+
+
+class Delivery(Protocol):
+    """What becomes of a record; `sandbox.faults.Delivery`."""
+
+    @property
+    def copies(self) -> int: ...
+
+
+class Faults(Protocol):
+    def delivery(self, place: str) -> Delivery: ...
 
 
 class Functions(Protocol):
@@ -49,10 +68,19 @@ class Functions(Protocol):
     def invoke(self, function: FunctionDefinition, payload: bytes, on_done: Callable[[Any], None]) -> None: ...
 
 
+@dataclass
+class Batch:
+    """Records that are handed over together."""
+
+    records: list[Record]
+    errors: int = 0
+    """How often the function failed on it."""
+
+
 class Reader:
     """One mapping's place in one shard."""
 
-    __slots__ = ("busy", "next_poll_at", "position", "shard", "source")
+    __slots__ = ("busy", "next_poll_at", "position", "read_to", "shard", "source", "waiting")
 
     def __init__(self, source: StreamSource, shard: Shard, position: int) -> None:
         self.source = source
@@ -61,12 +89,17 @@ class Reader:
         """Of the first record not yet consumed."""
         self.busy = False
         """An invocation is under way, or a failed batch waits for its next try."""
+        self.waiting: deque[Batch] = deque()
+        """What was read and not consumed yet, in order: the first is with the function, or waits for its next try."""
+        self.read_to = position
+        """Where the position will be once nothing is waiting."""
         self.next_poll_at: float | None = None
         """When the next look at the shard is scheduled; None while none is."""
 
 
 class StreamConsumer:
-    """Feeds functions from streams. `on_iterator_age(function, at, age_ms)` is told of each batch handed over."""
+    """Feeds functions from streams. `on_iterator_age(function, at, age_ms)` is told of each batch handed over,
+    `on_discarded(destination ARN, JSON)` of each that was given up."""
 
     def __init__(
         self,
@@ -79,6 +112,8 @@ class StreamConsumer:
         poll_interval_s: float,
         retry_pause_s: float,
         on_iterator_age: Callable[[FunctionDefinition, float, float], None] = lambda function, at, age_ms: None,
+        on_discarded: Callable[[str, str], None] = lambda destination_arn, document: None,
+        faults: Faults | None = None,
     ) -> None:
         self._scheduler = scheduler
         self._sources = sources
@@ -88,6 +123,8 @@ class StreamConsumer:
         self._poll_interval_s = poll_interval_s
         self._retry_pause_s = retry_pause_s
         self._on_iterator_age = on_iterator_age
+        self._on_discarded = on_discarded
+        self._faults = faults
         self._started_at = scheduler.now()
         self._readers: dict[tuple[str, str], Reader] = {}
         """By mapping uuid and shard id."""
@@ -190,42 +227,108 @@ class StreamConsumer:
             tick = self._scheduler.now() + self._poll_interval_s
             self._poll_at(reader, min(tick, window_ends_at))
             return
-        self._hand_over(reader, _within(BATCH_MAX_BYTES, batch))
+        batch = _within(BATCH_MAX_BYTES, batch)
+        reader.busy, reader.read_to = True, batch[-1].position + 1
+        reader.waiting.extend(self._delivered(reader.source, batch))
+        self._go_on(reader)
 
-    def _hand_over(self, reader: Reader, batch: list[Record]) -> None:
-        reader.busy = True
-        function = self._sources.function(_function_arn(reader.source), reader.source.qualifier)
-        if function is None:
-            self._try_again(reader, batch)
-            return
-        now = self._scheduler.now()
-        self._on_iterator_age(function, now, (now - batch[-1].arrived_at) * 1000)
-        self._functions.invoke(
-            function,
-            stream_event(reader.source, reader.shard, batch, function),
-            lambda result: self._done(reader, batch, result),
-        )
+    def _delivered(self, source: StreamSource, batch: list[Record]) -> list[Batch]:
+        """What arrives of a batch: by faults without some records, and with others a second time."""
+        if self._faults is None:
+            return [Batch(batch)]
+        place = f"stream/{self._kinesis.logical_name(source.stream_name)}"
+        copies = [self._faults.delivery(place).copies for _ in batch]
+        once = [record for record, number in zip(batch, copies, strict=True) if number]
+        again = [record for record, number in zip(batch, copies, strict=True) if number > 1]
+        return [Batch(records) for records in (once, again) if records]
 
-    def _done(self, reader: Reader, batch: list[Record], result: Invocation) -> None:
-        if self._readers.get((reader.source.uuid, reader.shard.shard_id)) is not reader:
+    def _go_on(self, reader: Reader) -> None:
+        """With the next batch that waits, or with what came into the shard meanwhile."""
+        if reader.waiting:
+            self._hand_over(reader)
             return
-        if result.status != 200 or result.function_error is not None:
-            self._try_again(reader, batch)
-            return
-        reader.position = batch[-1].position + 1
+        self._truth.pending -= reader.read_to - reader.position
+        reader.position = reader.read_to
         reader.busy = False
-        self._truth.pending -= len(batch)
         if reader.shard.next_position - reader.position >= reader.source.batch_size:
             self._poll(reader)  # a whole batch waits already: no pause while catching up
         else:
             self._poll_soon(reader)
 
-    def _try_again(self, reader: Reader, batch: list[Record]) -> None:
+    def _hand_over(self, reader: Reader) -> None:
+        batch = reader.waiting[0]
+        function = self._sources.function(_function_arn(reader.source), reader.source.qualifier)
+        if function is None:
+            self._try_again(reader)
+            return
+        now = self._scheduler.now()
+        self._on_iterator_age(function, now, (now - batch.records[-1].arrived_at) * 1000)
+        self._functions.invoke(
+            function,
+            stream_event(reader.source, reader.shard, batch.records, function),
+            lambda result: self._done(reader, batch, result),
+        )
+
+    def _done(self, reader: Reader, batch: Batch, result: Invocation) -> None:
+        if self._readers.get((reader.source.uuid, reader.shard.shard_id)) is not reader:
+            return
+        if result.status != 200:
+            self._try_again(reader)
+            return
+        if result.function_error is None:
+            reader.waiting.popleft()
+            self._go_on(reader)
+            return
+        if reader.source.bisects and len(batch.records) > 1:
+            middle = len(batch.records) // 2
+            reader.waiting.popleft()
+            reader.waiting.extendleft([Batch(batch.records[middle:]), Batch(batch.records[:middle])])
+            self._try_again(reader)
+            return
+        batch.errors += 1
+        retries = reader.source.max_retries
+        if retries is None or batch.errors <= retries:
+            self._try_again(reader)
+            return
+        reader.waiting.popleft()
+        if reader.source.on_failure_arn is not None:
+            document = discarded(reader.source, reader.shard, batch, result.request_id, self._scheduler.now())
+            self._on_discarded(reader.source.on_failure_arn, document)
+        self._go_on(reader)
+
+    def _try_again(self, reader: Reader) -> None:
         def retry() -> None:
             if self._readers.get((reader.source.uuid, reader.shard.shard_id)) is reader:
-                self._hand_over(reader, batch)
+                self._hand_over(reader)
 
         self._scheduler.at(self._scheduler.now() + self._retry_pause_s, retry)
+
+
+def discarded(source: StreamSource, shard: Shard, batch: Batch, request_id: str, at: float) -> str:
+    """What the destination of OnFailure gets of a batch that was given up; its records stay in the stream."""
+    first, last = batch.records[0], batch.records[-1]
+    return orjson.dumps(
+        {
+            "requestContext": {
+                "requestId": request_id,
+                "functionArn": _function_arn(source),
+                "condition": "RetryAttemptsExhausted",
+                "approximateInvokeCount": batch.errors,
+            },
+            "responseContext": {"statusCode": 200, "executedVersion": "$LATEST", "functionError": "Unhandled"},
+            "version": "1.0",
+            "timestamp": iso_millis(at),
+            "KinesisBatchInfo": {
+                "shardId": shard.shard_id,
+                "startSequenceNumber": first.sequence_number,
+                "endSequenceNumber": last.sequence_number,
+                "approximateArrivalOfFirstRecord": iso_millis(first.arrived_at),
+                "approximateArrivalOfLastRecord": iso_millis(last.arrived_at),
+                "batchSize": len(batch.records),
+                "streamArn": source.stream_arn,
+            },
+        }
+    ).decode()
 
 
 def stream_event(source: StreamSource, shard: Shard, batch: Sequence[Record], function: FunctionDefinition) -> bytes:

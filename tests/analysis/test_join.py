@@ -1,11 +1,13 @@
 """Which request is paired with which invocation, and by what."""
 
+import csv
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from analysis.evidence import open_evidence
-from analysis.join import join
+from analysis.join import UNJOINED_COLUMNS, join, write_unjoined
 
 
 @pytest.fixture
@@ -242,4 +244,73 @@ def test_the_tiny_run_is_joined_as_its_readme_says(tiny_run):
         "chain_invocations": 6,
         "background_invocations": 1,
         "unmatched_invocations": 0,
+        "retries": 0,
     }
+
+
+def unjoined(build):
+    """What unjoined.csv says: [(side, name, reason)], of requests first."""
+    run = build.write()
+    evidence = open_evidence(run)
+    coverage = join(evidence.db)
+    write_unjoined(evidence.db, run.file("unjoined.csv"))
+    with run.file("unjoined.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert not rows or tuple(rows[0]) == UNJOINED_COLUMNS
+    requests = coverage.unmatched_requests + coverage.ambiguous
+    assert [row["side"] for row in rows] == ["request"] * requests + ["invocation"] * coverage.unmatched_invocations
+    return [row["reason"] for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("request_row", "access_row", "reason"),
+    [
+        ({"status": None, "ms": None}, None, "no answer came, so nothing names an invocation"),
+        ({"status": 200, "method": "Publish"}, None, "a message: no invocation answers it, see chains"),
+        ({"status": 204, "method": "Invoke"}, None, "a dry run: nothing was invoked"),
+        ({"status": 429}, None, "refused before a function ran"),
+        ({"status": 429, "method": "Invoke"}, None, "refused before a function ran"),
+        ({"status": 500}, {"integration_status": 429}, "refused before a function ran"),
+        ({"status": 200, "lambda_request_id": "gone"}, None, "the logs have no REPORT of its invocation"),
+        ({"status": 200}, {"lambda_request_id": "gone"}, "the logs have no REPORT of its invocation"),
+        ({"status": 403}, {}, "refused by the gateway"),
+        ({"status": 200}, None, "nothing names its invocation"),
+    ],
+)
+def test_each_request_without_an_invocation_says_why(build, request_row, access_row, reason):
+    build.request(request_id="g1", **request_row)
+    if access_row is not None:
+        build.access(request_id="g1", **access_row)
+    assert unjoined(build) == [reason]
+
+
+def test_ambiguous_rows_name_the_key_that_is_not_unique(build):
+    for _ in range(2):
+        build.request(lambda_request_id="l1")
+    build.invocation(request_id="l1")
+    build.request(2.0, lambda_request_id="l2")
+    build.invocation(2.0, request_id="l2")  # a function that answers requests, so that l1 counts as unmatched
+    assert unjoined(build) == [
+        *["ambiguous: another request has the same lambda_request_id"] * 2,
+        "no request of the run leads to it, or several do",
+    ]
+
+
+def test_the_attempts_of_an_asynchronous_event_are_one_answer_and_its_retries(build, joined):
+    """Lambda tries a failed event again under the same request id."""
+    build.request(status=202, method="Invoke", request_id="l1")
+    for at in (1.0, 61.0, 181.0):
+        build.invocation(at, request_id="l1")
+    coverage, pairs = joined()
+    assert pairs == {1: ("lambda_request_id", "l1")}
+    assert (coverage.invocations, coverage.retries, coverage.unmatched_invocations, coverage.ambiguous) == (3, 2, 0, 0)
+
+
+def test_a_request_that_the_client_repeated_under_its_id_is_ambiguous(build, joined):
+    for number in range(2):
+        build.request(1.0 + number, request_id="g1")
+        build.correlation(1.0 + number, gateway_request_id="g1", request_id=f"l{number}")
+        build.invocation(1.1 + number, request_id=f"l{number}")
+    coverage, pairs = joined()
+    assert (coverage.ambiguous, coverage.retries) == (2, 0)
+    assert set(pairs.values()) == {(None, None)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -334,3 +335,51 @@ def test_an_idle_consumer_schedules_nothing(world: World) -> None:
     world.put("a")
     world.clock.run_all()  # would never return otherwise
     assert world.clock.now() < START + 5
+
+
+def given_up(world: World, **settings: Any) -> list[tuple[str, Any]]:
+    """A world whose mapping has these settings; what its destination is told."""
+    world.resources.sources = (replace(source(), **settings),)
+    world.resources.generation += 1
+    told: list[tuple[str, Any]] = []
+    world.consumer._on_discarded = lambda arn, document: told.append((arn, orjson.loads(document)))
+    return told
+
+
+def test_a_record_that_never_succeeds_is_cut_out_given_up_and_told(world):
+    told = given_up(world, max_retries=2, bisects=True, on_failure_arn="arn:aws:sqs:eu-west-1:1:dead")
+    fails_on = b"bad"
+    invoke = world.functions.invoke
+
+    def fail_on_bad(function: Any, payload: bytes, on_done: Any) -> None:
+        records = orjson.loads(payload)["Records"]
+        bad = any(base64.b64decode(record["kinesis"]["data"]) == fails_on for record in records)
+        world.functions.results = [answer(200, "Unhandled" if bad else None)]
+        invoke(function, payload, on_done)
+
+    world.functions.invoke = fail_on_bad
+    for data in (b"a", b"b", fails_on, b"d", b"e"):
+        world.kinesis.put_record(REGION, {"StreamName": "app-votes", "Data": data, "PartitionKey": "k"})
+    world.clock.run_all()
+    assert world.truth.pending == 0
+    assert [data for _, data in world.functions.calls] == [
+        ["a", "b", "bad", "d", "e"],
+        ["a", "b"],
+        ["bad", "d", "e"],
+        ["bad"],  # tried again twice
+        ["bad"],
+        ["bad"],
+        ["d", "e"],
+    ]
+    ((arn, document),) = told
+    assert arn == "arn:aws:sqs:eu-west-1:1:dead"
+    assert document["requestContext"]["condition"] == "RetryAttemptsExhausted"
+    assert document["KinesisBatchInfo"]["batchSize"] == 1
+
+
+def test_a_refusal_uses_no_retry_up(world):
+    told = given_up(world, max_retries=0)
+    world.functions.results = [answer(429), answer(429), answer(200)]
+    world.kinesis.put_record(REGION, {"StreamName": "app-votes", "Data": b"a", "PartitionKey": "k"})
+    world.clock.run_all()
+    assert (len(world.functions.calls), told, world.truth.pending) == (3, [], 0)

@@ -30,7 +30,14 @@ def test_outputs_are_those_that_the_tools_read(template):
         *("ApiId", "ApiStage", "ApiBaseUrl", "AccessLogGroup", "VotesStreamName", "VotesTableName", "ShopsTableName"),
         *("SalesTopicArn", "DecryptedSalesTopicArn", "ShopKeyId", "PlaceVoteFunction", "TallyVotesFunction"),
         *("GetResultsFunction", "ShopAcceptFunction", "ShopDecryptFunction", "ShopUpdateDbFunction"),
-        *("EventsQueueUrl", "EventsDeadLetterQueueUrl", "EventsTopicArn", "EventsBusName", "EventsStreamName"),
+        *(
+            "EventsQueueUrl",
+            "EventsDeadLetterQueueUrl",
+            "VotesDeadLetterQueueUrl",
+            "EventsTopicArn",
+            "EventsBusName",
+            "EventsStreamName",
+        ),
         *("QueueConsumerFunction", "TopicConsumerFunction", "BusConsumerFunction", "StreamConsumerFunction"),
     }
 
