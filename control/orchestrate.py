@@ -13,7 +13,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +25,7 @@ from analysis import errors, table_snapshot
 from analysis.functions import Limits
 from config.aws import client, process_environment
 from config.errors import ConfigError
-from config.profiles import Profile, load_profile
+from config.profiles import FLOWS, Profile, load_profile
 from config.settings import Settings, load_settings
 from control.errors import ProcessError
 from control.locust_process import LocustEnd, run_headless, run_in_foreground
@@ -149,15 +149,15 @@ class Stage:
             "RUN_ID": run_id or "",
         }
 
-    def look_at_tables(self) -> None:
-        """Remember what stands in the tables that a chain of this run writes to."""
+    def look_at_tables(self, flows: Collection[str]) -> None:
+        """Remember what stands in the tables that a chain of these flows writes to."""
         tables = {name: table for name, table in self.target.resources.tables.items() if name == "shops"}
-        if tables and "shop" in self.checked.profile.flows:
+        if tables and "shop" in flows:
             self.tables_before = table_snapshot.take(client(self.target.settings, "dynamodb"), tables, time.time())
 
     def load(self) -> LocustEnd:
         """Put the profile's load on the target. Raises ProcessError where Locust did not get going."""
-        self.look_at_tables()
+        self.look_at_tables(self.checked.profile.flows)
         with RunProgress(self.console, self.run, self.checked.profile) as progress:
             end = run_headless(self.locust_environment(self.run_id), self.checked.workers, self.logs, progress.update)
         if not self.run.manifest_file.exists():
@@ -313,7 +313,9 @@ def attend(request: Request, options: Sequence[str], console: Console, *, intera
     -> the worst exit code among them. Ctrl-C is how an interactive Locust is ended; any other is interrupted by it.
     """
     with stage(check(request, os.environ), console, every_flow=interactive) as ready:
-        ready.look_at_tables()
+        # In the web UI any flow may be chosen; on AWS a whole table is not read for a flow that may never be.
+        any_flow = interactive and ready.target.sandbox is not None
+        ready.look_at_tables(FLOWS if any_flow else ready.checked.profile.flows)
         with closing(ready.watch_runs()) as watch:
             end = run_in_foreground(ready.locust_environment(None) | {ATTENDED: "1"}, options, watch.step)
             watch.finish(lambda: time.sleep(0.25))
