@@ -112,6 +112,22 @@ def test_any_text_is_one_field_on_one_line(text):
     assert read == "".join(character if character.isprintable() else " " for character in text)
 
 
+def test_rows_stand_in_the_order_in_which_requests_end_however_many_come_at_once():
+    flushed = Flushed()
+    for number in range(50):
+        if number == 20:
+            flushed.log.add_dropped(5.0, "vote")
+        add(flushed.log, request_id=f"r,{number}" if number == 33 else f"r{number}")
+    flushed.log.flush()
+    [(count, lines)] = flushed.flushes
+    rows = list(csv.DictReader(io.StringIO((HEADER + lines).decode())))
+    assert count == len(rows) == 51
+    assert [row["seq"] for row in rows] == [str(seq) for seq in range(1, 52)]
+    ids = [f"r{number}" for number in range(50)]
+    ids[33] = "r,33"
+    assert [row["request_id"] for row in rows] == [*ids[:20], "", *ids[20:]]
+
+
 def test_flush_says_which_rows_it_holds():
     flushed = Flushed()
     for _ in range(3):
