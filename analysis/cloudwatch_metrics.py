@@ -69,7 +69,7 @@ class Metrics:
     series: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]]
     """Logical function -> metric -> (epoch seconds of the minute, value), oldest first."""
     custom: Sequence[Mapping[str, Any]] = ()
-    """Metrics of the user's own namespaces: namespace, name, dimensions, count, sum, mean, min, max."""
+    """The user's own metrics that have samples: namespace, name, dimensions, count, sum, mean, min, max."""
     metrics_read: int = 0
     """Metrics asked for in all calls together: what AWS charges."""
     warnings: Sequence[str] = field(default=())
@@ -230,7 +230,8 @@ def _metrics(read: Mapping[Watched, Mapping[str, Sequence[tuple[float, float]]]]
             for statistic, minutes in by_statistic.items()
         }
         if one.group.startswith("custom/"):
-            custom.append(_custom(one, over_the_run))
+            # ListMetrics knows older ones too, that have nothing to do with the run
+            custom += [_custom(one, over_the_run)] if over_the_run["SampleCount"] else []
             continue
         if one.group == "functions":
             series[one.resource][one.name] = by_statistic[one.statistics[0]]

@@ -62,17 +62,17 @@ def expectations(
         if deployed.get("timeout_s") is not None:
             known["timeout"] = _exactly(deployed["timeout_s"] * 1000, "the timeout")
         if deployed.get("reserved_concurrency") is not None:
-            known["concurrency"] = _exactly(deployed["reserved_concurrency"], "its reserved concurrency")
+            known["concurrency"] = _exactly(deployed["reserved_concurrency"], "the limit")
         elif account.get("concurrency") is not None:
-            known["concurrency"] = _exactly(account["concurrency"], "the account's concurrency")
+            known["concurrency"] = _exactly(account["concurrency"], "the limit")
         if name in events:
             known["events"] = _exactly(events[name], "the logs")
         expected[name] = known
     of_account = {}
     if account.get("concurrency") is not None:
-        of_account["concurrency"] = _exactly(account["concurrency"], "the account's concurrency")
+        of_account["concurrency"] = _exactly(account["concurrency"], "the limit")
     if account.get("unreserved_concurrency") is not None:
-        of_account["unreserved"] = _exactly(account["unreserved_concurrency"], "the unreserved concurrency")
+        of_account["unreserved"] = _exactly(account["unreserved_concurrency"], "the unreserved limit")
     return Expectations(
         functions=expected,
         errors={name: found["errors"] for name, found in functions.items()},
@@ -183,13 +183,13 @@ def _judged(
 
 
 def _in_words(limit: MetricLimit, reference: Reference | None, which: str) -> str | None:
-    """`< 50% of the timeout`, `> 100 left of the unreserved concurrency`, `matches the logs`."""
+    """`< 50% of the timeout`, `> 100 left`, `matches the logs`."""
     condition = limit.target if which == "target" else limit.alert
     held_against = reference.words if reference is not None else limit.reference
     if condition is None:
         return f"matches {held_against}" if which == "target" and limit.matches is not None else None
     if limit.left_of is not None:
-        return f"{condition.text} left of {held_against}"
+        return f"{condition.text} left"
     return condition.text if limit.of is None else f"{condition.text} of {held_against}"
 
 

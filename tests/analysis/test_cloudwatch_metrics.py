@@ -231,6 +231,10 @@ def test_metrics_of_the_functions_own_are_read_by_namespace() -> None:
     assert (first["count"], first["sum"], first["mean"], first["min"], first["max"]) == (4.0, 4.0, 1.0, 4.0, 4.0)
 
 
+def test_an_own_metric_without_samples_in_the_run_is_left_out() -> None:
+    assert [one["name"] for one in with_own_metrics(own_metric(), own_metric("Returns")).custom] == ["Sales"]
+
+
 def test_a_namespace_without_metrics_and_one_with_too_many_are_told() -> None:
     assert "knows no metric of namespace Shop" in with_own_metrics().warnings[0]
     many = with_own_metrics(*(own_metric(id=str(number)) for number in range(130)))
