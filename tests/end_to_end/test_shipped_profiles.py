@@ -63,16 +63,18 @@ def control(folder: Path, endpoint: str, *arguments: str, **variables: str) -> s
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxProcess]:
-    folder = tmp_path_factory.mktemp("sandbox")
-    (folder / "model.toml").write_text(MODEL)
-    running = SandboxProcess.start(folder / "sandbox.log", ["--seed", "1", "--model", str(folder / "model.toml")])
-    short = ("--parameter", "QueueVisibilityTimeout=2", "--parameter", "ConsumerTimeout=1")
-    deployed = control(folder, running.endpoint, "deploy", *short)
-    assert deployed.returncode == 0, deployed.stderr
-    yield running
-    running.stop()
+@pytest.fixture
+def sandbox(tmp_path: Path) -> Iterator[SandboxProcess]:
+    """One for each run: CloudWatch counts by the minute, in which there must be no other."""
+    (tmp_path / "model.toml").write_text(MODEL)
+    running = SandboxProcess.start(tmp_path / "sandbox.log", ["--seed", "1", "--model", str(tmp_path / "model.toml")])
+    try:
+        short = ("--parameter", "QueueVisibilityTimeout=2", "--parameter", "ConsumerTimeout=1")
+        deployed = control(tmp_path, running.endpoint, "deploy", *short)
+        assert deployed.returncode == 0, deployed.stderr
+        yield running
+    finally:
+        running.stop()
 
 
 @pytest.mark.timeout(400)
