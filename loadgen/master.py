@@ -294,6 +294,7 @@ class MasterSession(RecordingSession):
     def _on_drained(self, environment: Environment, msg: Message) -> None:
         if self._run is not None and msg.data["run_id"] == self._run.run_id:
             worker = self._worker(self._run, msg.node_id)
+            worker.seen_at = time.time()
             worker.sent_rows = msg.data["rows"]
             worker.reopened_connections = msg.data["reopened_connections"]
             worker.complaints = msg.data["complaints"]
