@@ -37,6 +37,8 @@ DRAIN_MARGIN_S = 15.0
 """What it waits for its workers beyond the time that open requests get to finish."""
 HURRY_S = 5.0
 """What it waits after a second Ctrl-C."""
+LAST_ROWS_S = 5.0
+"""What rows may take that a worker sent before it left."""
 LOOK_EVERY_S = 0.25
 CLOCK_TOLERANCE_S = 0.5
 """Clocks that differ by more are worth a warning."""
@@ -211,9 +213,11 @@ class MasterSession(RecordingSession):
             self.runner.send_message(DRAIN, {"run_id": run.run_id, "hurry": hurry}, client.id)
 
     def _is_awaited(self, worker: _Worker) -> bool:
-        # A worker leaves after it has drained; one that is missing was killed.
-        there = rebalancing.is_there(self.runner, worker.client_id)
-        return not worker.settled and (there or worker.sent_rows is not None)
+        if worker.settled:
+            return False
+        # One that is missing was killed; of one that left after it had drained, rows may still be on their way.
+        on_their_way = worker.sent_rows is not None and time.time() - worker.seen_at < LAST_ROWS_S
+        return on_their_way or rebalancing.is_there(self.runner, worker.client_id)
 
     @property
     def _is_going(self) -> bool:
@@ -290,6 +294,7 @@ class MasterSession(RecordingSession):
     def _on_drained(self, environment: Environment, msg: Message) -> None:
         if self._run is not None and msg.data["run_id"] == self._run.run_id:
             worker = self._worker(self._run, msg.node_id)
+            worker.seen_at = time.time()
             worker.sent_rows = msg.data["rows"]
             worker.reopened_connections = msg.data["reopened_connections"]
             worker.complaints = msg.data["complaints"]
