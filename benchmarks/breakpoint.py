@@ -35,9 +35,9 @@ hold = "2s"
 precision = 0.05
 recovery_limit = "20s"
 # What comes late comes in clumps: 20 of them at once fill the bucket.
-schedule_lag_limit = "100ms"
+schedule_lag_limit = "60ms"
 [thresholds]
-"error_rate < 2%" = "fail"
+"error_rate < 3%" = "fail"
 """
 BURST = 20
 """Size of the stage's token bucket: small, so that a hold of two seconds meets the rate and not the bucket."""

@@ -15,7 +15,7 @@ def aborted(lasting_locust, lasting_server):
     lasting_server.answer = lambda head: b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
     profile = lasting_locust.directory / "own.toml"
     profile.write_text(
-        'description = "a test"\nflows = ["vote"]\nmodel = "open"\nwarmup = "1s"\n'
+        'description = "a test"\nflows = ["vote"]\nmodel = "open"\n'
         '[[stages]]\nduration = "60s"\nrate = 60\nspawn_rate = 1e6\n'
         f'[thresholds]\n"{THRESHOLD}" = "abort after 1s"\n"error_rate < 100%" = "abort after 50s"\n"rps > 0" = "fail"\n'
     )

@@ -7,11 +7,12 @@ import pytest
 
 @pytest.fixture(scope="module")
 def search(lasting_locust, lasting_server):
-    """From 30 a second to 60, which both hold: three steps of two seconds."""
+    """From 30 a second to 60, which both hold: two steps of two seconds."""
     profile = lasting_locust.directory / "own.toml"
     profile.write_text(
         'description = "a test"\nflows = ["vote"]\nmodel = "open"\n'
-        '[breakpoint]\nstart = 30\nmax = 60\ngrowth = 2\nsettle = "1s"\nhold = "1s"\nschedule_lag_limit = "2s"\n'
+        '[breakpoint]\nstart = 30\nmax = 60\ngrowth = 2\nsettle = "1s"\nhold = "1s"\nconfirmations = 1\n'
+        'schedule_lag_limit = "2s"\n'
         '[thresholds]\n"error_rate < 1%" = "fail"\n'
     )
     run = lasting_locust.run("--processes", "2", PROFILE=str(profile))
@@ -27,8 +28,8 @@ def held(search) -> list[dict]:
 def test_result_stands_in_the_manifest(search):
     found = search.manifest["breakpoint"]
     assert (found["ended_by"], found["rate"], found["void"]) == ("max", 60, False)
-    assert found["held"] == {"held": 2, "broke": 0}
-    assert [step["rate"] for step in held(search)] == [30, 60, 60]
+    assert found["held"] == {"held": 1, "broke": 0}
+    assert [step["rate"] for step in held(search)] == [30, 60]
     assert found["cost_usd"] > 0
     assert search.manifest["state"] == "complete"
 
