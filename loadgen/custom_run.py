@@ -29,6 +29,7 @@ from loadgen.row_supply import RowSupply
 from loadgen.sending import sending_of
 from loadgen.session import RecordingSession, Session
 from loadgen.shapes import ProfileShape
+from loadgen.templates import RenderError
 
 logger = logging.getLogger(__name__)
 
@@ -126,10 +127,19 @@ class _RecordingRun(CustomRun):
                     f"payload {name}: {held} rows of {custom.files[name].path.name} were with a worker that was "
                     "lost; those of them that it had not sent yet were not sent at all"
                 )
+        warnings += self._unwritten_requests()
         directory.update_manifest(
             custom_flow=custom.manifest(self.lessors, self.session.chosen.functions), warnings=warnings
         )
         self.lessors = {}
+
+    def _unwritten_requests(self) -> list[str]:
+        """A complaint about templates that could not be rendered: Locust counts what is raised in any process."""
+        raised = [one for one in self.base_runner.exceptions.values() if RenderError.__name__ in one["traceback"]]
+        if not raised:
+            return []
+        total = sum(one["count"] for one in raised)
+        return [f"flow custom: {total} requests could not be written and were not sent, the first: {raised[0]['msg']}"]
 
     def index_of(self, tenant: str) -> int:
         """The worker's index of a tenant."""

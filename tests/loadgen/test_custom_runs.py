@@ -11,7 +11,7 @@ import pytest
 
 from tests.loadgen.conftest import LocustRun
 
-ROWS = 1200
+ROWS = 800
 SECRET = "hunter2-of-the-environment"
 
 FLOW = """
@@ -62,7 +62,7 @@ def killed(lasting_locust, lasting_server) -> tuple[LocustRun, int]:
         PROFILE=str(directory / "profile.toml"),
         TENANT_TOKEN=SECRET,
     )
-    run.wait_for_rows(60, files=3)
+    run.wait_for_rows(40, files=3)
     run.processes[1].kill()
     return run, run.finish()
 
@@ -125,17 +125,26 @@ def test_no_secret_reaches_a_file_or_the_output(killed):
             assert SECRET.encode() not in path.read_bytes(), path
 
 
-def test_one_process_without_a_profile_ends_too_when_all_rows_are_used(locust, server, tmp_path):
+def test_arrivals_without_a_profile_end_too_when_all_rows_are_used_and_a_row_without_a_column_is_named(
+    locust, server, tmp_path
+):
+    flow = write_flow(tmp_path, 41)
+    text = (tmp_path / "orders.jsonl").read_text()
+    (tmp_path / "orders.jsonl").write_text(text.replace('"number": 7,', '"numero": 7,'))
     run = locust.run(
-        *("-u", "5", "-r", "5", "-t", "60s"),
+        *("-u", "2", "-r", "2", "-t", "60s", "--rate", "20"),
         locustfiles="custom.py",
-        CUSTOM_FLOW=write_flow(tmp_path, 40),
+        CUSTOM_FLOW=flow,
         TENANT_TOKEN=SECRET,
     )
-    assert run.finish() == 0, run.output
-    assert sorted(sent_numbers(server)) == list(range(40))
+    run.finish()
+    assert sorted(sent_numbers(server)) == [number for number in range(41) if number != 7]
     assert run.manifest["state"] == "complete"
     assert run.counts(server) == {"server": 40, "rows": 40, "console": 40, "csv": 40}
+    assert run.manifest["warnings"] == [
+        "flow custom: 1 requests could not be written and were not sent, the first: requests.1.body.number: "
+        "'dict object' has no attribute 'number' (payload orders, line 8)"
+    ]
 
 
 def test_what_is_wrong_is_told_before_anything_is_sent(locust, server, tmp_path):
