@@ -28,6 +28,7 @@ SERVICES = {"invoke": "lambda", "queue": "sqs", "topic": "sns", "bus": "events",
 KINDS = ("api", *SERVICES)
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_TEMPLATE = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}")
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """A token (RFC 9110, 5.6.2)."""
 _OURS = ("host", "content-length", "content-type", "connection", "x-amzn-requestid", "x-amzn-trace-id")
@@ -54,6 +55,14 @@ class Api(_Table):
     method: str = Field("POST", pattern=r"^[A-Z]+$")
     path: str = Field(pattern=r"^/")
     headers: dict[str, str] = Field(default_factory=dict)
+
+    @field_validator("path")
+    @classmethod
+    def _encoded(cls, path: str) -> str:
+        fixed = _TEMPLATE.sub("", path)
+        if not (fixed.isascii() and fixed.isprintable()) or " " in fixed:
+            raise ValueError(f"{path!r} must be percent-encoded; what templates put into it is, by itself")
+        return path
 
     @field_validator("headers")
     @classmethod

@@ -176,6 +176,8 @@ class Stage:
         if not self.run.manifest_file.exists():
             if end.interrupted:
                 raise KeyboardInterrupt
+            if end.exit_code == ConfigError.exit_code and end.problems:
+                raise ConfigError(end.problems)
             raise ProcessError(
                 f"Locust ended ({end.exit_code}) before the run began; its last words:\n{end.last_lines}"
             )

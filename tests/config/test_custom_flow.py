@@ -51,6 +51,10 @@ def test_a_single_status_or_path_needs_no_list():
         ({"invoke": {"function": "f"}}, "requests.1: one of api, invoke, queue, topic, bus, stream says what it calls"),
         ({"api": None}, "it has none"),
         ({"api": {"path": "orders"}}, "flow.toml: requests.1.api.path:"),
+        (
+            {"api": {"path": "/a b/{{ row.x }}"}},
+            "flow.toml: requests.1.api.path: '/a b/{{ row.x }}' must be percent-encoded",
+        ),
         ({"api": {"path": "/", "headers": {"a b": "c"}}}, "'a b' is no name of a header"),
         ({"api": {"path": "/", "headers": {"Host": "c"}}}, "'Host' is written by the load generator itself"),
         ({"body": [1]}, 'requests.1: body: a table, or one expression such as "{{ row }}"'),
