@@ -19,8 +19,7 @@ import duckdb
 
 from analysis.distributions import distribution, struct
 from analysis.join import counts
-from analysis.requests_table import literal
-from runstore.columns import CHECK_FAILED
+from analysis.requests_table import TAKEN, literal
 
 
 @dataclass(frozen=True)
@@ -50,8 +49,7 @@ class Chain:
     @property
     def accepted(self) -> str:
         """SQL: whether a request was accepted. One message of a batch can be refused in an answer with status 200."""
-        taken = f" AND (ok OR starts_with(error, {literal(CHECK_FAILED)}))"
-        return "status BETWEEN 200 AND 299" + (taken if self.methods or self.requests else "")
+        return "status BETWEEN 200 AND 299" + (f" AND {TAKEN}" if self.methods or self.requests else "")
 
 
 CHAINS: tuple[Chain, ...] = (

@@ -52,7 +52,7 @@ class Payload(_Table):
 class Api(_Table):
     """A call of the API at API_BASE_URL."""
 
-    method: str = Field("POST", pattern=r"^[A-Z]+$")
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"] = "POST"
     path: str = Field(pattern=r"^/")
     headers: dict[str, str] = Field(default_factory=dict)
 
