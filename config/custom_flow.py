@@ -28,7 +28,8 @@ SERVICES = {"invoke": "lambda", "queue": "sqs", "topic": "sns", "bus": "events",
 KINDS = ("api", *SERVICES)
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_TEMPLATE = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}")
+_TEMPLATE = re.compile(r"\{\{.*?(\}\}|$)|\{%.*?(%\}|$)|\{#.*?(#\}|$)")
+"""One that is never closed, too: that is said when it is compiled."""
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """A token (RFC 9110, 5.6.2)."""
 _OURS = ("host", "content-length", "content-type", "connection", "x-amzn-requestid", "x-amzn-trace-id")
