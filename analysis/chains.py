@@ -19,8 +19,7 @@ import duckdb
 
 from analysis.distributions import distribution, struct
 from analysis.join import counts
-from analysis.requests_table import literal
-from runstore.columns import CHECK_FAILED
+from analysis.requests_table import TAKEN, literal
 
 
 @dataclass(frozen=True)
@@ -33,6 +32,8 @@ class Chain:
     """Logical names, in the order in which they get the message."""
     methods: tuple[str, ...] = ()
     """Methods of the requests that enter the chain, where the flow has others; empty: all."""
+    requests: tuple[str, ...] = ()
+    """Their names; empty: all."""
     adds: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """What one completed message adds to the chain's table: record type -> attribute -> number."""
     table: str | None = None
@@ -42,13 +43,13 @@ class Chain:
     def entered(self) -> str:
         """SQL: whether a request entered the chain."""
         methods = f" AND method IN ({', '.join(map(literal, self.methods))})" if self.methods else ""
-        return f"sent AND flow = {literal(self.flow)}{methods}"
+        names = f" AND name IN ({', '.join(map(literal, self.requests))})" if self.requests else ""
+        return f"sent AND flow = {literal(self.flow)}{methods}{names}"
 
     @property
     def accepted(self) -> str:
         """SQL: whether a request was accepted. One message of a batch can be refused in an answer with status 200."""
-        taken = f" AND (ok OR starts_with(error, {literal(CHECK_FAILED)}))"
-        return "status BETWEEN 200 AND 299" + (taken if self.methods else "")
+        return "status BETWEEN 200 AND 299" + (f" AND {TAKEN}" if self.methods or self.requests else "")
 
 
 CHAINS: tuple[Chain, ...] = (
@@ -93,20 +94,31 @@ _COUNTS = ("sent", "accepted", "completed", "lost", "duplicated", "late", "pendi
 
 
 def chains(
-    db: duckdb.DuckDBPyConnection, settling: Settling, changes: Mapping[str, Mapping[str, Mapping[str, float]] | None]
+    db: duckdb.DuckDBPyConnection,
+    settling: Settling,
+    changes: Mapping[str, Mapping[str, Mapping[str, float]] | None],
+    custom: Iterable[Mapping[str, Any]] = (),
 ) -> dict[str, dict[str, Any]]:
-    """The summary's `chains`: of CHAINS those that a request of the run entered.
+    """The summary's `chains`: of CHAINS, and of those of flow `custom`, those that a request of the run entered.
+
+    `custom`: as the manifest has them: name, requests (their names in rows), functions (logical names).
 
     `changes`: table (logical) -> record type -> attribute -> change over the run; a table that was not looked at
     before and after the run is absent or None, and `table_reconciled` is None with it.
     """
+    known = [
+        *CHAINS,
+        *(Chain(one["name"], "custom", tuple(one["functions"]), requests=tuple(one["requests"])) for one in custom),
+    ]
+    # Keyed by place: a chain of one's own may be called like one of the samples.
+    by_place = {str(place): chain for place, chain in enumerate(known)}
     entered, *_ = counts(
-        db, f"SELECT {struct((chain.name, f'bool_or({chain.entered})') for chain in CHAINS)} FROM requests"
+        db, f"SELECT {struct((place, f'bool_or({chain.entered})') for place, chain in by_place.items())} FROM requests"
     )
     return {
         chain.name: _chain(db, chain, settling, changes.get(chain.table) if chain.table else None)
-        for chain in CHAINS
-        if entered[chain.name]
+        for place, chain in by_place.items()
+        if entered[place]
     }
 
 

@@ -26,7 +26,7 @@ from typing import Any
 import duckdb
 
 from analysis.errors import UsageError
-from analysis.requests_table import HTTP_METHODS
+from analysis.requests_table import HTTP_METHODS, TAKEN
 from analysis.truth import OPERATIONS
 from config.prices import (
     API_HTTP_UNIT_BYTES,
@@ -180,8 +180,8 @@ def _sent(db: duckdb.DuckDBPyConnection) -> dict[str, _Sent]:
         unit = KINESIS_PUT_UNIT_BYTES if service == "kinesis" else MESSAGE_UNIT_BYTES
         row = db.execute(
             f"""WITH calls AS (
-                    SELECT count(*) FILTER (WHERE ok) AS messages,
-                           sum(greatest(1, ceil(bytes_sent / {unit}))) FILTER (WHERE ok) AS units,
+                    SELECT count(*) FILTER (WHERE {TAKEN}) AS messages,
+                           sum(greatest(1, ceil(bytes_sent / {unit}))) FILTER (WHERE {TAKEN}) AS units,
                            greatest(1, ceil(sum(bytes_sent) / {MESSAGE_UNIT_BYTES})) AS call_units
                     FROM requests WHERE sent AND method = $operation AND status = 200
                     GROUP BY worker, coalesce(request_id, row::VARCHAR))

@@ -25,7 +25,7 @@ from pathlib import Path
 import duckdb
 
 from analysis.errors import DataFormatError
-from runstore.columns import DROPPED, REQUEST_COLUMNS
+from runstore.columns import CHECK_FAILED, DROPPED, REQUEST_COLUMNS
 
 _NOT_TEXT: Mapping[str, str] = {
     "seq": "BIGINT",
@@ -42,6 +42,9 @@ COLUMN_TYPES: Mapping[str, str] = {column: _NOT_TEXT.get(column, "VARCHAR") for 
 
 HTTP_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 """Methods of requests to an API; those to an AWS service are named after their operation."""
+
+TAKEN = f"(ok OR starts_with(error, '{CHECK_FAILED}'))"
+"""SQL: whether a service took a message of an answered call, whatever a check of the client said of the answer."""
 
 ENDPOINT = "CASE WHEN method IS NULL OR starts_with(name, method || ' ') THEN name ELSE method || ' ' || name END"
 """SQL for the name of a request's endpoint, whether its Locust name holds the method already or not."""

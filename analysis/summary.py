@@ -99,7 +99,12 @@ def build_summary(
         "functions": of_functions,
         "join": coverage.as_dict(),
         "breakdown": breakdown(db),
-        "chains": chains(db, _settling(manifest, pulled), _table_changes(run)),
+        "chains": chains(
+            db,
+            _settling(manifest, pulled),
+            _table_changes(run),
+            (manifest.get("custom_flow") or {}).get("chains", ()),
+        ),
         "root_causes": root_causes(db, read_json(run, "deployment.json")),
         "breakpoint": manifest.get("breakpoint"),
         "metrics": judge_metrics(metrics, expected, metric_limits or load_metric_limits()),

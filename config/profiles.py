@@ -21,7 +21,7 @@ from config.thresholds import CLIENT_METRICS, Threshold, parse_threshold
 from config.timespans import parse_timespan
 
 PROFILES_DIR = Path(__file__).parent / "profiles"
-FLOWS = ("vote", "shop", "direct", "events")
+FLOWS = ("vote", "shop", "direct", "events", "custom")
 
 TOKENS = 100
 """Locust users of an open profile: each stands for a hundredth of the arrival rate, in one process, for one flow."""

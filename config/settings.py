@@ -58,6 +58,12 @@ def is_loopback(host: str | None) -> bool:
         return False
 
 
+def function_name(function: str) -> str:
+    """The plain name of a function given by name, `name:alias`, ARN or partial ARN."""
+    parts = function.split(":")
+    return parts[parts.index("function") + 1] if "function" in parts[:-1] else parts[0]
+
+
 def _words(value: object) -> object:
     return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
 

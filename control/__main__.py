@@ -111,6 +111,7 @@ def load_options(command: Command) -> Command:
         click.option("--time-scale", envvar="TIME_SCALE", help="Multiplies stages, warm-up and windows of thresholds."),
         click.option("--scale", envvar="SCALE", help="Multiplies users and spawn rates."),
         click.option("--messages", envvar="MESSAGES", help="Messages of a profile that counts them (smoke, perf)."),
+        click.option("--custom-flow", envvar="CUSTOM_FLOW", help="Flow custom: the TOML file that says what to send."),
         click.option("--flows", envvar="FLOW", help="Flows to run, separated by commas; else those of the profile."),
         parameter_option,
     ):

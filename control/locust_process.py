@@ -15,6 +15,8 @@ from pathlib import Path
 
 from control.processes import ROOT, Process, free_port
 
+CANNOT_START = "Cannot start:\n"
+"""What stands before the problems that the load generator tells, one a line (`loadgen.listeners`)."""
 DRAIN_LIMIT_S = 120.0
 """After an interruption: API Gateway's 29 s for open requests, the workers' last rows, and room to spare."""
 WORKER_FAREWELL_S = 1.0
@@ -32,6 +34,12 @@ class LocustEnd:
     interrupted: bool
     last_lines: str
     """The end of its output; where all its workers ended before it did, of theirs too."""
+
+    @property
+    def problems(self) -> list[str]:
+        """What it found wrong with the configuration, where it did not start for that."""
+        _, refused, listed = self.last_lines.partition(CANNOT_START)
+        return [line.strip() for line in listed.splitlines() if line.strip()] if refused else []
 
 
 def command(*options: str) -> list[str]:

@@ -24,6 +24,7 @@ from rich.console import Console
 from analysis import errors, table_snapshot
 from analysis.functions import Limits
 from config.aws import client, process_environment
+from config.custom_flow import CustomFlow, load_custom_flow
 from config.errors import ConfigError
 from config.profiles import FLOWS, Profile, load_profile
 from config.settings import Settings, load_settings
@@ -60,6 +61,8 @@ class Request:
     workers: str | None = None
     seed: str | None = None
     shop_id: str | None = None
+    custom_flow: str | None = None
+    """Path of the flow's file."""
     parameters: Mapping[str, str] = field(default_factory=dict)
     """Of the stack's template, for a sandbox that the run starts."""
     private_sandbox: bool = False
@@ -74,6 +77,7 @@ class Request:
             "MESSAGES": self.messages,
             "SEED": self.seed,
             "RATE": None,
+            "CUSTOM_FLOW": self.custom_flow,
         }
         return {name: value or "" for name, value in named.items()} | (
             {"SHOP_ID": self.shop_id} if self.shop_id else {}
@@ -90,6 +94,8 @@ class Checked:
     workers: int
     """Locust worker processes; 0: one process does it all."""
     environ: Mapping[str, str]
+    custom: CustomFlow | None = None
+    """What flow `custom` sends; None where it is not among the profile's flows."""
 
 
 def check(request: Request, environ: Mapping[str, str]) -> Checked:
@@ -115,9 +121,16 @@ def check(request: Request, environ: Mapping[str, str]) -> Checked:
         problems.append(
             f"MAX_USERS: profile {profile.name} asks for {profile.peak_users} {what}, {settings.max_users} allowed"
         )
+    custom = None
+    if profile is not None and "custom" in profile.flows:
+        if request.custom_flow:
+            path = Path(request.custom_flow)
+            custom = _collect(problems, lambda: load_custom_flow(path).flow)
+        else:
+            problems.append("CUSTOM_FLOW: not set; flow custom needs its TOML file (docs/custom-flow.md)")
     if problems or settings is None or profile is None:
         raise ConfigError(problems)
-    return Checked(request, settings, profile, workers or 0, environ)
+    return Checked(request, settings, profile, workers or 0, environ, custom)
 
 
 class Stage:
@@ -163,6 +176,8 @@ class Stage:
         if not self.run.manifest_file.exists():
             if end.interrupted:
                 raise KeyboardInterrupt
+            if end.exit_code == ConfigError.exit_code and end.problems:
+                raise ConfigError(end.problems)
             raise ProcessError(
                 f"Locust ended ({end.exit_code}) before the run began; its last words:\n{end.last_lines}"
             )
@@ -261,6 +276,7 @@ def stage(checked: Checked, console: Console, *, every_flow: bool = False) -> It
             sandbox_options=["--seed", checked.request.seed] if checked.request.seed is not None else [],
             parameters=checked.request.parameters,
             every_flow=every_flow,
+            custom=checked.custom,
         ) as target,
     ):
         yield Stage(checked, target, run_id, Path(logs), console)

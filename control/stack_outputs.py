@@ -13,8 +13,9 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from config.custom_flow import CustomFlow
 from config.errors import ConfigError
-from config.settings import EVENT_VARIABLES, FUNCTION_VARIABLES, Settings
+from config.settings import EVENT_VARIABLES, FUNCTION_VARIABLES, Settings, function_name
 
 FUNCTION_OUTPUTS: Mapping[str, str] = {
     "place-vote": "PlaceVoteFunction",
@@ -83,11 +84,15 @@ class RunTarget:
             "topics": dict(self.topics),
         }
 
-    def require(self, flows: Iterable[str], where: str) -> None:
-        """Raise ConfigError naming every variable that the flows need and nothing gives; `where` was looked."""
+    def require(self, flows: Iterable[str], where: str, custom: CustomFlow | None = None) -> None:
+        """Raise ConfigError naming every variable that the flows need and nothing gives; `where` was looked.
+
+        `custom`: what flow `custom` sends, where it is among them.
+        """
         missing: list[str] = []
         for flow in flows:
-            if flow in ("vote", "shop") and self.api_base_url is None:
+            calls_api = flow in ("vote", "shop") or (flow == "custom" and custom is not None and custom.calls_api)
+            if calls_api and self.api_base_url is None:
                 missing.append("API_BASE_URL")
             if flow == "direct" and "place-vote" not in self.functions:
                 missing.append("VOTE_FUNCTION")
@@ -143,6 +148,14 @@ def with_outputs(settings: Settings, outputs: Mapping[str, str]) -> RunTarget:
     )
 
 
+def with_custom(target: RunTarget, flow: CustomFlow | None, log_groups: Iterable[str]) -> RunTarget:
+    """The same with the functions that flow `custom` names; `log_groups`: those given (LOG_GROUPS)."""
+    if flow is None:
+        return target
+    functions = flow.with_functions(target.functions)
+    return replace(target, functions=functions, log_groups=_log_groups(functions, log_groups))
+
+
 def with_public_key(target: RunTarget, kms: Any) -> RunTarget:
     """The same with the shop's public key, fetched once through a KMS client where it is not known yet.
 
@@ -177,11 +190,3 @@ def _log_groups(functions: Mapping[str, str], given: Iterable[str]) -> dict[str,
         return default
     by_group = {group: logical for logical, group in default.items()}
     return {by_group.get(group, group.rsplit("/", 1)[-1]): group for group in listed}
-
-
-def function_name(function: str) -> str:
-    """The plain name of a function given by name, `name:alias`, ARN or partial ARN."""
-    parts = function.split(":")
-    if "function" in parts:
-        return parts[parts.index("function") + 1]
-    return parts[0]

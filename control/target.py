@@ -15,13 +15,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from config.aws import client
+from config.custom_flow import CustomFlow
 from config.errors import ConfigError
 from config.settings import Settings
 from control.deploy import cloud_for, deploy
 from control.endpoints import check_reachable
 from control.sandbox_process import SandboxProcess, is_sandbox, read_truth, settled_truth, since
 from control.stack import Progress, describe, outputs
-from control.stack_outputs import RunTarget, from_settings, with_outputs, with_public_key
+from control.stack_outputs import RunTarget, from_settings, with_custom, with_outputs, with_public_key
 
 _NO_RESOURCES: dict[str, Any] = {
     "api_base_url": None,
@@ -66,8 +67,11 @@ def ready_target(
     sandbox_options: Sequence[str] = (),
     parameters: Mapping[str, str] = MappingProxyType({}),
     every_flow: bool = False,
+    custom: CustomFlow | None = None,
 ) -> Iterator[ReadyTarget]:
     """Make the target ready for these flows; with `every_flow`, for all others too that it has the means for.
+
+    `custom`: what flow `custom` sends, where it is known.
 
     With TARGET=sandbox one is started, with `sandbox_options`, where none answers at AWS_ENDPOINT_URL, or always with
     `private`; the stack is deployed into it, with `parameters` of its template, where it is not there yet. Raises
@@ -88,7 +92,7 @@ def ready_target(
                 # Whatever API, function or key the variables name, it is not in a sandbox as new as this.
                 settings = settings.model_copy(update=_NO_RESOURCES)
             settings = settings.model_copy(update={"endpoint_url": sandbox})
-        resources = find_resources(settings, flows, progress, parameters)
+        resources = find_resources(settings, flows, progress, parameters, custom)
         if every_flow:
             with suppress(ConfigError):
                 resources = with_public_key(resources, client(settings, "kms"))
@@ -96,7 +100,11 @@ def ready_target(
 
 
 def find_resources(
-    settings: Settings, flows: Iterable[str], progress: Progress, parameters: Mapping[str, str] = MappingProxyType({})
+    settings: Settings,
+    flows: Iterable[str],
+    progress: Progress,
+    parameters: Mapping[str, str] = MappingProxyType({}),
+    custom: CustomFlow | None = None,
 ) -> RunTarget:
     """What the flows need, from variables and the stack. Raises ConfigError with everything that is missing.
 
@@ -122,8 +130,10 @@ def find_resources(
         resources = with_outputs(settings, outputs(description))
     if "shop" in flows:
         resources = with_public_key(resources, client(settings, "kms"))
-    resources.require(flows, f"there is no stack {settings.stack_name} in {cloud.region}")
-    if resources.api_base_url is not None and set(flows) & {"vote", "shop"}:
+    resources = with_custom(resources, custom, settings.log_groups)
+    resources.require(flows, f"there is no stack {settings.stack_name} in {cloud.region}", custom)
+    calls_api = set(flows) & {"vote", "shop"} or (custom is not None and custom.calls_api)
+    if resources.api_base_url is not None and calls_api:
         host = urlsplit(resources.api_base_url).hostname
         if not settings.model_copy(update={"api_base_url": resources.api_base_url}).host_allowed(host):
             raise ConfigError(f"ALLOWED_HOSTS: load to {host} is not allowed with TARGET={settings.target}")

@@ -25,7 +25,7 @@ from locust.runners import LocalRunner, MasterRunner, Runner, WorkerRunner
 from locust.web import WebUI
 
 from config.errors import ConfigError
-from loadgen import drain
+from loadgen import custom_run, drain
 from loadgen.api_access import check_access
 from loadgen.lone import LoneSession
 from loadgen.master import MasterSession
@@ -68,12 +68,19 @@ def _on_init(environment: Environment, runner: Runner, web_ui: WebUI | None = No
             for child in psutil.Process().children():
                 child.terminate()
         sys.exit(invalid.exit_code)
-    # The loop's clock has stood still while modules were imported: `-t 1s` would be over a good part of it too soon.
-    gevent.get_hub().loop.update_now()
+    custom = custom_run.attach(environment, runner, session)
+    environment.events.test_stop.add_listener(lambda **_: custom.before_stop())
+    start = drain.attach(environment, runner, session)
+    environment.events.test_stop.add_listener(lambda **_: custom.test_stop())
     drain.handle_interrupts(session, gevent.getcurrent())
     # The loop's clock has stood still since the imports, and it is what Locust's `-t` counts from.
     gevent.get_hub().loop.update_now()
-    return drain.attach(environment, runner, session)
+
+    def test_start() -> None:
+        start()
+        custom.test_start()
+
+    return test_start
 
 
 def _open_session(environment: Environment, runner: Runner, web_ui: WebUI | None) -> Session:

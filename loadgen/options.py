@@ -10,7 +10,7 @@ import os
 import tempfile
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import SystemRandom
 from typing import TYPE_CHECKING, TypeVar
@@ -24,6 +24,8 @@ from config.profiles import DEFAULT_MAX_IN_FLIGHT, EVEN, Profile, Stage, load_pr
 from config.settings import Settings, is_loopback, load_settings
 from loadgen.api_access import access_problems, signing_scope
 from loadgen.credentials import CredentialsNotFoundError, find_credentials
+from loadgen.custom_files import Custom, load_custom
+from loadgen.custom_flow import FLOW as CUSTOM
 from loadgen.invocation import AS_IS, Invocation
 from loadgen.payloads import Seal
 from loadgen.publishing import MAX_BATCH
@@ -74,6 +76,7 @@ def add_options(parser: LocustArgumentParser) -> None:
         ),
         ("--event-batch", "EVENT_BATCH", "<count>", "Flow events: messages in one call, 1 (default) to 10"),
         ("--poison-share", "POISON_SHARE", "<0 to 1>", "Share of the events that their consumer fails on"),
+        ("--custom-flow", "CUSTOM_FLOW", "<path>", "Flow custom: the TOML file that says what to send"),
         ("--seed", "SEED", "<number>", "Seed of payloads and waits; without it, a new one each run"),
         (
             "--rebalancing",
@@ -114,6 +117,16 @@ class Chosen:
     poison_share: float = 0.0
     rebalancing: bool = True
     """Whether users move to other workers when one is lost or joins."""
+    custom_flow: Path | None = None
+    """The file of flow `custom`; None where none is named."""
+    custom: Custom | None = None
+    """What is in it, once it is known that the flow runs."""
+
+    @property
+    def functions(self) -> Mapping[str, str]:
+        """Logical name -> function, as far as variables and the flow `custom` name them."""
+        known = self.settings.functions
+        return known if self.custom is None else self.custom.flow.with_functions(known)
 
 
 def read_settings(options: Namespace) -> Settings:
@@ -203,6 +216,7 @@ def resolve(options: Namespace) -> Chosen:
         shop_id=options.shop_id or None,
         invocation=invocation,
         event_batch=event_batch,
+        custom_flow=Path(options.custom_flow) if options.custom_flow else None,
         poison_share=poison_share if profile is None or options.poison_share else profile.poison_share,
         rebalancing=options.rebalancing != "off",
     )
@@ -230,6 +244,15 @@ def choose_user_classes(weights: Mapping[type[User], float], flows: Mapping[str,
     }
 
 
+def with_custom(chosen: Chosen, classes: Iterable[type[User]]) -> Chosen:
+    """The same with the files of flow `custom` read, where one of the user classes is its. Raises ConfigError."""
+    if CUSTOM not in {getattr(user_class, "flow", "") for user_class in classes}:
+        return chosen
+    if chosen.custom_flow is None:
+        raise ConfigError("CUSTOM_FLOW: not set; flow custom needs its TOML file (docs/custom-flow.md)")
+    return replace(chosen, custom=load_custom(chosen.custom_flow))
+
+
 def check_model(chosen: Chosen, classes: Iterable[type[User]]) -> None:
     """Check that every user class can stand for arrivals where it must. Raises ConfigError."""
     others = [user_class.__name__ for user_class in classes if not hasattr(user_class, "flow")]
@@ -248,10 +271,14 @@ def check_reachable(chosen: Chosen, classes: Iterable[type[User]], host: str | N
     settings = chosen.settings
     flows = {getattr(user_class, "flow", "") for user_class in classes} - {""}
     # Who signs requests, and which of them need to be told the region.
-    signers = regional = [f"flow {flow}" for flow in sorted(flows & SIGNED_FLOWS)]
-    if settings.api_auth == "iam" and flows - SIGNED_FLOWS:
+    signing, calling = flows & SIGNED_FLOWS, flows - SIGNED_FLOWS
+    if chosen.custom is not None:
+        signing |= {CUSTOM} if chosen.custom.flow.services else set()
+        calling -= set() if chosen.custom.flow.calls_api else {CUSTOM}
+    signers = regional = [f"flow {flow}" for flow in sorted(signing)]
+    if settings.api_auth == "iam" and calling:
         signers = [*signers, "API_AUTH=iam"]
-    if flows - SIGNED_FLOWS:
+    if calling:
         if host is None and host_needed:
             problems.append("API_BASE_URL: not set, and no -H given: where should the requests go?")
         elif host is not None:
@@ -303,10 +330,13 @@ def check_recordable(chosen: Chosen) -> None:
         raise ConfigError(f"RUNS_DIR: cannot write to {chosen.runs_dir}: {failure.strerror}") from None
 
 
-def called_services(flows: Iterable[str], settings: Settings) -> list[str]:
+def called_services(flows: Iterable[str], chosen: Chosen) -> list[str]:
     """The AWS services that flows call themselves, by their endpoints' names."""
     flows = set(flows)
-    return (["lambda"] if "direct" in flows else []) + (list(settings.event_destinations) if "events" in flows else [])
+    called = ["lambda"] if "direct" in flows else []
+    called += chosen.settings.event_destinations if "events" in flows else []
+    called += chosen.custom.flow.services if CUSTOM in flows and chosen.custom is not None else []
+    return list(dict.fromkeys(called))
 
 
 def service_endpoint(service: str, settings: Settings, environ: Mapping[str, str]) -> str:

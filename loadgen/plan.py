@@ -41,6 +41,8 @@ class RunPlan:
     endpoints: Mapping[str, str]
     """AWS service -> URL, of the services that the flows call themselves."""
     region: str
+    custom: Mapping[str, Any] | None = None
+    """The flow `custom`, where it runs: see `custom_files.Custom`."""
 
     def as_message(self) -> dict[str, Any]:
         """Plain data that Locust can send to workers."""

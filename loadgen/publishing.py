@@ -36,12 +36,21 @@ DETAIL_TYPE = "order"
 _UNANSWERED = "the answer does not name this message"
 
 
+class EventKind(NamedTuple):
+    """What rules of EventBridge look at."""
+
+    source: str = EVENT_SOURCE
+    detail_type: str = DETAIL_TYPE
+
+
 class Message(NamedTuple):
     """One message of a call."""
 
     body: str
     run_id: str
     correlation_id: str
+    kind_of_event: EventKind = EventKind()
+    """On an event bus only."""
 
 
 Build = Callable[[str, Sequence[Message]], bytes]
@@ -192,7 +201,12 @@ def _put_events(bus: str, messages: Sequence[Message]) -> bytes:
     return orjson.dumps(
         {
             "Entries": [
-                {"EventBusName": bus, "Source": EVENT_SOURCE, "DetailType": DETAIL_TYPE, "Detail": message.body}
+                {
+                    "EventBusName": bus,
+                    "Source": message.kind_of_event.source,
+                    "DetailType": message.kind_of_event.detail_type,
+                    "Detail": message.body,
+                }
                 for message in messages
             ]
         }

@@ -17,6 +17,7 @@ from typing import Any
 
 from locust.env import Environment
 
+from config.settings import function_name
 from loadgen.options import Chosen, adhoc_profile, called_services, new_seed, service_endpoint
 from loadgen.plan import RunPlan
 from loadgen.statistics import StatisticsFiles
@@ -53,9 +54,10 @@ class RunRecord:
             poison_share=chosen.poison_share,
             endpoints={
                 service: service_endpoint(service, settings, environ)
-                for service in called_services(profile.flows, settings)
+                for service in called_services(profile.flows, chosen)
             },
             region=settings.region or "",
+            custom=None if chosen.custom is None else chosen.custom.as_message(),
         )
         self.directory.update_manifest(
             run_id=self.directory.run_id,
@@ -67,7 +69,7 @@ class RunRecord:
             stack_name=settings.stack_name,
             api_base_url=environment.host,
             endpoint_url=settings.endpoint_url,
-            functions=dict(settings.functions),
+            functions=dict(chosen.functions),
             log_groups=_log_groups(chosen),
             access_log_group=settings.access_log_group,
             versions={
@@ -145,12 +147,4 @@ def _log_groups(chosen: Chosen) -> dict[str, str]:
     """Logical name -> log group, as far as it is known without asking AWS."""
     if chosen.settings.log_groups:
         return {group: group for group in chosen.settings.log_groups}
-    return {
-        logical: f"/aws/lambda/{function_name(function)}" for logical, function in chosen.settings.functions.items()
-    }
-
-
-def function_name(function: str) -> str:
-    """The name in a function's name, partial or full ARN: `arn:aws:lambda:eu-west-1:1:function:f:live` -> `f`."""
-    parts = function.split(":")
-    return parts[parts.index("function") + 1] if "function" in parts[:-1] else parts[0]
+    return {logical: f"/aws/lambda/{function_name(function)}" for logical, function in chosen.functions.items()}

@@ -23,6 +23,7 @@ from loadgen.options import (
     check_recordable,
     choose_user_classes,
     resolve,
+    with_custom,
 )
 from loadgen.proxies import check_proxies
 from loadgen.shapes import ProfileShape, shape_of
@@ -74,6 +75,7 @@ class RunSetups:
         }
         if chosen.flows is not None:
             weights = choose_user_classes(weights, chosen.flows)
+        chosen = with_custom(chosen, weights)
         check_reachable(chosen, weights, host or chosen.settings.api_base_url, host_needed=host_needed)
         check_model(chosen, weights)
         check_recordable(chosen)

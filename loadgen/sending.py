@@ -16,6 +16,7 @@ from config.settings import Settings
 from loadgen.api_access import Authorize, bearer_token, by_signature, by_token
 from loadgen.bearer import UNKNOWN_LIFE_S
 from loadgen.credentials import find_credentials
+from loadgen.custom_flow import CustomRequests
 from loadgen.identity import IdentitySource
 from loadgen.open_model import OpenModel
 from loadgen.plan import RunPlan
@@ -47,6 +48,8 @@ class Sending:
         self._on_all_sent = on_all_sent
         self.open_model: OpenModel | None = None
         """None in the closed model."""
+        self.custom: CustomRequests | None = None
+        """None in a run without flow `custom`."""
         # Renewed at times of their own, in each process: not drawn from the run's seed.
         self._credentials = Renewal(
             "AWS credentials", partial(find_credentials, plan.target, settings.profile), Random()

@@ -142,6 +142,11 @@ class RecordingSession(Session):
         if prefix and self._record is not None:
             self._record.replace_csv(prefix)
 
+    @property
+    def record(self) -> RunRecord | None:
+        """Of the run that goes, else of the one that went last; None before the first."""
+        return self._record
+
     def open_record(self) -> RunRecord:
         """Raises ConfigError: the host may come from the web UI's form, unchecked. Raises OSError."""
         self.environment.host = self.environment.host or self.chosen.settings.api_base_url

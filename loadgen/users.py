@@ -13,7 +13,7 @@ these requests like any other.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from time import perf_counter, time
 from typing import Any, ClassVar, NamedTuple
 from urllib.parse import quote
@@ -31,7 +31,7 @@ from loadgen.checks import ACCEPTED_STATUS, Check, invoke_failure, success_statu
 from loadgen.identity import Identity
 from loadgen.invocation import AS_IS, Invocation, reported_request_id
 from loadgen.pacing import Pacer
-from loadgen.publishing import SERVICES, Message
+from loadgen.publishing import SERVICES, EventKind, Message
 from loadgen.publishing import Call as PublishCall
 from loadgen.sending import sending_of
 from loadgen.signing import Signer
@@ -89,7 +89,7 @@ class RecordedUser(User):
     flow: ClassVar[str] = ""
     """Name of the flow in profiles, rows and reports."""
 
-    correlation_key: ClassVar[str | None] = "correlation_id"
+    correlation_key: str | None = "correlation_id"
     """Key of the JSON payload that the correlation id goes under; None leaves it out."""
 
     lambda_id_header: ClassVar[str]
@@ -106,7 +106,8 @@ class RecordedUser(User):
         self._pacer = None if pacing_s is None else Pacer(pacing_s)
         self._think_time_s = self.sending.plan.profile.think_time_s
         response_limit_s = self.sending.plan.profile.response_limit_s
-        self._in_time = None if response_limit_s is None else under(response_limit_s)
+        self.in_time: Check | None = None if response_limit_s is None else under(response_limit_s)
+        """What every request must pass beside its own check."""
         self.due: float | None = None
         """When the next request was due, by perf_counter, where that is not the pacer's business."""
 
@@ -137,6 +138,10 @@ class RecordedUser(User):
             self.group.killone(self.greenlet)
             return True
         return bool(super().stop(force))
+
+    def share_schedule(self, user: RecordedUser) -> None:
+        """Be a part of another user: keep its pace."""
+        self._pacer = user._pacer
 
     def wait_time(self) -> float:
         """Seconds between two tasks, as the profile says: pacing, think time, or none."""
@@ -171,8 +176,8 @@ class RecordedUser(User):
             self.let_others_run = True
             response.elapsed_ms = elapsed_s * 1000.0
             error = check(response)
-            if self._in_time is not None:
-                check_error = self._in_time(response)
+            if self.in_time is not None:
+                check_error = self.in_time(response)
         except TransportError as failure:
             error = str(failure)
         except GreenletExit:
@@ -290,10 +295,12 @@ class ApiGatewayUser(RecordedUser):
         *,
         name: str | None = None,
         check: Check | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Response | None:
         """Send one request; None where no answer came.
 
-        `path` is percent-encoded already. `name` stands for the request in statistics (default: method and path).
+        `headers` go out beside its own; their values are printable ASCII. `path` is percent-encoded already. `name`
+        stands for the request in statistics (default: method and path).
         `check` decides what is a failure (default: every status but 2xx).
         """
         if not (path.isascii() and path.isprintable()) or " " in path:
@@ -304,6 +311,8 @@ class ApiGatewayUser(RecordedUser):
         target = self._base_path + path
         if self._authorize is not None:
             content += self._authorize(method, target, _NO_HEADERS if payload is None else _JSON, body)
+        if headers:
+            content += "".join(f"{header}: {value}\r\n" for header, value in headers.items())
         head = (
             f"{method} {target} HTTP/1.1\r\n{self._headers}{content}"
             f"x-amzn-RequestId: {identity.request_id}\r\n"
@@ -405,7 +414,7 @@ class EventUser(RecordedUser):
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
         plan, self._routes = self.sending.plan, {}
-        for service in plan.event_destinations:
+        for service in self.services():
             endpoint = parse_endpoint(plan.endpoints[service])
             self._routes[service] = _Route(
                 self.sending.connection(endpoint),
@@ -418,25 +427,41 @@ class EventUser(RecordedUser):
         for route in self._routes.values():
             route.connection.close()
 
+    def services(self) -> Iterable[str]:
+        """The services that it sends to, by their endpoints' names."""
+        return self.sending.plan.event_destinations
+
     def publish(
-        self, service: str, destination: str, payloads: Sequence[Mapping[str, Any]], *, name: str | None = None
+        self,
+        service: str,
+        destination: str,
+        payloads: Sequence[Mapping[str, Any]],
+        *,
+        name: str = "",
+        kind_of_event: EventKind | None = None,
     ) -> Response | None:
         """Send messages in one call, at most `loadgen.publishing.MAX_BATCH`; None where no answer came.
 
         `service`: `sqs`, `sns`, `events` or `kinesis`; `destination`: queue URL, topic ARN, bus, stream. A message is
-        its payload as JSON, with correlation id and run id beside it. `name` stands for the messages in statistics
-        (default: `SendMessage to SQS` and the like). Where the run has fewer messages left than given, those are sent.
+        its payload as JSON, with correlation id and run id beside it. `name` stands for the messages in statistics,
+        behind their operation (default: `SendMessage to SQS` and the like). `kind_of_event` is for EventBridge. Where
+        the run has fewer messages left than given, those are sent.
         """
         run_id, of_service, route = self.sending.plan.run_id, SERVICES[service], self._routes[service]
         identities = [self._identify()]
         while len(identities) < len(payloads) and self.sending.may_send():
             identities.append(self.sending.identities.next(time()))
         messages = [
-            Message(self._payload({**payload, "run_id": run_id}, identity).decode(), run_id, identity.correlation_id)
+            Message(
+                self._payload({**payload, "run_id": run_id}, identity).decode(),
+                run_id,
+                identity.correlation_id,
+                kind_of_event or EventKind(),
+            )
             for payload, identity in zip(payloads, identities, strict=False)
         ]
         call = of_service.call(len(messages))
-        name = name or f"{call.operation} to {of_service.label}"
+        name = f"{call.operation} {name or f'to {of_service.label}'}"
         body = call.build(destination, messages)
         signed = route.signer.headers("POST", route.url, dict(call.headers), body)
         lines = "".join(f"{header}: {value}\r\n" for header, value in signed.items())

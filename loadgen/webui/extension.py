@@ -18,7 +18,7 @@ from locust.web import WebUI
 
 from config import aws
 from config.errors import ConfigError
-from loadgen.run_record import function_name
+from config.settings import function_name
 from loadgen.run_setup import RunSetups
 from loadgen.session import RecordingSession
 from loadgen.webui import access, cloudwatch, pages, serverless_tab

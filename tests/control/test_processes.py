@@ -118,6 +118,12 @@ def test_a_lone_locust_is_run_to_its_end(locust, tmp_path):
     assert fake.commands == [("--headless",)]
 
 
+def test_what_locust_refuses_is_told_problem_by_problem():
+    said = "INFO: Starting\nCannot start:\n  CUSTOM_FLOW: not set\n  orders.csv:3: 2 fields\n"
+    assert LocustEnd(2, False, said).problems == ["CUSTOM_FLOW: not set", "orders.csv:3: 2 fields"]
+    assert LocustEnd(2, False, "unrecognized arguments: --x").problems == []
+
+
 def test_workers_are_told_the_masters_own_port(locust, tmp_path):
     fake = locust("import time; time.sleep(0.2)", "import time; time.sleep(0.1)")
     headless(tmp_path, workers=2)

@@ -5,8 +5,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from config.errors import ConfigError
-from config.settings import settings_from
-from control.stack_outputs import RunTarget, from_settings, function_name, with_outputs, with_public_key
+from config.settings import function_name, settings_from
+from control.stack_outputs import RunTarget, from_settings, with_outputs, with_public_key
 
 OUTPUTS = {
     "ApiId": "a1b2",

@@ -41,7 +41,7 @@ def nothing_configured(monkeypatch, tmp_path):
 
 def options(**given) -> Namespace:
     names = "load_profile flows target scale time_scale rate messages results_share shop_id seed run_id runs_dir"
-    names += " invocation_type qualifier log_type event_batch poison_share rebalancing"
+    names += " invocation_type qualifier log_type event_batch poison_share rebalancing custom_flow"
     unset = dict.fromkeys((*names.split(), "host", "num_users"))
     return Namespace(**unset | given)
 

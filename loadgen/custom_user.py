@@ -1,0 +1,101 @@
+"""The Locust user of flow `custom`: one user, five transports.
+
+It sends through the users of each transport, which are parts of it and none of Locust's: they record, judge and fire
+events as ever, and share its schedule.
+"""
+
+from __future__ import annotations
+
+from locust.env import Environment
+from locust.exception import StopTest, StopUser
+
+from loadgen.custom_flow import FLOW, Content, CustomRequest
+from loadgen.users import ApiGatewayUser, EventUser, LambdaUser, RecordedUser
+
+
+class _ApiPart(ApiGatewayUser):
+    abstract = True
+    flow = FLOW
+
+    def send(self, request: CustomRequest, content: Content) -> None:
+        self.request(
+            request.method,
+            content.destination,
+            content.bodies[0],
+            name=request.name,
+            check=request.check,
+            headers=content.headers,
+        )
+
+
+class _InvokePart(LambdaUser):
+    abstract = True
+    flow = FLOW
+
+    def send(self, request: CustomRequest, content: Content) -> None:
+        self.invoke(
+            content.destination,
+            content.bodies[0] or {},
+            name=request.name,
+            check=request.check,
+            how=request.invocation,
+        )
+
+
+class _MessagePart(EventUser):
+    abstract = True
+    flow = FLOW
+
+    def services(self) -> list[str]:
+        custom = self.sending.custom
+        return [] if custom is None else [service for service in custom.flow.services if service != "lambda"]
+
+    def send(self, request: CustomRequest, content: Content) -> None:
+        assert request.service is not None
+        bodies = [body or {} for body in content.bodies]
+        self.publish(
+            request.service, content.destination, bodies, name=request.name, kind_of_event=request.kind_of_event
+        )
+
+
+_Part = _ApiPart | _InvokePart | _MessagePart
+_PARTS: dict[str, type[_Part]] = {"api": _ApiPart, "invoke": _InvokePart, "messages": _MessagePart}
+
+
+class CustomUser(RecordedUser):
+    """Sends what the flow's file says; a locustfile's class calls `send_next` in its task."""
+
+    abstract = True
+    flow = FLOW
+
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        if self.sending.custom is None:
+            raise StopTest("CUSTOM_FLOW: not set, or the run was started without flow custom")
+        self._requests = self.sending.custom
+        flow = self._requests.flow
+        _ApiPart.host = self.host
+        self._parts: dict[str, _Part] = {
+            transport: _PARTS[transport](environment) for transport in self._requests.transports
+        }
+        for part in self._parts.values():
+            part.correlation_key = flow.correlation_key or None
+            part.share_schedule(self)
+
+    def on_stop(self) -> None:
+        for part in self._parts.values():
+            part.on_stop()
+
+    def send_next(self) -> None:
+        """Send one request, by weight. Raises StopUser where all rows have been used, RenderError."""
+        following = self._requests.next(self.random)
+        if following is None:
+            raise StopUser
+        request, content = following
+        part = self._parts[request.transport]
+        part.due, self.due = self.due, None
+        part.in_time = request.in_time or self.in_time
+        try:
+            part.send(request, content)
+        finally:
+            self.let_others_run, part.let_others_run = self.let_others_run or part.let_others_run, False
