@@ -24,6 +24,7 @@ from analysis.formatting import date_and_time, plural, share, timespan
 from analysis.functions import Limits, create_measured_invocations, functions
 from analysis.join import Coverage, counts
 from analysis.metrics import disagreements, expectations, judge_metrics
+from analysis.starts import create_starts
 from analysis.thresholds import judge_thresholds
 from analysis.windows import worst_window
 from config.metric_limits import MetricLimits, load_metric_limits
@@ -62,6 +63,7 @@ def build_summary(
     pulled, metrics = read_json(run, "pull.json"), read_json(run, cloudwatch_metrics.FILE)
     deployed = read_json(run, deployment.FILE)
     create_measured_invocations(db)
+    create_starts(db)
     of_client = client(db)
     of_functions = functions(
         db,
@@ -100,7 +102,7 @@ def build_summary(
         "join": coverage.as_dict(),
         "breakdown": breakdown(db),
         "chains": chains(db, _settling(manifest, pulled), _table_changes(run)),
-        "root_causes": root_causes(db, read_json(run, "deployment.json")),
+        "root_causes": root_causes(db, deployed),
         "breakpoint": manifest.get("breakpoint"),
         "metrics": judge_metrics(metrics, expected, metric_limits or load_metric_limits()),
         "custom_metrics": metrics.get("custom") or [],

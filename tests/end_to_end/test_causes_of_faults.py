@@ -250,3 +250,12 @@ def test_each_downstream_service_is_told_by_its_call(mixture):
         ("shop-decrypt", "Decrypt", "ThrottlingException"),
     }
     assert {row["resource"] for row in rows if row["operation"] == "PutRecord"} == {"stream votes"}
+
+
+def test_inits_repeated_within_an_invocation_are_as_many_as_there_were(mixture):
+    truth = mixture.run.deployed.sandbox.truth.as_dict()["functions"]
+    told = {name: one["suppressed_inits"] for name, one in mixture.summary["functions"].items()}
+    assert {name: number for name, number in told.items() if number} == {
+        name: one["suppressed_inits"] for name, one in truth.items() if one["suppressed_inits"]
+    }
+    assert told["place-vote"] > 10
