@@ -56,7 +56,8 @@ def pull_run(
     """Fetch the logs and metrics of a run into its directory.
 
     Writes invocations, log_errors, inits, correlations and access_log (.parquet), metrics.json, pull.json, and the raw
-    events below `pull/`. `force` fetches again what earlier pulls saved; `limit` is the number of rows asked of one query.
+    events below `pull/`. `force` fetches again what earlier pulls saved; `limit` is the number of rows asked of one
+    query.
 
     Raises UsageError where no log group is known, LogGroupNotFoundError, NoRowsError where the logs hold nothing of the
     run, and what `analysis.insights.run_query` raises; what was fetched until then is kept for the next attempt.
