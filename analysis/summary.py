@@ -16,6 +16,7 @@ from analysis import cloudwatch_metrics, deployment, table_snapshot
 from analysis.breakdown import breakdown
 from analysis.causes import root_causes
 from analysis.chains import Settling, chains, change_between
+from analysis.clocks import clocks, create_clock_offsets
 from analysis.cost import UNKNOWN_REGION, RunFacts, measure, price
 from analysis.endpoints import client
 from analysis.errors import DataFormatError
@@ -64,6 +65,7 @@ def build_summary(
     deployed = read_json(run, deployment.FILE)
     create_measured_invocations(db)
     create_starts(db)
+    create_clock_offsets(db)
     of_client = client(db)
     of_functions = functions(
         db,
@@ -100,6 +102,7 @@ def build_summary(
         "client": of_client,
         "functions": of_functions,
         "join": coverage.as_dict(),
+        "clocks": clocks(db),
         "breakdown": breakdown(db),
         "chains": chains(db, _settling(manifest, pulled), _table_changes(run)),
         "root_causes": root_causes(db, deployed),

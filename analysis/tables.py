@@ -468,7 +468,19 @@ def join(summary: Summary) -> Table:
             for label, rows in facts
             if rows is not None
         ),
+        " ".join(map(_clock, summary.get("clocks") or ())),
     )
+
+
+def _clock(one: Mapping[str, Any]) -> str:
+    """One worker's clock, as a sentence."""
+    worker = visible(one.get("worker"), 20)
+    if one.get("offset_ms") is None:
+        return f"The clock of worker {worker} or the target's was set during the run."
+    told = (
+        f"The target's clock is {milliseconds(one['offset_ms'])} ± {milliseconds(one['error_ms'])} ms ahead of worker"
+    )
+    return f"{told} {worker}'s{', and times are corrected by that' if one.get('corrected') else ''}."
 
 
 def join_in_words(summary: Summary) -> str | None:

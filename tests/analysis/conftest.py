@@ -13,6 +13,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from analysis.clocks import create_clock_offsets
 from analysis.evidence import ACCESS_LOG, CORRELATIONS, INITS, INVOCATIONS, LOG_ERRORS, open_evidence
 from analysis.join import join
 from analysis.starts import create_starts
@@ -128,10 +129,11 @@ class RunBuilder:
         self.tables["access_log"].append({"at": T0 + at} | columns)
 
     def joined(self) -> duckdb.DuckDBPyConnection:
-        """The database of the run, with both sides joined and the starts told apart."""
+        """The database of the run, with both sides joined, the starts told apart and the clocks compared."""
         db = open_evidence(self.write()).db
         join(db)
         create_starts(db)
+        create_clock_offsets(db)
         return db
 
     def write(self) -> RunDir:
