@@ -3,7 +3,8 @@
 A request cannot arrive before it was sent, nor be answered after its answer was there. With the server's clock ahead of
 the client's by `offset`: arrived − started >= offset, and answered − ended <= offset. Every joined request narrows both
 sides; what is left between them is the error of the estimate, about the least round trip. Arrival and answer are the
-access log's, or the start and the end of the invocation.
+access log's. Without one the start of the handler stands for both, and the error is larger: a REPORT may be written
+after the answer has gone.
 """
 
 from __future__ import annotations
@@ -27,8 +28,7 @@ def create_clock_offsets(db: duckdb.DuckDBPyConnection) -> None:
             WITH seen AS (
                 SELECT j.worker, j.started_at, j.ended_at,
                        coalesce(g."at", j.inv_started_at - coalesce(j.inv_init_ms, 0) / 1000) AS arrived_at,
-                       CASE WHEN g."at" IS NOT NULL THEN g."at" + g.response_latency_ms / 1000
-                            WHEN j.status <> 504 THEN j.inv_reported_at END AS answered_at
+                       coalesce(g."at" + g.response_latency_ms / 1000, j.inv_started_at) AS answered_at
                 FROM joined j LEFT JOIN gateway g ON g.request_id = j.request_id
                 WHERE j.ended_at IS NOT NULL AND j.status <> 202
             ), bounds AS (

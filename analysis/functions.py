@@ -30,7 +30,7 @@ class Limits:
 
 # AWS: Init Duration stands in the REPORT of a cold start on demand, Restore Duration in that of SnapStart, neither with
 # provisioned concurrency, which only published versions have. What kind of start it was: `analysis.starts`.
-_COLD = "init_ms IS NOT NULL OR restore_ms IS NOT NULL"
+COLD = "init_ms IS NOT NULL OR restore_ms IS NOT NULL"
 
 
 def create_measured_invocations(db: duckdb.DuckDBPyConnection) -> None:
@@ -60,7 +60,7 @@ def functions(
         f"""SELECT function AS name, count(*) AS invocations,
                 count(f.inv) AS errors,
                 count(*) FILTER (WHERE f.timed_out) AS timeouts,
-                count(*) FILTER (WHERE {_COLD}) AS cold_starts,
+                count(*) FILTER (WHERE {COLD}) AS cold_starts,
                 count(*) FILTER (WHERE s.class = 'suppressed') AS suppressed_inits,
                 {
             struct(
@@ -94,7 +94,7 @@ def functions(
                     ("invocations", "count(*) FILTER (WHERE measured)"),
                     ("errors", "count(f.inv) FILTER (WHERE measured)"),
                     ("timeouts", "count(*) FILTER (WHERE measured AND f.timed_out)"),
-                    ("cold_starts", f"count(*) FILTER (WHERE measured AND ({_COLD}))"),
+                    ("cold_starts", f"count(*) FILTER (WHERE measured AND ({COLD}))"),
                 )
             )
         } AS measured

@@ -17,6 +17,7 @@ from analysis.breakdown import breakdown
 from analysis.causes import root_causes
 from analysis.chains import Settling, chains, change_between
 from analysis.clocks import clocks, create_clock_offsets
+from analysis.cold_starts import cold_start_shares
 from analysis.cost import UNKNOWN_REGION, RunFacts, measure, price
 from analysis.endpoints import client
 from analysis.errors import DataFormatError
@@ -101,6 +102,7 @@ def build_summary(
         },
         "client": of_client,
         "functions": of_functions,
+        "cold_start_shares": cold_start_shares(db),
         "join": coverage.as_dict(),
         "clocks": clocks(db),
         "breakdown": breakdown(db),

@@ -36,11 +36,11 @@ def test_a_clock_that_was_set_during_the_run_gives_no_offset(build):
     assert (clock["offset_ms"], clock["corrected"]) == (None, False)
 
 
-def test_without_an_access_log_the_invocation_bounds_the_clock(build):
+def test_without_an_access_log_the_invocations_start_bounds_the_clock(build):
     build.request(1.0, 100.0, lambda_request_id="l1")
     build.invocation(1.08 + 5.0, 40.0, request_id="l1")
     (clock,) = clocks(build.joined())
-    assert abs(clock["offset_ms"] - 5000) <= clock["error_ms"] < 35
+    assert abs(clock["offset_ms"] - 5000) <= clock["error_ms"] < 55
 
 
 def test_nothing_joined_nothing_known(build):
