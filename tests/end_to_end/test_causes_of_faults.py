@@ -145,15 +145,6 @@ def mix(deployed: Deployed, directory: Path) -> Mixture:
     lost.update(status=503, response_ms=5.0)
     known([lost], "unknown")
 
-    run.run.write_json(
-        "deployment.json",
-        {
-            "functions": {name: {} for name in run.run.read_manifest()["functions"]}
-            | {"get-results": {"reserved_concurrency": RESERVED}, "place-vote": {"timeout_s": 40}},
-            "account": {"concurrency": ACCOUNT, "unreserved_concurrency": ACCOUNT - RESERVED},
-            "streams": {"votes": {"shards": 1}},
-        },
-    )
     summary = run.finish()
     # Some environments were there before the burst, each of which took one of its requests beside the new ones.
     known([row for row in burst if row["status"] == 500], "lambda_throttled", "scaling rate")
