@@ -3,7 +3,8 @@
 A message is *completed* when an invocation of the chain's last function succeeded on it (and did not name it as
 failed), *lost* when its front answered 2xx, it never completed and nothing more can come, *duplicated* when it
 completed twice or more, *late* when it completed after the profile's limit, *pending* when it may still complete. End
-to end is from the request's start on the client's clock to the end of the first completion on the servers'.
+to end is from the request's start on the client's clock to the end of the first completion on the servers', corrected
+where the two clocks differ for sure (`analysis.clocks`).
 
 Counts cover the whole run, `measured` and `end_to_end_ms` the rows of phase `measure`. Without a single correlation
 line of the run nothing can be followed, and all that depends on it is None.
@@ -142,8 +143,11 @@ def _chain(
         db,
         f"""WITH sent AS (
                 SELECT correlation_id, min(started_at) AS started_at, bool_or(measured) AS measured,
+                       min(started_at + coalesce(correction_s, 0)) AS entered_at,
                        bool_or({chain.accepted}) AS accepted, count(*) AS requests
-                FROM requests WHERE {chain.entered} AND correlation_id IS NOT NULL
+                FROM requests LEFT JOIN clock_offsets USING (worker) WHERE {
+            chain.entered
+        } AND correlation_id IS NOT NULL
                 GROUP BY correlation_id
             ), completed AS (
                 SELECT correlation_id, count(DISTINCT inv) AS completions, min(reported_at) AS completed_at
@@ -152,7 +156,7 @@ def _chain(
                 GROUP BY correlation_id
             ), messages AS (
                 SELECT * REPLACE (coalesce(accepted, false) AS accepted, coalesce(completions, 0) AS completions),
-                       (completed_at - started_at) * 1000 AS end_to_end_ms
+                       (completed_at - entered_at) * 1000 AS end_to_end_ms
                 FROM sent LEFT JOIN completed USING (correlation_id)
             )
             SELECT {
@@ -191,10 +195,12 @@ def _hops(db: duckdb.DuckDBPyConnection, chain: Chain) -> list[dict[str, Any]]:
     before and not this one; `repeated`: those it succeeded on more than once; `since_last_ms`: of measured messages,
     from the end of the last hop (of the first: from the start of the request, on the client's clock) to that of this.
     """
-    hops, last = [], "SELECT correlation_id, started_at AS done_at FROM entered"
+    hops, last = [], "SELECT correlation_id, entered_at AS done_at FROM entered"
     db.execute(
         f"""CREATE OR REPLACE TEMP TABLE entered AS
-            SELECT correlation_id, min(started_at) AS started_at, bool_or(measured) AS measured FROM requests
+            SELECT correlation_id, min(started_at + coalesce(correction_s, 0)) AS entered_at,
+                   bool_or(measured) AS measured
+            FROM requests LEFT JOIN clock_offsets USING (worker)
             WHERE {chain.entered} AND correlation_id IS NOT NULL GROUP BY correlation_id
             HAVING count(*) = 1 AND bool_or({chain.accepted})"""
     )

@@ -5,6 +5,7 @@
 | requests | requests-*.csv | request or dropped arrival (`analysis.requests_table`) |
 | invocations | invocations.parquet | REPORT line; `inv` numbers them. A retried event has several with one request id |
 | log_errors | log_errors.parquet | error, timeout or crash line of a function; `line` numbers them |
+| inits | inits.parquet | beginning of an environment, or what became of its init |
 | correlations | correlations.parquet | correlation line; `line` numbers them |
 | access_log | access_log.parquet | line of the API's access log |
 
@@ -63,6 +64,19 @@ LOG_ERRORS: Mapping[str, str] = {
     "message": "VARCHAR",
     "ptr": "VARCHAR",
 }
+INITS: Mapping[str, str] = {
+    "function": "VARCHAR",
+    "log_group": "VARCHAR",
+    "log_stream": "VARCHAR",
+    "logged_at": "DOUBLE",
+    "kind": "VARCHAR",
+    "init_ms": "DOUBLE",
+    "phase": "VARCHAR",
+    "status": "VARCHAR",
+    "error_type": "VARCHAR",
+    "initialization_type": "VARCHAR",
+    "ptr": "VARCHAR",
+}
 CORRELATIONS: Mapping[str, str] = {
     "function": "VARCHAR",
     "log_group": "VARCHAR",
@@ -95,6 +109,7 @@ ACCESS_LOG: Mapping[str, str] = {
 _PULLED: Mapping[str, tuple[Mapping[str, str], str | None]] = {
     "invocations": (INVOCATIONS, "inv"),
     "log_errors": (LOG_ERRORS, "line"),
+    "inits": (INITS, None),
     "correlations": (CORRELATIONS, "line"),
     "access_log": (ACCESS_LOG, None),
 }

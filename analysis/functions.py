@@ -29,9 +29,8 @@ class Limits:
 
 
 # AWS: Init Duration stands in the REPORT of a cold start on demand, Restore Duration in that of SnapStart, neither with
-# provisioned concurrency, which only published versions have. That an environment was initialised ahead of any request
-# (proactive) cannot be told from a REPORT line.
-_COLD = "init_ms IS NOT NULL OR restore_ms IS NOT NULL"
+# provisioned concurrency, which only published versions have. What kind of start it was: `analysis.starts`.
+COLD = "init_ms IS NOT NULL OR restore_ms IS NOT NULL"
 
 
 def create_measured_invocations(db: duckdb.DuckDBPyConnection) -> None:
@@ -61,14 +60,19 @@ def functions(
         f"""SELECT function AS name, count(*) AS invocations,
                 count(f.inv) AS errors,
                 count(*) FILTER (WHERE f.timed_out) AS timeouts,
-                count(*) FILTER (WHERE {_COLD}) AS cold_starts,
+                count(*) FILTER (WHERE {COLD}) AS cold_starts,
+                count(*) FILTER (WHERE s.class = 'suppressed') AS suppressed_inits,
                 {
             struct(
                 (
-                    ("cold", "count(init_ms) FILTER (WHERE restore_ms IS NULL)"),
-                    ("proactive", "NULL::BIGINT"),
-                    ("provisioned", "CASE WHEN bool_and(version IS NULL OR version = '$LATEST') THEN 0 END"),
-                    ("snapstart", "count(restore_ms)"),
+                    ("cold", "count(*) FILTER (WHERE s.class = 'cold')"),
+                    ("proactive", "CASE WHEN begun THEN count(*) FILTER (WHERE s.class = 'proactive') END"),
+                    (
+                        "provisioned",
+                        "CASE WHEN begun OR bool_and(version IS NULL OR version = '$LATEST') "
+                        "THEN count(*) FILTER (WHERE s.class = 'provisioned') END",
+                    ),
+                    ("snapstart", "count(*) FILTER (WHERE s.class = 'snapstart')"),
                 )
             )
         } AS starts,
@@ -90,13 +94,15 @@ def functions(
                     ("invocations", "count(*) FILTER (WHERE measured)"),
                     ("errors", "count(f.inv) FILTER (WHERE measured)"),
                     ("timeouts", "count(*) FILTER (WHERE measured AND f.timed_out)"),
-                    ("cold_starts", f"count(*) FILTER (WHERE measured AND ({_COLD}))"),
+                    ("cold_starts", f"count(*) FILTER (WHERE measured AND ({COLD}))"),
                 )
             )
         } AS measured
             FROM (SELECT *, inv IN (FROM measured_invocations) AS measured FROM invocations) i
             LEFT JOIN invocation_failures f USING (inv)
-            GROUP BY function ORDER BY function"""
+            LEFT JOIN starts s USING (inv)
+            LEFT JOIN (SELECT DISTINCT function, true AS begun FROM inits) USING (function)
+            GROUP BY function, begun ORDER BY function"""
     )
     columns = [column[0] for column in found.description or ()]
     seen = {row[0]: dict(zip(columns, row, strict=True)) for row in found.fetchall()}
@@ -116,6 +122,7 @@ def _block(row: Mapping[str, Any] | None, metrics: Mapping[str, Any], limits: Li
         "throttles": whole(throttles),
         "cold_starts": row["cold_starts"],
         "starts": dict(row["starts"]),
+        "suppressed_inits": row["suppressed_inits"],
         "duration_ms": {**row["duration_ms"], "sum": row["duration_sum"]},
         "billed_ms": {**row["billed_ms"], "sum": whole(row["billed_sum"])},
         "init_ms": dict(row["init_ms"]),
@@ -136,7 +143,7 @@ def _block(row: Mapping[str, Any] | None, metrics: Mapping[str, Any], limits: Li
 
 _NO_REPORT: Mapping[str, Any] = {
     **dict.fromkeys(("duration_sum", "billed_sum", "memory_configured", "first_at", "last_at")),
-    **dict.fromkeys(("invocations", "errors", "timeouts", "cold_starts"), 0),
+    **dict.fromkeys(("invocations", "errors", "timeouts", "cold_starts", "suppressed_inits"), 0),
     **dict.fromkeys(("under_limit_duration", "over_limit_duration", "under_limit_memory", "over_limit_memory"), 0),
     "starts": {"cold": 0, "proactive": None, "provisioned": 0, "snapstart": 0},
     "duration_ms": dict.fromkeys(("min", "mean", "p50", "p90", "p95", "p99", "max")),

@@ -22,6 +22,9 @@ ERROR = r'^\[ERROR\] |Task timed out after |^RequestId: |"errorType"|\sERROR\s'
 """What may say that an invocation failed: tracebacks, old-style timeouts and crashes, JSON payloads, Node.js. Whether
 it does, the parser decides."""
 
+INIT = r'^INIT_(START|REPORT) |"platform\.init(Start|Report)"'
+"""Beginnings of environments, and inits that failed or are always told (SnapStart, provisioned concurrency)."""
+
 CORRELATION = r'swarmscope\\?": ?1'
 """Correlation lines; within a JSON log record their quotes are escaped."""
 
@@ -57,7 +60,7 @@ def _filter(field: str, before_id: str, prefix: str) -> list[str]:
     return [f"filter {field} like /{before_id}{prefix}/"] if prefix else []
 
 
-EVENTS = LogQuery("events", (REPORT, ERROR, CORRELATION), before_stream_id=r"\]")
+EVENTS = LogQuery("events", (REPORT, ERROR, INIT, CORRELATION), before_stream_id=r"\]")
 """Of functions, whose streams are `2026/11/21/[$LATEST]<32 hex>`, one per execution environment."""
 
 ACCESS = LogQuery("access", (), before_stream_id="^")

@@ -1,4 +1,4 @@
-"""Raw log events -> the tables of a run: invocations, log_errors, correlations, access_log (Parquet).
+"""Raw log events -> the tables of a run: invocations, log_errors, inits, correlations, access_log (Parquet).
 
 DuckDB does the work over whole columns. A REPORT in the exact form that AWS writes for an ordinary invocation is read
 by one regular expression; every other event (failures, SnapStart, JSON records, older forms) goes through
@@ -18,7 +18,7 @@ import duckdb
 import pyarrow as pa
 
 from analysis.lambda_lines import Event, is_failure, parse_event
-from analysis.log_queries import ERROR
+from analysis.log_queries import ERROR, INIT
 from analysis.requests_table import literal
 
 _UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
@@ -67,8 +67,17 @@ _ERROR_TYPES: Mapping[str, str] = {
     "frame": "VARCHAR",
     "message": "VARCHAR",
 }
+_INIT_TYPES: Mapping[str, str] = {
+    "kind": "VARCHAR",
+    "init_ms": "DOUBLE",
+    "phase": "VARCHAR",
+    "status": "VARCHAR",
+    "error_type": "VARCHAR",
+    "initialization_type": "VARCHAR",
+}
 _IS_REPORT = """(starts_with(message, 'REPORT RequestId: ') OR contains(message, '"platform.report"'))"""
 _IS_CORRELATION = "contains(message, 'swarmscope')"
+_IS_INIT = f"regexp_matches(message, {literal(INIT)})"
 _IS_ERROR = f"regexp_matches(message, {literal(ERROR)})"
 """SQL for the raw events that a table may be made of, as cheap as can be: the parser has the last word."""
 
@@ -166,6 +175,31 @@ def write_errors(files: Files, target: Path, stack_name: str | None = None) -> i
         f"""
         SELECT function, log_group, log_stream, logged_at,
                {", ".join(f"parsed.{key}" for key in _ERROR_TYPES)}, ptr
+        FROM events JOIN parsed USING (log_group, ptr)
+        """,
+    )
+
+
+def write_inits(files: Files, target: Path) -> int:
+    """Write `inits.parquet`, one row per INIT_START and INIT_REPORT event; -> its rows.
+
+    Columns: function, log_group, log_stream, logged_at, kind (`init_start`, `init_report`), init_ms, phase, status,
+    error_type, initialization_type (of JSON records), ptr.
+    """
+    db = duckdb.connect()
+    _create_events(db, files, _IS_INIT)
+    rows = db.execute("SELECT log_group, ptr, message FROM events").fetchall()
+
+    def read(message: str) -> Event | None:
+        event = parse_event(message)
+        return event if event["kind"] in ("init_start", "init_report") else None
+
+    _create_parsed(db, rows, _INIT_TYPES, read)
+    return _write(
+        db,
+        target,
+        f"""
+        SELECT function, log_group, log_stream, logged_at, {", ".join(f"parsed.{key}" for key in _INIT_TYPES)}, ptr
         FROM events JOIN parsed USING (log_group, ptr)
         """,
     )

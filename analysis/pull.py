@@ -39,7 +39,7 @@ class Pulled:
     """Whether nothing that belongs to the run can be missing, as far as can be known."""
     warnings: list[str]
     tables: Mapping[str, int]
-    """Table -> rows: invocations, log_errors, correlations, access_log."""
+    """Table -> rows: invocations, log_errors, inits, correlations, access_log."""
 
 
 def pull_run(
@@ -55,8 +55,9 @@ def pull_run(
 ) -> Pulled:
     """Fetch the logs and metrics of a run into its directory.
 
-    Writes invocations, log_errors, correlations and access_log (.parquet), metrics.json, pull.json, and the raw events
-    below `pull/`. `force` fetches again what earlier pulls saved; `limit` is the number of rows asked of one query.
+    Writes invocations, log_errors, inits, correlations and access_log (.parquet), metrics.json, pull.json, and the raw
+    events below `pull/`. `force` fetches again what earlier pulls saved; `limit` is the number of rows asked of one
+    query.
 
     Raises UsageError where no log group is known, LogGroupNotFoundError, NoRowsError where the logs hold nothing of the
     run, and what `analysis.insights.run_query` raises; what was fetched until then is kept for the next attempt.
@@ -205,6 +206,7 @@ def write_tables(directory: Path, reading: Reading, stack_name: str | None) -> t
     tables = {
         "invocations": log_tables.write_invocations(events, directory / "invocations.parquet"),
         "log_errors": log_tables.write_errors(events, directory / "log_errors.parquet", stack_name),
+        "inits": log_tables.write_inits(events, directory / "inits.parquet"),
         "correlations": log_tables.write_correlations(events, directory / "correlations.parquet"),
     }
     tables["access_log"], unreadable = log_tables.write_access_log(access, directory / "access_log.parquet")

@@ -92,6 +92,7 @@ def render(
             ("breakdown", tables.breakdown(summary)),
             ("functions", tables.functions(summary)),
             ("billing", tables.billing(summary)),
+            ("cold-starts", tables.cold_starts(summary)),
             ("chains", tables.chains(summary)),
             ("hops", tables.hops(summary)),
             ("metrics", tables.metrics(summary)),

@@ -16,6 +16,8 @@ from analysis import cloudwatch_metrics, deployment, table_snapshot
 from analysis.breakdown import breakdown
 from analysis.causes import root_causes
 from analysis.chains import Settling, chains, change_between
+from analysis.clocks import clocks, create_clock_offsets
+from analysis.cold_starts import cold_start_shares
 from analysis.cost import UNKNOWN_REGION, RunFacts, measure, price
 from analysis.endpoints import client
 from analysis.errors import DataFormatError
@@ -24,6 +26,7 @@ from analysis.formatting import date_and_time, plural, share, timespan
 from analysis.functions import Limits, create_measured_invocations, functions
 from analysis.join import Coverage, counts
 from analysis.metrics import disagreements, expectations, judge_metrics
+from analysis.starts import create_starts
 from analysis.thresholds import judge_thresholds
 from analysis.windows import worst_window
 from config.metric_limits import MetricLimits, load_metric_limits
@@ -62,6 +65,8 @@ def build_summary(
     pulled, metrics = read_json(run, "pull.json"), read_json(run, cloudwatch_metrics.FILE)
     deployed = read_json(run, deployment.FILE)
     create_measured_invocations(db)
+    create_starts(db)
+    create_clock_offsets(db)
     of_client = client(db)
     of_functions = functions(
         db,
@@ -97,7 +102,9 @@ def build_summary(
         },
         "client": of_client,
         "functions": of_functions,
+        "cold_start_shares": cold_start_shares(db),
         "join": coverage.as_dict(),
+        "clocks": clocks(db),
         "breakdown": breakdown(db),
         "chains": chains(
             db,
@@ -105,7 +112,7 @@ def build_summary(
             _table_changes(run),
             (manifest.get("custom_flow") or {}).get("chains", ()),
         ),
-        "root_causes": root_causes(db, read_json(run, "deployment.json")),
+        "root_causes": root_causes(db, deployed),
         "breakpoint": manifest.get("breakpoint"),
         "metrics": judge_metrics(metrics, expected, metric_limits or load_metric_limits()),
         "custom_metrics": metrics.get("custom") or [],

@@ -6,7 +6,7 @@ Columns marked `wide` need more room than a terminal of 100 columns has; only th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -383,6 +383,33 @@ def chains(summary: Summary) -> Table:
     )
 
 
+def cold_starts(summary: Summary) -> Table:
+    """The share of cold starts by concurrency and over time."""
+
+    def steps(shares: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        for one in shares.get("by_concurrency") or ():
+            least = one.get("at_least") or 1
+            yield f"{count(least)} at once" if least == 1 else f"{count(least)} to {count(2 * least - 1)} at once", one
+        for one in shares.get("over_time") or ():
+            yield f"{decimal(one.get('from_s'))} to {decimal(one.get('to_s'))} s after the first", one
+
+    return Table(
+        "Cold starts by concurrency and over time",
+        (text("function"), text("invocations"), Column("calls"), Column("cold"), Column("share")),
+        _rows(
+            (
+                visible(function, 40),
+                step,
+                *(count(one.get(key)) for key in ("invocations", "cold_starts")),
+                share(one.get("cold_start_rate")),
+            )
+            for function, shares in _section(summary, "cold_start_shares").items()
+            for step, one in steps(shares)
+        ),
+        "At once: invocations of the function that were under way when one began, itself included.",
+    )
+
+
 def hops(summary: Summary) -> Table:
     """The chains of several functions, hop by hop."""
     rows = []
@@ -468,7 +495,19 @@ def join(summary: Summary) -> Table:
             for label, rows in facts
             if rows is not None
         ),
+        " ".join(map(_clock, summary.get("clocks") or ())),
     )
+
+
+def _clock(one: Mapping[str, Any]) -> str:
+    """One worker's clock, as a sentence."""
+    worker = visible(one.get("worker"), 20)
+    if one.get("offset_ms") is None:
+        return f"The clock of worker {worker} or the target's was set during the run."
+    told = (
+        f"The target's clock is {milliseconds(one['offset_ms'])} ± {milliseconds(one['error_ms'])} ms ahead of worker"
+    )
+    return f"{told} {worker}'s{', and times are corrected by that' if one.get('corrected') else ''}."
 
 
 def join_in_words(summary: Summary) -> str | None:

@@ -276,6 +276,9 @@ class LambdaService:
     def _init(self, run: _Run, now: float) -> None:
         """The init phase of a new environment: its module is really imported."""
         parameters, environment = self._lambda, run.environment
+        requested_at = now
+        if parameters.proactive_init_share and run.state.rng.random() < parameters.proactive_init_share:
+            now -= parameters.proactive_init_lead_s
         slowed = self._faults.init(run.state.logical_name, run.request_id)
         init_ms = round(run.version.durations.init_ms(run.state.rng) if slowed is None else slowed.init_ms, 2)
         run.slow_init_ms = None if slowed is None else slowed.init_ms
@@ -299,7 +302,7 @@ class LambdaService:
         else:
             run.lines.append((started_at, log_lines.init_report(init_ms, "init", status, error_type)))
             environment.init_due = True
-        run.started_at = started_at
+        run.started_at = max(started_at, requested_at)
 
     def _decide(self, run: _Run) -> None:
         """How long the invocation takes, and whether it will fail before its handler runs."""
@@ -307,6 +310,7 @@ class LambdaService:
         duration_ms = 0.0
         fault = run.fault = self._faults.run(run.state.logical_name, run.request_id, run.event)
         if environment.init_due or isinstance(fault, FailInit):
+            run.state.truth.suppressed_inits += 1
             duration_ms = run.slow_init_ms or durations.init_ms(rng)
             environment.init_due = False
             environment.calls = 0

@@ -57,7 +57,7 @@ def failed_items(result: bytes) -> set[str]:
 class FunctionTruth:
     """One function's invocations. Throttled attempts are in `throttles` alone."""
 
-    __slots__ = ("billed_ms", "cold_starts", "errors", "invocations", "throttles", "timeouts")
+    __slots__ = ("billed_ms", "cold_starts", "errors", "invocations", "suppressed_inits", "throttles", "timeouts")
 
     def __init__(self) -> None:
         self.invocations = 0
@@ -66,6 +66,8 @@ class FunctionTruth:
         """Every failed invocation, timeouts included (as the AWS/Lambda metric counts them)."""
         self.timeouts = 0
         self.throttles = 0
+        self.suppressed_inits = 0
+        """Inits that were repeated within an invocation."""
         self.billed_ms = 0
 
     def as_dict(self) -> dict[str, int]:

@@ -173,6 +173,11 @@ class LambdaParameters(_Section):
     """AWS [gettingstarted-limits]: synchronous requests per second for each unit of concurrency."""
     init_timeout_s: PositiveFloat = 10.0
     """AWS [lambda-runtime-environment]: limit of the init phase on demand."""
+    proactive_init_share: Share = 0.0
+    """AWS [lambda-runtime-environment]: Lambda may initialise environments ahead of requests; of new ones this share
+    (assumption: none) ..."""
+    proactive_init_lead_s: PositiveFloat = 30.0
+    """... so long before (assumption)."""
     idle_expiry_s: PositiveFloat = 420.0
     """Assumption: an environment without a call for so long is taken away."""
     environment_lifetime_s: PositiveFloat = 7200.0

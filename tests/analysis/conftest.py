@@ -13,8 +13,10 @@ from typing import Any
 import duckdb
 import pytest
 
-from analysis.evidence import ACCESS_LOG, CORRELATIONS, INVOCATIONS, LOG_ERRORS, open_evidence
+from analysis.clocks import create_clock_offsets
+from analysis.evidence import ACCESS_LOG, CORRELATIONS, INITS, INVOCATIONS, LOG_ERRORS, open_evidence
 from analysis.join import join
+from analysis.starts import create_starts
 from runstore.columns import REQUEST_COLUMNS
 from runstore.rundir import RunDir
 
@@ -24,6 +26,7 @@ T0 = 1795255200.0
 _PULLED = {
     "invocations": INVOCATIONS,
     "log_errors": LOG_ERRORS,
+    "inits": INITS,
     "correlations": CORRELATIONS,
     "access_log": ACCESS_LOG,
 }
@@ -41,6 +44,8 @@ def tiny_run(tmp_path: Path) -> RunDir:
     directory = tmp_path / "20261121T100000Z-tiny"
     shutil.copytree(TINY_RUN, directory, ignore=shutil.ignore_patterns("*.jsonl", "*.md"))
     for table, columns in _PULLED.items():
+        if not (TINY_RUN / f"{table}.jsonl").exists():
+            continue
         write_parquet(TINY_RUN / f"{table}.jsonl", directory / f"{table}.parquet", columns)
     return RunDir(directory)
 
@@ -112,6 +117,10 @@ class RunBuilder:
         }
         self.tables["log_errors"].append(defaults | columns)
 
+    def init(self, at: float = 1.0, **columns: Any) -> None:
+        defaults = {"function": "place-vote", "log_stream": "a", "logged_at": T0 + at, "kind": "init_start"}
+        self.tables["inits"].append(defaults | columns)
+
     def correlation(self, at: float = 1.0, **columns: Any) -> None:
         defaults = {"function": "place-vote", "log_stream": "a", "logged_at": T0 + at}
         self.tables["correlations"].append(defaults | columns)
@@ -120,9 +129,11 @@ class RunBuilder:
         self.tables["access_log"].append({"at": T0 + at} | columns)
 
     def joined(self) -> duckdb.DuckDBPyConnection:
-        """The database of the run, with both sides joined."""
+        """The database of the run, with both sides joined, the starts told apart and the clocks compared."""
         db = open_evidence(self.write()).db
         join(db)
+        create_starts(db)
+        create_clock_offsets(db)
         return db
 
     def write(self) -> RunDir:

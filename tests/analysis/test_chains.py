@@ -199,3 +199,11 @@ def test_a_table_that_did_not_change_agrees_with_no_completion():
 
 def test_a_table_nobody_looked_at_is_unknown():
     assert reconciled(SHOP, 1, None) is None
+
+
+def test_end_to_end_is_corrected_for_a_worker_whose_clock_is_behind_for_sure(build, shop):
+    """The target's clock is 5 s ahead: the access log proves it, to 1 ms beside the network's 10."""
+    send(build, 1, 1.0, ms=70.0, request_id="g1")
+    build.access(1.01 + 5.0, request_id="g1", response_latency_ms=50.0)
+    deliver(build, 1, 1.0 + 5.0 + 0.8)
+    assert shop()["end_to_end_ms"]["max"] == pytest.approx(800, abs=12)

@@ -145,15 +145,6 @@ def mix(deployed: Deployed, directory: Path) -> Mixture:
     lost.update(status=503, response_ms=5.0)
     known([lost], "unknown")
 
-    run.run.write_json(
-        "deployment.json",
-        {
-            "functions": {name: {} for name in run.run.read_manifest()["functions"]}
-            | {"get-results": {"reserved_concurrency": RESERVED}, "place-vote": {"timeout_s": 40}},
-            "account": {"concurrency": ACCOUNT, "unreserved_concurrency": ACCOUNT - RESERVED},
-            "streams": {"votes": {"shards": 1}},
-        },
-    )
     summary = run.finish()
     # Some environments were there before the burst, each of which took one of its requests beside the new ones.
     known([row for row in burst if row["status"] == 500], "lambda_throttled", "scaling rate")
@@ -250,3 +241,12 @@ def test_each_downstream_service_is_told_by_its_call(mixture):
         ("shop-decrypt", "Decrypt", "ThrottlingException"),
     }
     assert {row["resource"] for row in rows if row["operation"] == "PutRecord"} == {"stream votes"}
+
+
+def test_inits_repeated_within_an_invocation_are_as_many_as_there_were(mixture):
+    truth = mixture.run.deployed.sandbox.truth.as_dict()["functions"]
+    told = {name: one["suppressed_inits"] for name, one in mixture.summary["functions"].items()}
+    assert {name: number for name, number in told.items() if number} == {
+        name: one["suppressed_inits"] for name, one in truth.items() if one["suppressed_inits"]
+    }
+    assert told["place-vote"] > 10

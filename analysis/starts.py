@@ -1,0 +1,65 @@
+"""How environments began: which invocations were the first of theirs, and what kind of start that was.
+
+| class | what the log shows |
+|---|---|
+| cold | REPORT has an Init Duration: its caller waited for the init |
+| proactive | the same, but INIT_START lies longer before than the init took: the environment was made ahead of any |
+|   | request; or the first REPORT of a new log stream has none, and nothing says provisioned |
+| provisioned | the first REPORT of a new log stream of a published version, without Init Duration |
+| snapstart | REPORT has a Restore Duration |
+| suppressed | no new environment: an init that was broken off (over 10 s), that failed, or that follows a crash or a |
+|   | timeout is repeated within the next invocation, whose Duration hides it |
+
+AWS Lambda developer guide, "Understanding the Lambda execution environment lifecycle": on demand a start writes
+INIT_START and its REPORT an Init Duration; INIT_REPORT is written for inits that fail. A log stream is one environment.
+"""
+
+from __future__ import annotations
+
+import duckdb
+
+PROACTIVE_GAP_S = 1.0
+"""Between the end of an init and the start of its first invocation; milliseconds where that was waiting for it."""
+
+# An answer that cannot be written as JSON (Runtime.MarshalError) leaves the environment whole.
+_BROKEN = (
+    "coalesce(f.timed_out, false) OR coalesce(f.kind = 'runtime', false) OR r.inv IS NOT NULL "
+    "OR coalesce(f.error_type LIKE 'Runtime.%' AND f.error_type <> 'Runtime.MarshalError', false)"
+)
+
+
+def create_starts(db: duckdb.DuckDBPyConnection) -> None:
+    """Make the table `starts`: inv, class, for each invocation that began with one. Needs `invocation_failures`."""
+    db.execute(
+        f"""CREATE TABLE starts AS
+            WITH begun AS (
+                SELECT function, log_stream, min(logged_at) FILTER (WHERE kind = 'init_start') AS init_at,
+                       max(init_ms) FILTER (WHERE kind = 'init_report') AS told_init_ms,
+                       bool_or(coalesce(status, 'success') <> 'success' AND coalesce(phase, 'init') = 'init')
+                           AS init_failed,
+                       any_value(initialization_type) AS initialization_type
+                FROM inits GROUP BY function, log_stream
+            ), repeated AS (
+                -- told when it failed again, within the invocation that repeated it
+                SELECT DISTINCT i.inv FROM (FROM inits WHERE kind = 'init_report' AND phase = 'invoke') r
+                ASOF JOIN invocations i ON r.function = i.function AND r.log_stream = i.log_stream
+                                        AND r.logged_at <= i.reported_at
+            ), ordered AS (
+                SELECT i.inv, r.inv IS NOT NULL AS repeats, i.init_ms, i.restore_ms, i.started_at, i.version,
+                       b.* EXCLUDE (function, log_stream),
+                       row_number() OVER stream = 1 AS is_first,
+                       coalesce(lag({_BROKEN}) OVER stream, false) AS after_break
+                FROM invocations i LEFT JOIN invocation_failures f USING (inv) LEFT JOIN repeated r USING (inv)
+                LEFT JOIN begun b USING (function, log_stream)
+                WINDOW stream AS (PARTITION BY i.function, i.log_stream ORDER BY i.started_at, i.inv)
+            )
+            SELECT inv, CASE
+                WHEN restore_ms IS NOT NULL THEN 'snapstart'
+                WHEN init_ms IS NOT NULL AND started_at - init_ms / 1000 - init_at > {PROACTIVE_GAP_S} THEN 'proactive'
+                WHEN init_ms IS NOT NULL THEN 'cold'
+                WHEN repeats OR after_break OR is_first AND init_failed THEN 'suppressed'
+                WHEN is_first AND init_at IS NOT NULL AND (initialization_type = 'provisioned-concurrency'
+                     OR initialization_type IS NULL AND version <> '$LATEST') THEN 'provisioned'
+                WHEN is_first AND init_at IS NOT NULL THEN 'proactive' END AS class
+            FROM ordered WHERE class IS NOT NULL"""
+    )

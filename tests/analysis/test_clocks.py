@@ -1,0 +1,48 @@
+"""The target's clock against the workers'."""
+
+import pytest
+
+from analysis.clocks import clocks
+
+
+def exchange(build, at, network_ms, ahead_s, **columns):
+    """A request whose 50 ms at the API lie in the middle of its network time, told by a clock that is ahead."""
+    number = len(build.requests)
+    build.request(at, 50.0 + 2 * network_ms, request_id=f"g{number}", **columns)
+    build.access(at + network_ms / 1000 + ahead_s, request_id=f"g{number}", response_latency_ms=50.0)
+
+
+@pytest.mark.parametrize("ahead_s", [-3.0, -0.02, 0.0, 0.4, 7.0])
+def test_the_offset_lies_within_its_error(build, ahead_s):
+    for number in range(20):
+        exchange(build, 1.0 + number, 4.0 + number % 5, ahead_s)
+    (clock,) = clocks(build.joined())
+    assert abs(clock["offset_ms"] - ahead_s * 1000) <= clock["error_ms"] == pytest.approx(5.0, abs=0.1)
+    assert clock["corrected"] == (ahead_s != 0)
+
+
+def test_each_worker_has_its_own_clock(build):
+    exchange(build, 1.0, 4.0, 0.0, worker=0)
+    exchange(build, 1.0, 4.0, 2.0, worker=1)
+    first, second = clocks(build.joined())
+    assert (first["corrected"], second["corrected"]) == (False, True)
+    assert second["offset_ms"] == pytest.approx(2000, abs=6)
+
+
+def test_a_clock_that_was_set_during_the_run_gives_no_offset(build):
+    exchange(build, 1.0, 4.0, 0.0)
+    exchange(build, 9.0, 4.0, 2.0)
+    (clock,) = clocks(build.joined())
+    assert (clock["offset_ms"], clock["corrected"]) == (None, False)
+
+
+def test_without_an_access_log_the_invocations_start_bounds_the_clock(build):
+    build.request(1.0, 100.0, lambda_request_id="l1")
+    build.invocation(1.08 + 5.0, 40.0, request_id="l1")
+    (clock,) = clocks(build.joined())
+    assert abs(clock["offset_ms"] - 5000) <= clock["error_ms"] < 55
+
+
+def test_nothing_joined_nothing_known(build):
+    build.request()
+    assert clocks(build.joined()) == []
