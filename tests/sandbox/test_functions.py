@@ -612,3 +612,15 @@ def test_an_injected_exception_stands_in_the_handlers_first_line():
     lab.faults.add(parse_faults(b'{"kind":"fail","function":"echo","count":1}'))
     lab.invoke()
     assert any('File "/var/task/handler.py", line 1, in handle' in line for line in lab.logs.messages())
+
+
+def test_an_environment_made_ahead_of_its_request_keeps_nobody_waiting():
+    lab = Lab(function(), model={"lambda": {"proactive_init_share": 1.0, "proactive_init_lead_s": 30.0}})
+    begun_at = lab.clock.now()
+    lab.invoke()
+    (report,) = lab.logs.reports()
+    duration_ms = float(report.split("\tDuration: ")[1].split(" ms")[0])
+    assert "Init Duration" in report
+    assert lab.clock.now() - begun_at == pytest.approx(duration_ms / 1000, abs=1e-6)
+    (init_at,) = [at for _, _, at, line in lab.logs.events if line.startswith("INIT_START")]
+    assert begun_at - init_at == pytest.approx(30.0)
