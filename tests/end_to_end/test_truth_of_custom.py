@@ -15,13 +15,13 @@ EXAMPLE = ROOT / "examples" / "custom"
 PROFILE = """
 description = "the example, two seconds to answer"
 flows = ["custom"]
-pacing = "0.5s"
+model = "open"
 response_limit = "2s"
 chain_limit = "30s"
 [[stages]]
-duration = "4s"
-users = 20
-spawn_rate = 20
+duration = "5s"
+rate = 40
+spawn_rate = 1000
 """
 
 CASE = Case(

@@ -50,14 +50,13 @@ users = 40
 """
 
 SALES = """
-description = "100 sales a second"
+description = "100 sales a second, however busy the machine is"
 flows = ["shop"]
-model = "closed"
-pacing = "0.5s"
+model = "open"
 [[stages]]
-duration = "7s"
-users = 50
-spawn_rate = 50
+duration = "5.5s"
+rate = 100
+spawn_rate = 10000
 """
 
 
@@ -90,7 +89,6 @@ class Case:
 
 
 CASES = [
-    Case("one process", 1, MIXED, []),
     Case("a master and two workers", 2, MIXED, [], workers=2),
     Case(
         "everything fails a little",
