@@ -1,8 +1,8 @@
 """What a comparison needs to know of a run: its figures, how sure they are, and what it was a run of.
 
-Made from the files of an analysed run, or from those requests of it that one version served, or one request name had.
-As JSON it is a few kilobytes without a single request, id or address: small enough to be kept in a repository, so that
-a pipeline holds each run against it.
+Made from the files of an analysed run, or from those requests of it that one version served, or that went to one
+endpoint. As JSON it is a few kilobytes without a single request, secret or address: small enough to be kept in a
+repository, so that a pipeline holds each run against it.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from pydantic import TypeAdapter, ValidationError
 from analysis.bootstrap import Estimate, Sample, describe_units, estimates
 from analysis.errors import DataFormatError, UsageError
 from analysis.evidence import connect
+from analysis.functions import COLD
 from analysis.requests_table import ENDPOINT, literal
 from analysis.summary import read_json
 from config.prices import lambda_compute_item
 from runstore.columns import DROPPED
 from runstore.rundir import RunDir
 
-SPLITS: Mapping[str, str] = {"version": "executed_version", "name": ENDPOINT}
+SPLITS: Mapping[str, str] = {"version": "executed_version", "endpoint": ENDPOINT}
 """What the requests of a run may be told apart by -> SQL for it."""
 
 # Of a profile: what the load is. Texts, limits and what the analysis does with them may differ.
@@ -85,7 +86,11 @@ def measure(run: RunDir, split: tuple[str, str] | None = None) -> Baseline:
         label=about["id"] if split is None else f"{about['id']}, {split[0]} {split[1]}",
         simulated=about.get("simulated"),
         complete=bool(about.get("complete")),
-        facts=_facts(read_json(run, "manifest.json")) | {f"memory_mb of {name}": sizes for name, sizes in memory},
+        facts={
+            **_facts(read_json(run, "manifest.json")),
+            "endpoint": split[1] if split is not None and split[0] == "endpoint" else "all",
+            **{f"memory_mb of {name}": sizes for name, sizes in memory},
+        },
         resampled=describe_units(sample),
         metrics=estimates(sample),
     )
@@ -166,11 +171,11 @@ def read_sample(db: duckdb.DuckDBPyConnection, cost: Mapping[str, Any]) -> Sampl
     # An invocation is measured where its request is; one that answered no request where it began after the first
     # measured one.
     invocations = db.execute(
-        """WITH known AS (
+        f"""WITH known AS (
                SELECT inv_function AS function, inv_request_id AS request_id, bool_or(measured) AS measured
                FROM requests WHERE inv_request_id IS NOT NULL GROUP BY ALL)
            SELECT coalesce(environment, -1) AS environment, dense_rank() OVER (ORDER BY function) AS function,
-                  init_ms IS NOT NULL OR restore_ms IS NOT NULL AS cold,
+                  ({COLD}) AS cold,
                   coalesce(billed_ms * memory_mb / 1024000.0, 0) AS gb_s,
                   coalesce(measured, started_at >= (SELECT min(started_at) FROM requests WHERE measured), true)
                       AS measured

@@ -33,8 +33,9 @@ from runstore.rundir import RunDir
 @click.option(
     "--by",
     type=click.Choice(list(SPLITS)),
-    help="Compare two parts of one run: what two versions of a function answered, or two request names.",
+    help="Compare two parts of one run: what two versions of a function answered, or two endpoints.",
 )
+@click.option("--endpoint", metavar="NAME", help="Only requests to this endpoint, as the summary names it.")
 @click.option("--of", "pair", nargs=2, metavar="A B", help="With --by: which two, where the run has more.")
 @click.option(
     "--within",
@@ -60,6 +61,7 @@ def compare_command(
     runs: tuple[str, ...],
     stored: Path | None,
     by: str | None,
+    endpoint: str | None,
     pair: tuple[str, str] | None,
     within: float,
     confidence: float,
@@ -75,7 +77,7 @@ def compare_command(
 
     Intervals come from resampling whole execution environments. Exit code 1: something got worse.
     """
-    a, b = _sides(runs, stored, by, pair)
+    a, b = _sides(runs, stored, by, pair, None if endpoint is None else ("endpoint", endpoint))
     found = comparison.compare(a, b, within=within / 100, confidence=confidence / 100)
     if found.differences and by is None and not allow_differences:  # versions may well differ, in memory
         raise UsageError(
@@ -88,10 +90,11 @@ def compare_command(
 
 @click.command("baseline")
 @click.argument("run", metavar="[RUN]", default="latest")
+@click.option("--endpoint", metavar="NAME", help="Only requests to this endpoint, as the summary names it.")
 @click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write it here instead of to stdout.")
-def baseline_command(run: str, output: Path | None) -> int:
+def baseline_command(run: str, endpoint: str | None, output: Path | None) -> int:
     """Store what `compare --baseline` needs of a run: its figures and how sure they are, a few KB of JSON."""
-    made = baseline.measure(_find(run))
+    made = baseline.measure(_find(run), None if endpoint is None else ("endpoint", endpoint))
     if not made.complete:
         raise errors.IncompleteError(f"{made.label} is not whole, and no measure for others")
     text = baseline.to_json(made)
@@ -115,22 +118,27 @@ def render(found: Comparison, form: str = "text") -> str:
 
 
 def _sides(
-    runs: tuple[str, ...], stored: Path | None, by: str | None, pair: tuple[str, str] | None
+    runs: tuple[str, ...],
+    stored: Path | None,
+    by: str | None,
+    pair: tuple[str, str] | None,
+    part: tuple[str, str] | None,
 ) -> tuple[Baseline, Baseline]:
+    """A and B. `part`: what of two runs is compared; None for all."""
     if by is not None:
-        if stored is not None or len(runs) > 1:
-            raise UsageError("--by compares two parts of one run", "name one run, and no --baseline")
+        if stored is not None or part is not None or len(runs) > 1:
+            raise UsageError("--by compares two parts of one run", "name one run, no --baseline and no --endpoint")
         return _parts(_find(*runs), by, pair)
     if pair:
         raise UsageError("--of says which parts of a run are meant", "it needs --by")
     if stored is not None:
         if len(runs) > 1:
             raise UsageError("--baseline stands in the place of run A", "name one run")
-        return baseline.read(stored), baseline.measure(_find(*runs))
+        return baseline.read(stored), baseline.measure(_find(*runs), part)
     if len(runs) != 2:
         raise UsageError("two runs are needed", "python -m analysis compare A B, or one with --baseline or --by")
     a, b = runs
-    return baseline.measure(_find(a)), baseline.measure(_find(b))
+    return baseline.measure(_find(a), part), baseline.measure(_find(b), part)
 
 
 def _parts(run: RunDir, by: str, pair: tuple[str, str] | None) -> tuple[Baseline, Baseline]:

@@ -108,7 +108,7 @@ def test_figures_are_those_of_the_summary(runs):
     assert found["cost_per_million_usd"] == pytest.approx(summary["cost"]["per_million_usd"])
 
 
-@pytest.mark.parametrize("by", ["version", "name"])
+@pytest.mark.parametrize("by", ["version", "endpoint"])
 def test_two_parts_of_one_run(runs, by):
     result = call(runs, "compare", "both", "--by", by, "--format", "json")
     assert result.exit_code == 1, result.output
@@ -127,6 +127,29 @@ def test_which_parts_are_meant(runs):
     assert (alone.exit_code, "fast has not two, but this version: 1" in alone.stderr) == (2, True)
 
 
+def test_one_endpoint_of_two_runs(runs, tmp_path):
+    green = ("--endpoint", "Invoke place-vote:green")
+    found = json.loads(call(runs, "compare", "both", "both", *green, "--format", "json").stdout)
+    assert (found["a"]["resampled"]["requests"], found["verdict"]) == (REQUESTS, "inconclusive")
+    assert found["metrics"][0]["a"] > 55
+    assert call(runs, "compare", "fast", "both", *green).exit_code == 2, "fast has no such endpoint"
+    file = tmp_path / "baseline.json"
+    assert call(runs, "baseline", "both", *green, "--output", str(file)).exit_code == 0
+    assert call(runs, "compare", "--baseline", str(file), "both", *green).exit_code == 0
+    refused = call(runs, "compare", "--baseline", str(file), "both")
+    assert (refused.exit_code, "endpoint: Invoke place-vote:green in A, all in B" in refused.stderr) == (2, True)
+
+
+def test_what_does_not_matter_is_a_matter_of_choice(runs):
+    result = call(runs, "compare", "fast", "slow", "--within", "30", "--format", "json")
+    assert (result.exit_code, verdicts(result)["p50_ms"]) == (0, "no difference")
+    (usual, sure) = (
+        json.loads(call(runs, "compare", "fast", "slow", "--confidence", of, "--format", "json").stdout)["metrics"][0]
+        for of in ("95", "99")
+    )
+    assert sure["low"] < usual["low"] < usual["high"] < sure["high"]
+
+
 def test_a_stored_baseline_judges_as_its_run_does(runs, tmp_path):
     file = tmp_path / "baseline.json"
     assert call(runs, "baseline", "fast", "--output", str(file)).exit_code == 0
@@ -134,6 +157,8 @@ def test_a_stored_baseline_judges_as_its_run_does(runs, tmp_path):
     assert stored.exit_code == 1
     assert stored.stdout == call(runs, "compare", "fast", "slow", "--format", "json").stdout
     assert file.stat().st_size < 5_000
+    facts = json.loads(file.read_text())["facts"]
+    assert (facts["profile"], facts["region"], facts["memory_mb of place-vote"]) == ("test", "us-east-1", [256])
     assert "secret.example" not in file.read_text()
 
 
@@ -191,7 +216,7 @@ def test_the_terminal_has_100_columns(runs):
 
 
 def test_names_stay_text_in_markdown(runs):
-    text = call(runs, "compare", "both", "--by", "name", "--format", "markdown").stdout
+    text = call(runs, "compare", "both", "--by", "endpoint", "--format", "markdown").stdout
     assert text.startswith("## ❌ Worse: p50 by +2")
     assert "| p95 |" in text
     assert "<b>" not in text and "@octocat" not in text
