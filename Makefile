@@ -12,8 +12,8 @@ DEV := $(VENV)/.dev-installed
 BENCHMARKS := $(VENV)/.benchmarks-installed
 
 VARIABLES := TARGET STACK_NAME PARAMETERS PROFILE FLOW SCALE TIME_SCALE RATE WORKERS MESSAGES SEED CUSTOM_FLOW MASTER_HOST \
-	MASTER_PORT EXPECT_WORKERS RUN PORT WEB_HOST WEB_PORT WEB_LOGIN LIVE_CLOUDWATCH BENCH RUNS_DIR API_BASE_URL AWS_REGION \
-	AWS_PROFILE AWS_ENDPOINT_URL
+	MASTER_PORT EXPECT_WORKERS RUN A B BY BASELINE PORT WEB_HOST WEB_PORT WEB_LOGIN LIVE_CLOUDWATCH BENCH RUNS_DIR API_BASE_URL \
+	AWS_REGION AWS_PROFILE AWS_ENDPOINT_URL
 $(foreach name,$(VARIABLES),$(if $(value $(name)),$(eval export $(name)),$(eval unexport $(name))))
 
 .PHONY: help
@@ -24,7 +24,7 @@ help: ## Print this help
 
 # ------------------------------------------------------------------ running tests of load
 
-.PHONY: demo smoke perf load ui master worker analyze
+.PHONY: demo smoke perf load ui master worker analyze compare
 demo: $(RUNTIME) ## From nothing to an explained run, on a sandbox of its own
 	@$(PY) -m control demo
 
@@ -48,6 +48,10 @@ worker: $(RUNTIME) ## A worker of a distributed run (MASTER_HOST, MASTER_PORT, T
 
 analyze: $(RUNTIME) ## Pull what is missing, join and report a run again (RUN=latest)
 	@$(PY) -m analysis analyze "$${RUN:-latest}"
+
+compare: $(RUNTIME) ## Is run B worse than run A? (A, B); than a stored one? (BASELINE, B); version than version? (BY=version, RUN)
+	@$(PY) -m analysis compare $${BASELINE:+--baseline "$$BASELINE"} $${BY:+--by "$$BY"} $${A:+"$$A"} $${B:+"$$B"} \
+		$${BY:+"$${RUN:-latest}"}
 
 # ------------------------------------------------------------------ what the load goes to
 
@@ -77,7 +81,7 @@ check: $(DEV) ## Linter, formatter, types, CloudFormation template, docs that ma
 	@$(VENV)/bin/cfn-lint stack/template.yaml
 	@$(PY) -m pytest -q tests/docs
 
-bench: $(BENCHMARKS) ## A benchmark, as JSON and a table (BENCH=generator|arrivals|breakpoint|shipping|sandbox_votes|pull)
+bench: $(BENCHMARKS) ## A benchmark, as JSON and a table (BENCH=generator|arrivals|breakpoint|shipping|sandbox_votes|pull|compare)
 	@$(PY) -m "benchmarks.$${BENCH:-sandbox_votes}"
 
 lock: ## Resolve requirements*.in into requirements*.txt (needs uv)

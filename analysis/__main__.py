@@ -25,6 +25,8 @@ OTHER_COMMANDS: Mapping[str, str] = {
     "pull": "analysis.pull:pull_command",
     "query": "analysis.query:query_command",
     "bins": "analysis.bins:bins_command",
+    "compare": "analysis.compare:compare_command",
+    "baseline": "analysis.compare:baseline_command",
 }
 """Commands that live in a module of their own: name -> `module:attribute`."""
 
@@ -76,7 +78,7 @@ def main(debug: bool) -> None:
     RUN is a run's id, its directory, or `latest`, which is also what is meant without it.
 
     \b
-    Exit codes: 0 all well, 1 a threshold failed, 2 wrong usage or configuration,
+    Exit codes: 0 all well, 1 a threshold failed or a comparison found a regression, 2 wrong usage or configuration,
     3 the run or its data is incomplete, 130 interrupted.
     """
 

@@ -60,6 +60,11 @@ def share(part: float | None) -> str:
     return f"{percent:.0f} %" if percent in (0, 100) else f"{percent:.2f} %"
 
 
+def percent(part: float) -> str:
+    """A share that somebody chose, as it was written: `5 %`, `99.5 %`."""
+    return f"{100 * part:.6g} %"
+
+
 def ratio(part: float | None, whole: float | None) -> float | None:
     """part / whole, or None where either is absent or the whole is nothing."""
     return None if part is None or not whole else part / whole

@@ -11,11 +11,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from analysis import tables
+from analysis.comparison import Comparison
 from analysis.formatting import NOTHING, count, date_and_time, decimal, share, timespan, visible
 from analysis.verdict import answers, cause_title, causes, judge
 
 CAUSES_SHOWN = 5
 _ICONS = {"passed": "✅", "failed": "❌", "incomplete": "⚠️", "unjudged": "ℹ️"}
+_OUTCOMES = {"worse": "❌", "better": "✅", "no difference": "✅", "inconclusive": "❔", "no data": "⚠️"}
 _SPECIAL = re.compile(r"([\\`*_\[\]|~$])")
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _LINK = re.compile(r"(?i)\b(?:https?|ftp)://|\bwww\.")
@@ -37,6 +39,16 @@ def escape(text: str) -> str:
 def render(summary: Mapping[str, Any]) -> str:
     """The whole document, ending in a line feed."""
     return "\n".join(_lines(summary)) + "\n"
+
+
+def render_comparison(found: Comparison) -> str:
+    """One run against another, for a pull-request comment."""
+    table = tables.comparison(found)
+    lines = [f"## {_OUTCOMES[found.verdict]} {escape(tables.comparison_in_words(found))}", ""]
+    lines += [f"- {escape(line)}" for line in tables.about_comparison(found)]
+    lines += ["", *_table(table)]
+    lines += ["", escape(table.note)] if table.note else []
+    return "\n".join(lines) + "\n"
 
 
 def _lines(summary: Mapping[str, Any]) -> Iterator[str]:

@@ -10,12 +10,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from analysis.comparison import METRICS, Compared, Comparison, Difference, Kind
 from analysis.formatting import (
     NOTHING,
     count,
     date_and_time,
     decimal,
     milliseconds,
+    percent,
     plural,
     ratio,
     share,
@@ -110,6 +112,94 @@ def measured(expression: str, value: float | None) -> str:
     if metric.endswith("_usd"):
         return usd(value)
     return share(value) if metric.endswith("_rate") else decimal(value)
+
+
+def comparison(found: Comparison) -> Table:
+    """Run B against run A, figure by figure."""
+    tones: Mapping[str, Tone] = {"worse": "bad", "better": "good", "inconclusive": "warn", "no data": "warn"}
+
+    def row(label: str, kind: Kind, one: Compared) -> Row:
+        cells = (
+            label,
+            _figure(kind, one.a),
+            _figure(kind, one.b),
+            _change(kind, one.change),
+            NOTHING if one.low is None else f"{_change(kind, one.low)} to {_change(kind, one.high)}",
+            one.verdict,
+            count(one.requests_to_decide),
+        )
+        return Row(cells, tones.get(one.verdict))
+
+    unknown = (
+        f"{metric.label}: {visible(one.why)}"
+        for metric, one in zip(METRICS, found.metrics, strict=True)
+        if one.why is not None
+    )
+    return Table(
+        "Run against run",
+        (
+            text("figure"),
+            Column("A"),
+            Column("B"),
+            Column("change"),
+            Column(f"{percent(found.confidence)} interval"),
+            Column("verdict", f"within {percent(found.within)}", numeric=False),
+            Column("to decide", "requests"),
+        ),
+        tuple(row(metric.label, metric.kind, one) for metric, one in zip(METRICS, found.metrics, strict=True)),
+        ". ".join(unknown),
+    )
+
+
+def comparison_in_words(found: Comparison) -> str:
+    """`Worse: p95 by +9.8 % (+8.1 % to +11.6 %)`, what it all comes to."""
+    named = [
+        (metric, one)
+        for metric, one in zip(METRICS, found.metrics, strict=True)
+        if one.verdict == found.verdict and found.verdict in ("worse", "better", "inconclusive")
+    ]
+    if not named:
+        return {"no difference": f"No difference within {percent(found.within)}"}.get(found.verdict, "No data")
+    if found.verdict == "inconclusive":
+        return f"Inconclusive: {', '.join(metric.label for metric, _ in named)}"
+    changes = (
+        f"{metric.label} by {_change(metric.kind, one.change)} "
+        f"({_change(metric.kind, one.low)} to {_change(metric.kind, one.high)})"
+        for metric, one in named
+    )
+    return f"{found.verdict.capitalize()}: {', '.join(changes)}"
+
+
+def about_comparison(found: Comparison) -> Iterable[str]:
+    """What a reader of a comparison has to know: which runs, what was resampled, what differs."""
+    for side, of in (("A", found.a), ("B", found.b)):
+        units = of.resampled
+        words = f"{side}: {visible(of.label)}, {plural(units['requests'], 'request')}"
+        words += f", {plural(units['environments'], 'environment')}"
+        if units["requests_without_environment"]:
+            words += f", {count(units['requests_without_environment'])} requests of none"
+        words += ", SIMULATED, not AWS" if of.simulated else ""
+        yield words + ("" if of.complete else ", INCOMPLETE")
+    for difference in found.differences:
+        yield f"Not the same in both: {difference_in_words(difference)}"
+
+
+def difference_in_words(difference: Difference) -> str:
+    """`region: us-east-1 in A, eu-west-1 in B`."""
+    return f"{visible(difference.fact)}: {visible(difference.a, 80)} in A, {visible(difference.b, 80)} in B"
+
+
+def _figure(kind: Kind, value: float | None) -> str:
+    if value is None:
+        return NOTHING
+    return {"ms": f"{milliseconds(value)} ms", "rate": share(value), "usd": usd(value)}[kind]
+
+
+def _change(kind: Kind, change: float | None) -> str:
+    """`+9.8 %`; of a rate, in percentage points, `+0.21 pp`."""
+    if change is None:
+        return NOTHING
+    return f"{100 * change:+.2f} pp" if kind == "rate" else f"{100 * change:+,.1f} %"
 
 
 def breakpoint(summary: Summary) -> Table:

@@ -16,6 +16,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from analysis import tables
+from analysis.comparison import Comparison
 from analysis.formatting import (
     NOTHING,
     count,
@@ -32,6 +33,7 @@ WIDTH = 100
 EXAMPLES_SHOWN = 2
 _TONES = {"good": "green", "bad": "bold red", "warn": "yellow", None: ""}
 _VERDICTS = {"passed": "bold green", "failed": "bold red", "incomplete": "bold yellow", "unjudged": "bold"}
+_OUTCOMES = {"worse": "bold red", "better": "bold green", "no difference": "bold green", "inconclusive": "bold yellow"}
 
 
 def console(file: IO[str] | None = None) -> Console:
@@ -51,6 +53,18 @@ def print_table(table: tables.Table, to: Console) -> None:
     """Print one table by itself, with what stands below it."""
     to.print(Text(table.title, style="bold"))
     to.print(_table(table.narrow()))
+    if table.note:
+        to.print(Text(table.note))
+
+
+def print_comparison(found: Comparison, to: Console) -> None:
+    """Print one run against another."""
+    to.print(Text(tables.comparison_in_words(found), style=_OUTCOMES.get(found.verdict, "bold")))
+    for line in tables.about_comparison(found):
+        to.print(Text(line))
+    table = tables.comparison(found)
+    to.print()
+    to.print(_table(table))
     if table.note:
         to.print(Text(table.note))
 

@@ -11,7 +11,7 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from urllib.parse import quote
 
@@ -31,14 +31,24 @@ class Invocation:
 
     invocation_type: str = "RequestResponse"
     qualifier: str | None = None
-    """A version or an alias; None: `$LATEST`."""
+    """A version or an alias; several, separated by commas, are driven in turns. None: `$LATEST`."""
     log_type: str = "None"
+    named: bool = False
+    """Whether the qualifier is part of the request's name."""
 
     def __post_init__(self) -> None:
         if self.invocation_type not in INVOCATION_TYPES:
             raise ValueError(f"{self.invocation_type!r} is no invocation type; there are {', '.join(INVOCATION_TYPES)}")
         if self.log_type not in LOG_TYPES:
             raise ValueError(f"{self.log_type!r} is no log type; there are {', '.join(LOG_TYPES)}")
+
+    @property
+    def turns(self) -> tuple[Invocation, ...]:
+        """One call after the other: each qualifier's, under a name of its own where there are several."""
+        qualifiers = (self.qualifier or "").replace(",", " ").split()
+        if len(qualifiers) < 2:
+            return (self,)
+        return tuple(replace(self, qualifier=qualifier, named=True) for qualifier in qualifiers)
 
     @cached_property
     def headers(self) -> Mapping[str, str]:
@@ -53,8 +63,9 @@ class Invocation:
 
     @property
     def label(self) -> str:
-        """What sets such calls apart in a request's name: ` (Event)`, empty for RequestResponse."""
-        return "" if self.invocation_type == "RequestResponse" else f" ({self.invocation_type})"
+        """What sets such calls apart in a request's name: `:blue (Event)`, ` (Event)`, or nothing."""
+        of_qualifier = f":{self.qualifier}" if self.named else ""
+        return of_qualifier + ("" if self.invocation_type == "RequestResponse" else f" ({self.invocation_type})")
 
 
 AS_IS = Invocation()

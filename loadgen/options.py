@@ -67,7 +67,12 @@ def add_options(parser: LocustArgumentParser) -> None:
         ("--results-share", "RESULTS_SHARE", "<0 to 1>", "Share of a vote user's requests that read the tally"),
         ("--shop-id", "SHOP_ID", "<id>", "The one shop that all sales go to; without it, they are spread over 100"),
         ("--invocation-type", "INVOCATION_TYPE", "<type>", "Flow direct: RequestResponse (default), Event or DryRun"),
-        ("--qualifier", "QUALIFIER", "<name>", "Flow direct: version or alias to invoke; without it, $LATEST"),
+        (
+            "--qualifier",
+            "QUALIFIER",
+            "<name>",
+            "Flow direct: version or alias; blue,green: both in turns; default $LATEST",
+        ),
         (
             "--log-type",
             "LOG_TYPE",

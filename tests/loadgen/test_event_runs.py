@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import re
 from collections import Counter
@@ -142,3 +143,22 @@ def test_direct_invocations(locust, server, kind):
     assert "/invocations?Qualifier=live" in head
     assert f"X-Amz-Invocation-Type: {kind}" in head
     assert "X-Amz-Log-Type: Tail" in head
+
+
+def test_two_versions_are_driven_in_turns(locust, server):
+    def answer(head):
+        version = "1" if "Qualifier=blue" in head else "2"
+        return respond(200, '{"statusCode":200}', "x-amzn-RequestId: a", f"X-Amz-Executed-Version: {version}")
+
+    server.answer = answer
+    run = locust.run(
+        *("-u", "1", "-t", "1s", "--qualifier", "blue,green"),
+        locustfiles="direct.py",
+        VOTE_FUNCTION="place-vote",
+        AWS_ENDPOINT_URL=server.url,
+    )
+    assert run.finish() == 0, run.output
+    served = [(row["name"], row["executed_version"]) for row in run.rows]
+    kinds = {("Invoke place-vote:blue", "1"), ("Invoke place-vote:green", "2")}
+    assert set(served) == kinds
+    assert all(one != following for one, following in itertools.pairwise(served))

@@ -21,6 +21,15 @@ def test_the_choices_are_headers_and_a_query():
     assert (Invocation().headers, Invocation().query) == ({"X-Amz-Invocation-Type": "RequestResponse"}, "")
 
 
+def test_several_qualifiers_take_turns_under_names_of_their_own():
+    turns = Invocation("Event", "blue, green").turns
+    assert [(how.query, how.label) for how in turns] == [
+        ("?Qualifier=blue", ":blue (Event)"),
+        ("?Qualifier=green", ":green (Event)"),
+    ]
+    assert [(how.query, how.label) for how in Invocation(qualifier="live").turns] == [("?Qualifier=live", "")]
+
+
 @pytest.mark.parametrize("choices", [{"invocation_type": "event"}, {"log_type": "All"}])
 def test_unknown_choices_are_refused(choices):
     with pytest.raises(ValueError, match="there are"):

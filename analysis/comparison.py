@@ -1,0 +1,201 @@
+"""One run against another: of each figure whether it is worse, better, the same for all that matters, or not known.
+
+The change from A to B has an interval (`analysis.bootstrap`), and `within` says what change would not matter:
+
+    no difference    the interval lies inside ±within, so that a difference, if there is one, is too small to matter
+    worse, better    it does not hold 0 (and reaches beyond `within`)
+    inconclusive     anything else: more requests would decide, and about how many is said
+    no data          a run does not have the figure
+
+Times and costs change by a factor, and their interval is one of the ratio; rates change by a difference, for which
+`within` is of A's rate, or RATE_WITHIN where that is more. Of all figures less is better.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from analysis import errors
+from analysis.baseline import Baseline
+from analysis.bootstrap import Estimate, error_together, interval_half_width
+
+WITHIN = 0.05
+CONFIDENCE = 0.95
+RATE_WITHIN = 0.001
+"""Of a rate, a tenth of a percentage point never matters."""
+
+Kind = Literal["ms", "rate", "usd"]
+Outcome = Literal["worse", "better", "no difference", "inconclusive", "no data"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    name: str
+    label: str
+    kind: Kind
+
+
+METRICS = (
+    Metric("p50_ms", "p50", "ms"),
+    Metric("p95_ms", "p95", "ms"),
+    Metric("p99_ms", "p99", "ms"),
+    Metric("error_rate", "error rate", "rate"),
+    Metric("cold_start_rate", "cold-start rate", "rate"),
+    Metric("cost_per_million_usd", "cost per million", "usd"),
+)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One figure. `change`, `low` and `high` are relative to A (0.1: a tenth more), of a rate its difference."""
+
+    metric: str
+    a: float | None
+    b: float | None
+    change: float | None
+    low: float | None
+    """The interval; None, like `high`, where nobody can tell."""
+    high: float | None
+    verdict: Outcome
+    requests_to_decide: int | None
+    """Where inconclusive: how many requests each run should have. None: their number is not what is lacking."""
+    why: str | None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Something that should be the same in both runs, and is not."""
+
+    fact: str
+    a: Any
+    b: Any
+
+
+@dataclass(frozen=True)
+class Comparison:
+    a: Baseline
+    b: Baseline
+    within: float
+    confidence: float
+    differences: tuple[Difference, ...]
+    metrics: tuple[Compared, ...]
+
+    @property
+    def complete(self) -> bool:
+        return self.a.complete and self.b.complete
+
+    @property
+    def verdict(self) -> Outcome:
+        """Of all figures together: the gravest of them."""
+        found = {one.verdict for one in self.metrics}
+        order: tuple[Outcome, ...] = ("worse", "inconclusive", "better", "no difference")
+        return next((outcome for outcome in order if outcome in found), "no data")
+
+    @property
+    def exit_code(self) -> int:
+        if not self.complete:
+            return errors.INCOMPLETE
+        return errors.THRESHOLD_FAILED if self.verdict == "worse" else errors.OK
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--format json`."""
+        sides = {
+            side: {
+                "label": of.label,
+                "simulated": of.simulated,
+                "complete": of.complete,
+                "resampled": of.resampled,
+            }
+            for side, of in (("a", self.a), ("b", self.b))
+        }
+        return {
+            "schema": 1,
+            **sides,
+            "verdict": self.verdict,
+            "within": self.within,
+            "confidence": self.confidence,
+            "differences": [asdict(one) for one in self.differences],
+            "metrics": [asdict(one) for one in self.metrics],
+        }
+
+
+def compare(a: Baseline, b: Baseline, *, within: float = WITHIN, confidence: float = CONFIDENCE) -> Comparison:
+    """B against A."""
+    requests = max(a.resampled["requests"], b.resampled["requests"])
+    return Comparison(
+        a=a,
+        b=b,
+        within=within,
+        confidence=confidence,
+        differences=tuple(
+            Difference(name, a.facts[name], b.facts[name])
+            for name in a.facts
+            if name in b.facts and a.facts[name] != b.facts[name]
+        ),
+        metrics=tuple(
+            judge(metric, a.metrics[metric.name], b.metrics[metric.name], requests, within, confidence)
+            for metric in METRICS
+        ),
+    )
+
+
+def judge(metric: Metric, a: Estimate, b: Estimate, requests: int, within: float, confidence: float) -> Compared:
+    """One figure of two runs of at most so many requests."""
+    absolute = metric.kind == "rate"
+    if a.value is None or b.value is None:
+        sides = [side for side, one in (("A", a), ("B", b)) if one.value is None]
+        return _known(metric, a, b, None, None, None, "no data", why=f"{' and '.join(sides)}: nothing was measured")
+    change = b.value - a.value if absolute else b.value / a.value - 1 if a.value else None
+    unknown: Sequence[tuple[str, Estimate]] = [(side, one) for side, one in (("A", a), ("B", b)) if one.error is None]
+    if change is None or unknown or a.error is None or b.error is None or a.freedom is None or b.freedom is None:
+        reasons = {one.why: [side for side, other in unknown if other.why == one.why] for _, one in unknown}
+        why = "; ".join(f"{' and '.join(sides)}: {reason}" for reason, sides in reasons.items())
+        needed = [one.requests_needed for _, one in unknown]
+        enough = None if None in needed else max((number for number in needed if number is not None), default=None)
+        return _known(metric, a, b, change, None, None, "inconclusive", enough, why or None)
+
+    error, freedom = error_together([(a.error, a.freedom), (b.error, b.freedom)])
+    half = interval_half_width(error, freedom, confidence)
+    if absolute:
+        distance, margin = change, max(within * a.value, RATE_WITHIN)
+        low, high = change - half, change + half
+    else:
+        distance, margin = math.log1p(change), within
+        low, high = _factor(distance - half), _factor(distance + half)
+    if -margin < low and high < margin:
+        return _known(metric, a, b, change, low, high, "no difference")
+    if low > 0 or high < 0:
+        return _known(metric, a, b, change, low, high, "worse" if low > 0 else "better")
+    # Half the width shrinks with the root of the requests. It must come down to where the interval leaves either 0 or
+    # the bounds of the margin, whichever is nearer.
+    bound = margin if absolute else math.log1p(margin)
+    wanted = max(abs(distance), bound - abs(distance))
+    return _known(metric, a, b, change, low, high, "inconclusive", _round_up(requests * (half / wanted) ** 2))
+
+
+def _known(
+    metric: Metric,
+    a: Estimate,
+    b: Estimate,
+    change: float | None,
+    low: float | None,
+    high: float | None,
+    verdict: Outcome,
+    requests_to_decide: int | None = None,
+    why: str | None = None,
+) -> Compared:
+    return Compared(metric.name, a.value, b.value, change, low, high, verdict, requests_to_decide, why)
+
+
+def _factor(logarithm: float) -> float:
+    """A relative change from its logarithm; one beyond all measure stays a number."""
+    return math.expm1(min(logarithm, 50.0))
+
+
+def _round_up(requests: float) -> int:
+    """To two digits: it is an estimate."""
+    unit = 10 ** max(math.floor(math.log10(max(requests, 1))) - 1, 0)
+    return int(math.ceil(requests / unit) * unit)

@@ -1,0 +1,152 @@
+"""Standard errors against those that theory gives, and what has none."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from analysis.bootstrap import Sample, error_together, estimates, interval_half_width
+from benchmarks.compare import measure
+
+REQUESTS, ENVIRONMENTS = 8_000, 40
+
+
+def sample(response_ms: Any = None, *, requests: int = REQUESTS, **columns: Any) -> Sample:
+    """Requests dealt out to ENVIRONMENTS in turn, a hundred a second, each with one invocation of 0.1 GB-s."""
+    environment = columns.pop("environment", np.arange(requests) % ENVIRONMENTS)
+    served = environment >= 0
+    defaults: dict[str, Any] = {
+        "response_ms": np.full(requests, 50.0) if response_ms is None else np.asarray(response_ms),
+        "failed": np.zeros(requests, dtype=bool),
+        "started_at": 1e9 + np.arange(requests) / 100,
+        "environment": environment,
+        "invocation_environment": environment[served],
+        "invocation_function": np.ones(int(served.sum()), dtype=np.int64),
+        "invocation_measured": np.ones(int(served.sum()), dtype=bool),
+        "cold": np.zeros(int(served.sum()), dtype=bool),
+        "gb_s": np.full(int(served.sum()), 0.1),
+        "requests_paid": requests,
+        "usd_per_gb_s": 0.00001,
+        "other_usd_per_million": 4.0,
+    }
+    return Sample(**(defaults | columns))
+
+
+def test_percentiles_are_those_of_the_rows():
+    response_ms = np.random.default_rng(1).exponential(100, REQUESTS)
+    found = estimates(sample(response_ms))
+    for name, share in (("p50_ms", 0.5), ("p95_ms", 0.95), ("p99_ms", 0.99)):
+        assert found[name].value == np.quantile(response_ms, share)
+
+
+def test_errors_of_independent_requests_are_those_of_theory():
+    random = np.random.default_rng(2)
+    found = estimates(sample(random.exponential(100, REQUESTS), failed=random.random(REQUESTS) < 0.2))
+    for name, share in (("p50_ms", 0.5), ("p95_ms", 0.95), ("p99_ms", 0.99)):
+        # of the logarithm of a quantile of an exponential distribution: sqrt(p (1-p) / n) / (density x quantile)
+        error = math.sqrt(share / (1 - share) / REQUESTS) / -math.log(1 - share)
+        assert found[name].error == pytest.approx(error, rel=0.3), name
+    assert found["error_rate"].error == pytest.approx(math.sqrt(0.2 * 0.8 / REQUESTS), rel=0.3)
+    assert found["error_rate"].freedom == pytest.approx(ENVIRONMENTS - 1)
+
+
+def test_environments_that_differ_make_figures_less_sure():
+    random = np.random.default_rng(3)
+    response_ms = random.exponential(100, REQUESTS)
+    slow = np.exp(random.normal(0, 0.2, ENVIRONMENTS))[np.arange(REQUESTS) % ENVIRONMENTS]
+    alike, unlike = estimates(sample(response_ms)), estimates(sample(response_ms * slow))
+    assert unlike["p50_ms"].error > 2 * alike["p50_ms"].error
+
+
+def test_requests_without_an_environment_stand_and_fall_by_the_second():
+    refused = 800
+    spread = np.arange(REQUESTS) % (REQUESTS // refused) == 0
+    together = np.arange(REQUESTS) < refused
+    environment = np.arange(REQUESTS) % ENVIRONMENTS
+    errors = {}
+    for name, none in (("spread", spread), ("together", together)):
+        found = estimates(sample(failed=none, environment=np.where(none, -1, environment)))
+        assert found["error_rate"].value == refused / REQUESTS
+        errors[name] = found["error_rate"].error
+    # all failures in 8 of 80 seconds: as sure as 80 requests would be
+    assert errors["together"] == pytest.approx(math.sqrt(0.1 * 0.9 / 80), rel=0.3)
+    assert errors["spread"] == pytest.approx(math.sqrt(0.1 * 0.9 / REQUESTS), rel=0.3)
+
+
+def test_without_logs_all_is_resampled_by_the_second():
+    random = np.random.default_rng(4)
+    found = estimates(sample(random.exponential(100, REQUESTS), environment=np.full(REQUESTS, -1)))
+    assert found["p50_ms"].freedom == pytest.approx(79)
+    assert found["p50_ms"].error == pytest.approx(math.sqrt(1 / REQUESTS) / math.log(2), rel=0.3)
+    assert found["cold_start_rate"].value is None
+
+
+def test_no_failure_at_all_is_not_certain():
+    found = estimates(sample(requests=80))["error_rate"]
+    assert found.value == 0
+    assert found.error == pytest.approx(1 / 80, rel=0.05)
+
+
+def test_one_environment_says_nothing_about_another():
+    found = estimates(sample(environment=np.zeros(REQUESTS, dtype=np.int64)))
+    assert {one.error for one in found.values()} == {None}
+    assert "one execution environment" in (found["p50_ms"].why or "")
+
+
+def test_a_percentile_needs_requests_beyond_it():
+    found = estimates(sample(requests=400))
+    assert (found["p99_ms"].value, found["p99_ms"].error, found["p99_ms"].requests_needed) == (50.0, None, 1000)
+    assert found["p95_ms"].error is not None
+
+
+def test_what_got_no_response_has_no_time_and_may_have_failed():
+    response_ms = np.where(np.arange(REQUESTS) % 4 == 0, np.nan, 20.0)
+    found = estimates(sample(response_ms, failed=np.isnan(response_ms)))
+    assert (found["p99_ms"].value, found["error_rate"].value) == (20.0, 0.25)
+
+
+def test_cold_starts_are_of_measured_invocations():
+    cold = np.arange(REQUESTS) < ENVIRONMENTS
+    found = estimates(sample(cold=cold, invocation_measured=np.arange(REQUESTS) >= ENVIRONMENTS // 2))
+    assert found["cold_start_rate"].value == pytest.approx(20 / 7980)
+
+
+def test_cost_of_a_million_requests():
+    # two functions of 0.1 and 0.3 GB-s for each request: 400,000 GB-s a million, and 4 USD for all else
+    twice = {
+        "invocation_environment": np.concatenate((np.arange(REQUESTS) % ENVIRONMENTS, np.arange(REQUESTS) % 7 + 100)),
+        "invocation_function": np.repeat((1, 2), REQUESTS),
+        "invocation_measured": np.ones(2 * REQUESTS, dtype=bool),
+        "cold": np.zeros(2 * REQUESTS, dtype=bool),
+        "gb_s": np.repeat((0.1, 0.3), REQUESTS),
+    }
+    found = estimates(sample(**twice))["cost_per_million_usd"]
+    assert found.value == pytest.approx(8.0)
+    assert found.error == pytest.approx(0, abs=1e-9), "each function costs the same each time"
+    assert estimates(sample(usd_per_gb_s=None))["cost_per_million_usd"].value is None
+
+
+def test_the_same_data_give_the_same_figures():
+    response_ms = np.random.default_rng(5).exponential(100, REQUESTS)
+    assert estimates(sample(response_ms)) == estimates(sample(response_ms))
+
+
+def test_no_request_no_data():
+    found = estimates(sample(requests=0))
+    assert {one.value for one in found.values()} == {None}
+
+
+def test_a_difference_is_less_sure_than_either():
+    error, freedom = error_together([(3.0, 10.0), (4.0, 10.0)])
+    assert (error, freedom) == (5.0, pytest.approx(625 / ((81 + 256) / 10)))
+    assert interval_half_width(1.0, 10.0, 0.95) == pytest.approx(2.228, abs=1e-3)
+
+
+def test_pairs_that_do_not_differ_and_pairs_that_do():
+    """A short form of `python -m benchmarks.compare`: at 5 %, more than 4 in 12 are seen in one case of 5,000."""
+    figures = measure(pairs=12, requests=2_000, planted=0.10)
+    assert max(figures["alarms"].values()) <= 4, figures
+    assert figures["planted_found"] >= 11, figures

@@ -1,0 +1,114 @@
+"""Verdicts on literal figures."""
+
+from __future__ import annotations
+
+import pytest
+
+from analysis.baseline import Baseline
+from analysis.bootstrap import NO_DATA, Estimate
+from analysis.comparison import METRICS, Compared, compare, judge
+
+P95, RATE = METRICS[1], METRICS[3]
+CERTAIN = 1e9
+"""Degrees of freedom at which Student's t is normal: half the width of a 95 % interval is 1.96 errors."""
+
+
+def times(a: float, b: float, error: float) -> Compared:
+    """p95 of two runs of 1,000 requests; `error` is that of the ratio."""
+    each = error / 2**0.5
+    return judge(P95, Estimate(a, each, CERTAIN), Estimate(b, each, CERTAIN), 1000, 0.05, 0.95)
+
+
+def rates(a: float, b: float, error: float) -> Compared:
+    each = error / 2**0.5
+    return judge(RATE, Estimate(a, each, CERTAIN), Estimate(b, each, CERTAIN), 1000, 0.05, 0.95)
+
+
+@pytest.mark.parametrize(
+    ("b", "error", "verdict"),
+    [
+        (110.0, 0.01, "worse"),  # +7.9 % to +12.2 %
+        (91.0, 0.01, "better"),
+        (102.0, 0.01, "no difference"),  # 0.0 % to 4.0 %: sure of a change, and sure that it is small
+        (100.0, 0.02, "no difference"),
+        (104.0, 0.01, "worse"),  # may be more than 5 %, and is more than 0
+        (102.0, 0.03, "inconclusive"),
+    ],
+)
+def test_times_are_judged_by_their_ratio(b, error, verdict):
+    assert times(100.0, b, error).verdict == verdict
+
+
+def test_the_interval_is_of_the_relative_change():
+    one = times(100.0, 110.0, 0.01)
+    assert (one.change, one.low, one.high) == (
+        pytest.approx(0.1),
+        pytest.approx(1.1 * 0.98059 - 1, abs=1e-4),
+        pytest.approx(1.1 * 1.01979 - 1, abs=1e-4),
+    )
+
+
+def test_how_many_requests_would_decide():
+    # nothing seen: 1.96 x 0.05 must come down to ln 1.05, (0.098 / 0.04879)^2 = 4.03 times the requests
+    assert times(100.0, 100.0, 0.05).requests_to_decide == 4100
+    # 10 % seen, not sure: 1.96 x 0.08 must come down to ln 1.1, (0.1568 / 0.09531)^2 = 2.7
+    assert times(100.0, 110.0, 0.08).requests_to_decide == 2800
+
+
+def test_rates_are_judged_by_their_difference():
+    assert rates(0.02, 0.03, 0.001).verdict == "worse"
+    assert rates(0.02, 0.03, 0.001).change == pytest.approx(0.01)
+    assert rates(0.03, 0.02, 0.001).verdict == "better"
+    assert rates(0.0, 0.0, 0.0004).verdict == "no difference", "a tenth of a point never matters"
+    assert rates(0.0, 0.0, 0.001).verdict == "inconclusive"
+    assert rates(0.2, 0.205, 0.002).verdict == "no difference", "5 % of 20 % is a point"
+
+
+def test_what_was_not_measured_is_no_data():
+    one = judge(P95, NO_DATA, Estimate(1.0, 0.1, 5), 10, 0.05, 0.95)
+    assert (one.verdict, one.change, one.why) == ("no data", None, "A: nothing was measured")
+
+
+def test_what_nobody_can_tell_is_inconclusive():
+    few = Estimate(50.0, why="fewer than 10 requests lie beyond it", requests_needed=1000)
+    one = judge(P95, few, Estimate(90.0, 0.1, 5), 300, 0.05, 0.95)
+    assert (one.verdict, one.requests_to_decide) == ("inconclusive", 1000)
+    assert one.why == "A: fewer than 10 requests lie beyond it"
+    alone = Estimate(50.0, why="one environment")
+    assert judge(P95, few, alone, 300, 0.05, 0.95).requests_to_decide is None
+
+
+def side(p95_ms: float = 100.0, complete: bool = True, **facts: object) -> Baseline:
+    metrics = {one.name: Estimate(0.01, 0.0001, CERTAIN) for one in METRICS} | {
+        "p95_ms": Estimate(p95_ms, 0.001, CERTAIN)
+    }
+    return Baseline(
+        schema=1,
+        label="run",
+        simulated=True,
+        complete=complete,
+        facts={"region": "us-east-1", "memory_mb of place-vote": [256]} | facts,
+        resampled={"requests": 1000, "environments": 9, "requests_without_environment": 0},
+        metrics=metrics,
+    )
+
+
+def test_one_figure_that_is_worse_makes_the_run_worse():
+    found = compare(side(), side(110.0))
+    assert (found.verdict, found.exit_code) == ("worse", 1)
+    assert [one.metric for one in found.metrics if one.verdict == "worse"] == ["p95_ms"]
+
+
+def test_nothing_worse_is_all_well():
+    assert (compare(side(), side()).verdict, compare(side(), side()).exit_code) == ("no difference", 0)
+    assert (compare(side(), side(90.0)).verdict, compare(side(), side(90.0)).exit_code) == ("better", 0)
+
+
+def test_half_a_run_proves_nothing():
+    assert compare(side(), side(110.0, complete=False)).exit_code == 3
+
+
+def test_facts_that_differ_are_named():
+    (difference,) = compare(side(), side(region="eu-west-1")).differences
+    assert (difference.fact, difference.a, difference.b) == ("region", "us-east-1", "eu-west-1")
+    assert compare(side(), side(**{"memory_mb of get-results": [128]})).differences == (), "A has no such function"
