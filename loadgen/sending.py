@@ -83,6 +83,11 @@ class Sending:
         for renewal in (self._credentials, self._token):
             renewal.close()
 
+    @property
+    def failure(self) -> str | None:
+        """Why no user of this process could send: a secret that never came. None where they could."""
+        return self._credentials.failure or self._token.failure
+
     def complaints(self) -> list[str]:
         """What the manifest's warnings should say of this process."""
         return self._credentials.complaints() + self._token.complaints()

@@ -133,12 +133,19 @@ class WorkerSession(Session):
             remove_spool(self._run.spool.path)
 
     def _report_drained(self, run_id: str) -> None:
-        drained: dict[str, Any] = {"run_id": run_id, "rows": 0, "reopened_connections": 0, "complaints": []}
+        drained: dict[str, Any] = {
+            "run_id": run_id,
+            "rows": 0,
+            "reopened_connections": 0,
+            "complaints": [],
+            "failure": None,
+        }
         if self._run is not None and self._run.run_id == run_id:
             sending = sending_of(self.environment)
             drained["rows"] = self._run.outbox.sent_rows
             drained["reopened_connections"] = sending.connections.reopened
             drained["complaints"] = sending.complaints()
+            drained["failure"] = sending.failure
         self.runner.send_message(DRAINED, drained)
 
     def _on_acknowledge(self, environment: Environment, msg: Message) -> None:
