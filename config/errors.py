@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+Found = TypeVar("Found")
 
 
 class ConfigError(Exception):
@@ -16,3 +19,12 @@ class ConfigError(Exception):
     def __init__(self, problems: str | Iterable[str]) -> None:
         self.problems = [problems] if isinstance(problems, str) else list(problems)
         super().__init__("\n".join(self.problems))
+
+
+def collect(problems: list[str], read: Callable[[], Found]) -> Found | None:
+    """What `read` returns; None where it raises ConfigError, whose problems are added to the others."""
+    try:
+        return read()
+    except ConfigError as invalid:
+        problems.extend(invalid.problems)
+        return None

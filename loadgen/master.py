@@ -19,7 +19,7 @@ from locust.runners import STATE_RUNNING, STATE_SPAWNING, MasterRunner
 
 from loadgen import rebalancing
 from loadgen.live import MASTER, LiveCounter, Report
-from loadgen.messages import ACKNOWLEDGE, ALL_SENT, DRAIN, DRAINED, LIVE, PLAN, ROWS
+from loadgen.messages import ACKNOWLEDGE, DRAIN, DRAINED, LIVE, PLAN, ROWS
 from loadgen.open_model import rate_of_a_user
 from loadgen.options import Chosen
 from loadgen.plan import RunPlan
@@ -154,7 +154,6 @@ class MasterSession(RecordingSession):
         runner.register_message(ROWS, self._on_rows)
         runner.register_message(DRAINED, self._on_drained)
         runner.register_message(LIVE, self._on_live)
-        runner.register_message(ALL_SENT, self.all_sent)
         environment.events.heartbeat_sent.add_listener(self._on_heartbeat)
         environment.events.worker_connect.add_listener(self._on_worker_connect)
 

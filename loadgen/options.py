@@ -9,16 +9,16 @@ from __future__ import annotations
 import os
 import tempfile
 from argparse import Namespace
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import SystemRandom
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 
-from config.errors import ConfigError
+from config.errors import ConfigError, collect
 from config.prices import load_prices, requests_usd
 from config.profiles import DEFAULT_MAX_IN_FLIGHT, EVEN, Profile, Stage, load_profile
 from config.settings import Settings, is_loopback, load_settings
@@ -43,7 +43,6 @@ LOOPBACK = "127.0.0.1"
 SIGNED_FLOWS = frozenset({"direct", "events"})
 """Flows that sign their requests and need no base URL."""
 _SERVICE_VARIABLES = {"events": "EVENTBRIDGE"}
-Found = TypeVar("Found")
 
 
 def add_options(parser: LocustArgumentParser) -> None:
@@ -145,7 +144,7 @@ def read_settings(options: Namespace) -> Settings:
 def resolve(options: Namespace) -> Chosen:
     """Check everything that does not depend on the user classes. Raises ConfigError with every problem."""
     problems: list[str] = []
-    settings = _collect(problems, lambda: read_settings(options))
+    settings = collect(problems, lambda: read_settings(options))
     scale = _number(options.scale, "SCALE", 1.0, problems)
     time_scale = _number(options.time_scale, "TIME_SCALE", 1.0, problems)
     results_share = _share(options.results_share, "RESULTS_SHARE", problems)
@@ -165,7 +164,7 @@ def resolve(options: Namespace) -> Chosen:
     profile = None
     flows: Mapping[str, float] | None = None
     if options.load_profile:
-        profile = _collect(
+        profile = collect(
             problems,
             lambda: load_profile(
                 options.load_profile,
@@ -383,15 +382,6 @@ def new_seed() -> int:
 
 def _with_target(target: str | None) -> dict[str, str]:
     return {**os.environ, "TARGET": target} if target else dict(os.environ)
-
-
-def _collect(problems: list[str], read: Callable[[], Found]) -> Found | None:
-    """What `read` returns; its problems are added to the others."""
-    try:
-        return read()
-    except ConfigError as invalid:
-        problems.extend(invalid.problems)
-        return None
 
 
 def _number(text: str | None, variable: str, default: float, problems: list[str]) -> float:

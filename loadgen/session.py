@@ -131,8 +131,8 @@ class RecordingSession(Session):
     def interrupted(self) -> None:
         self._was_interrupted = True
 
-    def all_sent(self, **_: Any) -> None:
-        """All messages of a profile that counts them have been answered: the run may end."""
+    def all_sent(self) -> None:
+        """Nothing is left to send: the run may end."""
         if isinstance(self.environment.shape_class, ProfileShape):
             self.environment.shape_class.all_sent = True
 

@@ -15,7 +15,7 @@ from locust.runners import STATE_CLEANUP, STATE_SPAWNING, STATE_STOPPED, WorkerR
 
 from config.settings import Settings
 from loadgen.live import Report
-from loadgen.messages import ACKNOWLEDGE, ALL_SENT, DRAIN, DRAINED, LIVE, PLAN, ROWS
+from loadgen.messages import ACKNOWLEDGE, DRAIN, DRAINED, LIVE, PLAN, ROWS
 from loadgen.plan import RunPlan
 from loadgen.recording import RequestLog, RowFile
 from loadgen.reporting import Reporter
@@ -67,7 +67,7 @@ class WorkerSession(Session):
             outbox.put(rows, lines, time.monotonic())
 
         log = request_log(plan, index, keep_and_ship)
-        sending = Sending(plan, self._settings, index, log, lambda: self.runner.send_message(ALL_SENT))
+        sending = Sending(plan, self._settings, index, log)
         self.let_users_send(sending, index)
         self._run = _Run(plan.run_id, log, spool, outbox, Reporter(plan.run_id, index, log.live, self._tell))
         self.opened()
