@@ -292,6 +292,11 @@ def check_reachable(chosen: Chosen, classes: Iterable[type[User]], host: str | N
                 allowed = explicit and settings.allowed_hosts is None and settings.target != "sandbox"
                 if not allowed and not settings.host_allowed(name):
                     problems.append(f"ALLOWED_HOSTS: load to {name} is not allowed with TARGET={settings.target}")
+    if settings.allowed_hosts is not None and settings.region is not None:
+        for service in called_services(flows, chosen):
+            name = parse_endpoint(service_endpoint(service, settings, os.environ)).host
+            if not settings.host_allowed(name):
+                problems.append(f"ALLOWED_HOSTS: load to {name} is not allowed with TARGET={settings.target}")
     if "direct" in flows and "place-vote" not in settings.functions:
         problems.append("VOTE_FUNCTION: not set; flow direct needs the function's name or ARN")
     if "events" in flows and not settings.event_destinations:
