@@ -181,6 +181,8 @@ def _shortcomings(
             heard = f", last heard at {date_and_time(worker['lost_at'])}" if lost else ""
             ended = "was lost" if lost else "did not hand over everything"
             yield f"worker {worker.get('index')} {ended}: {rows}{heard}{_shortfall(worker)}"
+        elif worker.get("failed"):
+            yield f"worker {worker.get('index')} could not send: {worker['failed']}{_shortfall(worker)}"
     read = evidence.read
     if not read.rows:
         yield "no request was recorded: look at the load generator's own output"

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from config.errors import ConfigError
+from config.errors import ConfigError, problems_of
 from config.settings import function_name
 from config.timespans import parse_timespan
 
@@ -282,9 +282,4 @@ def custom_flow_from(document: Mapping[str, Any], source: str) -> CustomFlow:
     try:
         return CustomFlow.model_validate(document)
     except ValidationError as invalid:
-        problems = []
-        for error in invalid.errors():
-            where = ".".join(str(part + 1 if isinstance(part, int) else part) for part in error["loc"])
-            said = "unknown key" if error["type"] == "extra_forbidden" else error["msg"].removeprefix("Value error, ")
-            problems.append(f"{source}: {where}: {said}" if where else f"{source}: {said}")
-        raise ConfigError(problems) from None
+        raise ConfigError(problems_of(invalid, source)) from None

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+Found = TypeVar("Found")
 
 
 class ConfigError(Exception):
@@ -16,3 +21,22 @@ class ConfigError(Exception):
     def __init__(self, problems: str | Iterable[str]) -> None:
         self.problems = [problems] if isinstance(problems, str) else list(problems)
         super().__init__("\n".join(self.problems))
+
+
+def collect(problems: list[str], read: Callable[[], Found]) -> Found | None:
+    """What `read` returns; None where it raises ConfigError, whose problems are added to the others."""
+    try:
+        return read()
+    except ConfigError as invalid:
+        problems.extend(invalid.problems)
+        return None
+
+
+def problems_of(invalid: ValidationError, source: str) -> list[str]:
+    """What is wrong with the content of a file: `<source>: <key>: <what>`; members of lists are counted from 1."""
+    problems = []
+    for error in invalid.errors():
+        where = ".".join(str(part + 1 if isinstance(part, int) else part) for part in error["loc"])
+        said = "unknown key" if error["type"] == "extra_forbidden" else error["msg"].removeprefix("Value error, ")
+        problems.append(f"{source}: {where}: {said}" if where else f"{source}: {said}")
+    return problems

@@ -19,7 +19,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from config.errors import ConfigError
+from config.errors import ConfigError, problems_of
 from config.thresholds import OPERATORS
 
 SHIPPED = Path(__file__).parent / "metrics.toml"
@@ -151,9 +151,6 @@ def _read(file: Path) -> MetricLimits:
     try:
         return MetricLimits.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
     except ValidationError as invalid:
-        raise ConfigError(
-            f"{file}: {'.'.join(map(str, error['loc'])) or 'file'}: {error['msg'].removeprefix('Value error, ')}"
-            for error in invalid.errors()
-        ) from None
+        raise ConfigError(problems_of(invalid, str(file))) from None
     except (OSError, ValueError) as error:
         raise ConfigError(f"METRIC_LIMITS: {file}: {error}") from None

@@ -23,7 +23,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from config.errors import ConfigError
+from config.errors import ConfigError, problems_of
 
 PRICES_DIR = Path(__file__).parent / "prices"
 
@@ -276,10 +276,7 @@ def load_price_file(file: Path) -> Prices:
     try:
         prices = Prices.model_validate(read)
     except ValidationError as invalid:
-        raise ConfigError(
-            f"{file}: {'.'.join(map(str, error['loc'])) or 'file'}: {error['msg'].removeprefix('Value error, ')}"
-            for error in invalid.errors()
-        ) from None
+        raise ConfigError(problems_of(invalid, str(file))) from None
     missing = [key for key, given in (("date", prices.date), ("sources", prices.sources)) if not given]
     if missing:
         raise ConfigError(f"{file}: {key}: needed, so that a price can be checked" for key in missing)

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from config.errors import ConfigError
+from config.errors import ConfigError, problems_of
 from config.thresholds import CLIENT_METRICS, Threshold, parse_threshold
 from config.timespans import parse_timespan
 
@@ -370,12 +370,7 @@ def profile_from(
     try:
         read = _ProfileFile.model_validate(document)
     except ValidationError as invalid:
-        for error in invalid.errors():
-            where = ".".join(str(part + 1 if isinstance(part, int) else part) for part in error["loc"])
-            message = error["msg"].removeprefix("Value error, ")
-            if error["type"] == "extra_forbidden":
-                message = "unknown key"
-            problems.append(f"{source}: {where}: {message}" if where else f"{source}: {message}")
+        problems += problems_of(invalid, source)
         read = None
     thresholds = []
     written = document.get("thresholds")

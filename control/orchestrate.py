@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from rich.console import Console
 
@@ -25,7 +25,7 @@ from analysis import errors, table_snapshot
 from analysis.functions import Limits
 from config.aws import client, process_environment
 from config.custom_flow import CustomFlow, load_custom_flow
-from config.errors import ConfigError
+from config.errors import ConfigError, collect
 from config.profiles import FLOWS, Profile, load_profile
 from config.settings import Settings, load_settings
 from control.errors import ProcessError
@@ -40,8 +40,6 @@ from control.target import ReadyTarget, ready_target
 from runstore.analysis_state import ATTENDED
 from runstore.rundir import FAILED, RUNNING, RunDir, new_run_id
 from runstore.spool import recover_all
-
-Found = TypeVar("Found")
 
 SETTLE_LIMIT_S = 30.0
 """How long to wait for deliveries still on their way in the sandbox, beyond the profile's chain limit."""
@@ -102,7 +100,7 @@ def check(request: Request, environ: Mapping[str, str]) -> Checked:
     """Everything that can be checked before anything is started. Raises ConfigError with every problem."""
     environ = _with_options(environ, request.target, request.stack_name)
     problems: list[str] = []
-    settings = _collect(problems, lambda: load_settings(environ))
+    settings = collect(problems, lambda: load_settings(environ))
     scale = _number(problems, "SCALE", request.scale, 1.0)
     time_scale = _number(problems, "TIME_SCALE", request.time_scale, 1.0)
     messages = _count(problems, "MESSAGES", request.messages, least=1)
@@ -110,7 +108,7 @@ def check(request: Request, environ: Mapping[str, str]) -> Checked:
     _count(problems, "SEED", request.seed, least=0)
     if environ.get("RATE"):
         problems.append("RATE: it is for Locust without a profile; SCALE multiplies the arrival rates of a profile")
-    profile = _collect(
+    profile = collect(
         problems,
         lambda: load_profile(
             request.profile, scale=scale, time_scale=time_scale, flows=request.flows, messages=messages
@@ -121,11 +119,16 @@ def check(request: Request, environ: Mapping[str, str]) -> Checked:
         problems.append(
             f"MAX_USERS: profile {profile.name} asks for {profile.peak_users} {what}, {settings.max_users} allowed"
         )
+    if profile and profile.messages and workers:
+        problems.append(
+            f"WORKERS: not with profile {profile.name}, which counts its messages: one process sends them, one after "
+            "another"
+        )
     custom = None
     if profile is not None and "custom" in profile.flows:
         if request.custom_flow:
             path = Path(request.custom_flow)
-            custom = _collect(problems, lambda: load_custom_flow(path).flow)
+            custom = collect(problems, lambda: load_custom_flow(path).flow)
         else:
             problems.append("CUSTOM_FLOW: not set; flow custom needs its TOML file (docs/custom-flow.md)")
     if problems or settings is None or profile is None:
@@ -364,15 +367,6 @@ def read_settings(target: str | None, stack_name: str | None) -> Settings:
 def _with_options(environ: Mapping[str, str], target: str | None, stack_name: str | None) -> dict[str, str]:
     given = {"TARGET": target, "STACK_NAME": stack_name}
     return {**environ, **{name: value for name, value in given.items() if value is not None}}
-
-
-def _collect(problems: list[str], read: Callable[[], Found]) -> Found | None:
-    """What `read` returns; its problems are added to the others."""
-    try:
-        return read()
-    except ConfigError as invalid:
-        problems.extend(invalid.problems)
-        return None
 
 
 def _number(problems: list[str], variable: str, text: str | None, default: float) -> float:

@@ -16,10 +16,11 @@ from typing import Any
 import gevent
 from locust.env import Environment
 from locust.rpc import Message
-from locust.runners import STATE_MISSING, MasterRunner, Runner, WorkerRunner
+from locust.runners import MasterRunner, Runner, WorkerRunner
 
 from config.custom_flow import CustomFlow
 from config.errors import ConfigError
+from loadgen import rebalancing
 from loadgen.custom_files import Custom, compare_files, variables_of
 from loadgen.custom_flow import FLOW, CustomRequests
 from loadgen.leases import Lessor, Piece, Question
@@ -242,11 +243,11 @@ class _MasterRun(_RecordingRun):
         self._done.add(msg.node_id)
 
     def _end_when_all_are_done(self) -> None:
-        """A worker that was killed says nothing any more."""
+        """One that was killed says nothing any more, and one without users never asked for a row."""
         lessors = self.lessors
         while self.lessors is lessors and lessors:
-            working = {client.id for client in self.runner.clients.all if client.state != STATE_MISSING}
-            if working <= self._done:
+            asked = {tenant for lessor in lessors.values() for tenant in lessor.tenants}
+            if not any(rebalancing.is_there(self.runner, tenant) for tenant in asked - self._done):
                 self.end_run()
                 return
             gevent.sleep(LOOK_EVERY_S)

@@ -17,15 +17,18 @@ from __future__ import annotations
 import logging
 import signal
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import gevent
 from gevent import Greenlet
+from gevent.lock import RLock
 from locust.env import Environment
 from locust.exception import StopTest
 from locust.runners import Runner
 
 from config.errors import ConfigError
+from loadgen.custom_run import CustomRun
 from loadgen.session import RecordingSession, Session
 
 logger = logging.getLogger(__name__)
@@ -35,8 +38,14 @@ STOP_TIMEOUT_S = 35.0
 so that every request ends by itself."""
 
 
-def attach(environment: Environment, runner: Runner, session: Session) -> Callable[[], None]:
-    """Let Locust's events drive the session; returns what is to be done when a test starts."""
+def attach(environment: Environment, runner: Runner, session: Session, custom: CustomRun) -> Callable[[], None]:
+    """Let Locust's events drive the session, and flow `custom` with it.
+
+    Returns what is to be done when a test starts.
+    """
+    # Locust fires `test_stop` once for each who stops the run, be it at the same time: a user that gives up, a
+    # threshold that aborts, the end of a shape. The others must wait for the first, or the process ends before it.
+    stopping = RLock()
 
     def test_start() -> None:
         try:
@@ -48,12 +57,15 @@ def attach(environment: Environment, runner: Runner, session: Session) -> Callab
             environment.process_exit_code = 3
             gevent.spawn(runner.quit)
             raise
+        custom.test_start()
 
     def test_stop(**_: Any) -> None:
-        try:
-            session.test_stop()
-        finally:
-            session.closed()
+        with stopping, ExitStack() as steps:
+            # From the last to the first, whatever becomes of any of them.
+            steps.callback(session.closed)
+            steps.callback(custom.test_stop)
+            steps.callback(session.test_stop)
+            steps.callback(custom.before_stop)
 
     def quitting(**_: Any) -> None:
         if session.running:

@@ -68,18 +68,10 @@ def _on_init(environment: Environment, runner: Runner, web_ui: WebUI | None = No
             for child in psutil.Process().children():
                 child.terminate()
         sys.exit(invalid.exit_code)
-    custom = custom_run.attach(environment, runner, session)
-    environment.events.test_stop.add_listener(lambda **_: custom.before_stop())
-    start = drain.attach(environment, runner, session)
-    environment.events.test_stop.add_listener(lambda **_: custom.test_stop())
+    test_start = drain.attach(environment, runner, session, custom_run.attach(environment, runner, session))
     drain.handle_interrupts(session, gevent.getcurrent())
     # The loop's clock has stood still since the imports, and it is what Locust's `-t` counts from.
     gevent.get_hub().loop.update_now()
-
-    def test_start() -> None:
-        start()
-        custom.test_start()
-
     return test_start
 
 

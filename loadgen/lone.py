@@ -59,6 +59,8 @@ class LoneSession(RecordingSession):
             worker["reopened_connections"] = reopened
         if run.file.lost_rows:
             worker["missing_rows"] = run.file.lost_rows
+        if (failure := sending_of(self.environment).failure) is not None:
+            worker["failed"] = failure
         self.close_record([worker], run.file.complaints() + sending_of(self.environment).complaints())
 
     def _receive(self, report: Report) -> None:

@@ -19,7 +19,7 @@ from locust.runners import STATE_RUNNING, STATE_SPAWNING, MasterRunner
 
 from loadgen import rebalancing
 from loadgen.live import MASTER, LiveCounter, Report
-from loadgen.messages import ACKNOWLEDGE, ALL_SENT, DRAIN, DRAINED, LIVE, PLAN, ROWS
+from loadgen.messages import ACKNOWLEDGE, DRAIN, DRAINED, LIVE, PLAN, ROWS
 from loadgen.open_model import rate_of_a_user
 from loadgen.options import Chosen
 from loadgen.plan import RunPlan
@@ -59,6 +59,8 @@ class _Worker:
     reopened_connections: int = 0
     complaints: list[str] = field(default_factory=list)
     """What the worker itself has to complain about."""
+    failure: str | None = None
+    """Why its users could not send."""
     missed_at: float | None = None
     """When it was noticed that nothing comes from it any more; None while something does."""
     least_delay_s: float = math.inf
@@ -107,6 +109,8 @@ class _Worker:
             logger.warning(f"Worker {self.index} was lost: requests of the second before may be missing")
         elif self.left_at is not None:
             entry["left_at"] = self.left_at
+        if self.failure is not None:
+            entry["failed"] = self.failure
         if rows < known_rows:
             entry["missing_rows"] = known_rows - rows
             logger.warning(f"Worker {self.index}: {known_rows - rows} of its rows are missing")
@@ -150,7 +154,6 @@ class MasterSession(RecordingSession):
         runner.register_message(ROWS, self._on_rows)
         runner.register_message(DRAINED, self._on_drained)
         runner.register_message(LIVE, self._on_live)
-        runner.register_message(ALL_SENT, self.all_sent)
         environment.events.heartbeat_sent.add_listener(self._on_heartbeat)
         environment.events.worker_connect.add_listener(self._on_worker_connect)
 
@@ -298,6 +301,7 @@ class MasterSession(RecordingSession):
             worker.sent_rows = msg.data["rows"]
             worker.reopened_connections = msg.data["reopened_connections"]
             worker.complaints = msg.data["complaints"]
+            worker.failure = msg.data["failure"]
             if self._is_going:
                 worker.left_at = time.time()
 

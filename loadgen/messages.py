@@ -8,11 +8,9 @@ DRAIN = "swarmscope-drain"
 """Master -> worker: stop and hand everything over; `run_id`, `hurry`: give up open requests."""
 DRAINED = "swarmscope-drained"
 """Worker -> master: no user is left; `run_id`, `rows`: how many it sent in that run, `reopened_connections`,
-`complaints`: texts for the manifest's warnings."""
+`complaints`: texts for the manifest's warnings, `failure`: why its users could not send, None where they could."""
 LIVE = "swarmscope-live"
 """Worker -> master, twice a second: `live.Report`. One that is lost is missing in the live figures and nowhere else."""
-ALL_SENT = "swarmscope-all-sent"
-"""Worker -> master: all messages of the profile have been answered."""
 
 ROWS_WANTED = "swarmscope-rows-wanted"
 """Worker -> master: `run_id`, `payload`, `number`, `wanted`: see `leases.Question`."""

@@ -9,16 +9,16 @@ from __future__ import annotations
 import os
 import tempfile
 from argparse import Namespace
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import SystemRandom
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 
-from config.errors import ConfigError
+from config.errors import ConfigError, collect
 from config.prices import load_prices, requests_usd
 from config.profiles import DEFAULT_MAX_IN_FLIGHT, EVEN, Profile, Stage, load_profile
 from config.settings import Settings, is_loopback, load_settings
@@ -43,7 +43,6 @@ LOOPBACK = "127.0.0.1"
 SIGNED_FLOWS = frozenset({"direct", "events"})
 """Flows that sign their requests and need no base URL."""
 _SERVICE_VARIABLES = {"events": "EVENTBRIDGE"}
-Found = TypeVar("Found")
 
 
 def add_options(parser: LocustArgumentParser) -> None:
@@ -150,7 +149,7 @@ def read_settings(options: Namespace) -> Settings:
 def resolve(options: Namespace) -> Chosen:
     """Check everything that does not depend on the user classes. Raises ConfigError with every problem."""
     problems: list[str] = []
-    settings = _collect(problems, lambda: read_settings(options))
+    settings = collect(problems, lambda: read_settings(options))
     scale = _number(options.scale, "SCALE", 1.0, problems)
     time_scale = _number(options.time_scale, "TIME_SCALE", 1.0, problems)
     results_share = _share(options.results_share, "RESULTS_SHARE", problems)
@@ -170,7 +169,7 @@ def resolve(options: Namespace) -> Chosen:
     profile = None
     flows: Mapping[str, float] | None = None
     if options.load_profile:
-        profile = _collect(
+        profile = collect(
             problems,
             lambda: load_profile(
                 options.load_profile,
@@ -298,6 +297,11 @@ def check_reachable(chosen: Chosen, classes: Iterable[type[User]], host: str | N
                 allowed = explicit and settings.allowed_hosts is None and settings.target != "sandbox"
                 if not allowed and not settings.host_allowed(name):
                     problems.append(f"ALLOWED_HOSTS: load to {name} is not allowed with TARGET={settings.target}")
+    if settings.allowed_hosts is not None and settings.region is not None:
+        for service in called_services(flows, chosen):
+            name = parse_endpoint(service_endpoint(service, settings, os.environ)).host
+            if not settings.host_allowed(name):
+                problems.append(f"ALLOWED_HOSTS: load to {name} is not allowed with TARGET={settings.target}")
     if "direct" in flows and "place-vote" not in settings.functions:
         problems.append("VOTE_FUNCTION: not set; flow direct needs the function's name or ARN")
     if "events" in flows and not settings.event_destinations:
@@ -388,15 +392,6 @@ def new_seed() -> int:
 
 def _with_target(target: str | None) -> dict[str, str]:
     return {**os.environ, "TARGET": target} if target else dict(os.environ)
-
-
-def _collect(problems: list[str], read: Callable[[], Found]) -> Found | None:
-    """What `read` returns; its problems are added to the others."""
-    try:
-        return read()
-    except ConfigError as invalid:
-        problems.extend(invalid.problems)
-        return None
 
 
 def _number(text: str | None, variable: str, default: float, problems: list[str]) -> float:

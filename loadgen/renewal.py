@@ -98,10 +98,15 @@ class Renewal(Generic[Value]):
         if self._keeping is not None:
             self._keeping.kill(block=False)
 
+    @property
+    def failure(self) -> str | None:
+        """Why it never came; None where it did, or nobody has asked."""
+        return f"{self.name}: {self._first_failure}" if self._first_failure else None
+
     def complaints(self) -> list[str]:
         """What the record of a run should say: that it never came, or how often renewals failed, and why."""
-        if self._first_failure:
-            return [f"{self.name}: {self._first_failure}"]
+        if self.failure is not None:
+            return [self.failure]
         if not self._failures:
             return []
         outcome = "; it had expired meanwhile" if self._expired else ""

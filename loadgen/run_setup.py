@@ -15,7 +15,9 @@ from locust import User
 from locust.env import Environment
 from locust.runners import MasterRunner, Runner
 
+from config.errors import ConfigError, collect
 from loadgen.api_access import check_access
+from loadgen.custom_flow import FLOW as CUSTOM
 from loadgen.options import (
     Chosen,
     check_model,
@@ -75,10 +77,22 @@ class RunSetups:
         }
         if chosen.flows is not None:
             weights = choose_user_classes(weights, chosen.flows)
-        chosen = with_custom(chosen, weights)
-        check_reachable(chosen, weights, host or chosen.settings.api_base_url, host_needed=host_needed)
-        check_model(chosen, weights)
-        check_recordable(chosen)
+        problems: list[str] = []
+        complete = collect(problems, lambda: with_custom(chosen, weights))
+        # What flow custom needs is in its file: where that cannot be read, the others are looked at.
+        classes = weights if complete else [one for one in weights if getattr(one, "flow", "") != CUSTOM]
+        chosen = complete or chosen
+        host = host or chosen.settings.api_base_url
+        collect(problems, lambda: check_reachable(chosen, classes, host, host_needed=host_needed))
+        collect(problems, lambda: check_model(chosen, weights))
+        collect(problems, lambda: check_recordable(chosen))
+        if isinstance(self._runner, MasterRunner) and chosen.profile is not None and chosen.profile.messages:
+            problems.append(
+                f"PROFILE: {chosen.profile.name} counts its messages: one process sends them, one after another; run "
+                "it without --master and --processes"
+            )
+        if problems:
+            raise ConfigError(problems)
         shape = None if chosen.profile is None else shape_of(chosen.profile, chosen.settings)
         return RunSetup(chosen, weights, shape)
 

@@ -31,11 +31,17 @@ class Sending:
     """One run, as the users of one process see it."""
 
     def __init__(
-        self, plan: RunPlan, settings: Settings, worker: int, log: RequestLog, on_all_sent: Callable[[], None]
+        self,
+        plan: RunPlan,
+        settings: Settings,
+        worker: int,
+        log: RequestLog,
+        on_all_sent: Callable[[], None] = lambda: None,
     ) -> None:
         """`settings` are this machine's: they hold the secrets, which are not in the plan.
 
-        `on_all_sent` is called once when all messages of a profile that counts them have been answered.
+        `on_all_sent` is called once when all messages of a profile that counts them have been answered. Such a
+        profile is never a worker's.
         """
         self.plan = plan
         self.settings = settings
@@ -82,6 +88,11 @@ class Sending:
         """No request follows."""
         for renewal in (self._credentials, self._token):
             renewal.close()
+
+    @property
+    def failure(self) -> str | None:
+        """Why no user of this process could send: a secret that never came. None where they could."""
+        return self._credentials.failure or self._token.failure
 
     def complaints(self) -> list[str]:
         """What the manifest's warnings should say of this process."""

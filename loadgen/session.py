@@ -131,8 +131,8 @@ class RecordingSession(Session):
     def interrupted(self) -> None:
         self._was_interrupted = True
 
-    def all_sent(self, **_: Any) -> None:
-        """All messages of a profile that counts them have been answered: the run may end."""
+    def all_sent(self) -> None:
+        """Nothing is left to send: the run may end."""
         if isinstance(self.environment.shape_class, ProfileShape):
             self.environment.shape_class.all_sent = True
 
@@ -165,8 +165,9 @@ class RecordingSession(Session):
 
         `workers` are entries of the manifest: index, host, rows, and where there is reason dropped (those of the rows
         that stand for arrivals never sent), lost_at (when it was last heard, epoch seconds), left_at (when it went by
-        itself), shortfall (see `shortfall.Shortfall`), missing_rows, clock_offset_s (by so much its clock is ahead of
-        the master's) and reopened_connections (see `transport.ConnectionCounts`).
+        itself), shortfall (see `shortfall.Shortfall`), missing_rows, failed (why its users could not send),
+        clock_offset_s (by so much its clock is ahead of the master's) and reopened_connections (see
+        `transport.ConnectionCounts`).
         """
         assert self._record is not None
         workers, warnings = list(workers), list(warnings)
@@ -179,7 +180,7 @@ class RecordingSession(Session):
         shape = self.environment.shape_class
         cut_short = isinstance(shape, ProfileShape) and not shape.over
         state = COMPLETE
-        if workers and all("lost_at" in worker for worker in workers):
+        if workers and all("lost_at" in worker or "failed" in worker for worker in workers):
             state = FAILED
         elif self._aborted is not None:
             state = ABORTED
@@ -191,7 +192,7 @@ class RecordingSession(Session):
         self._record.finish(state, workers, warnings, self._aborted, breakpoint)
         if self.chosen.profile is not None:
             # A profile is judged by its thresholds, not by Locust's rule that any failed request is a failure.
-            incomplete = state == FAILED or any("lost_at" in w or "missing_rows" in w for w in workers)
+            incomplete = state == FAILED or any({"lost_at", "missing_rows", "failed"} & w.keys() for w in workers)
             incomplete |= breakpoint is not None and breakpoint["void"]
             exit_code = {INTERRUPTED: 130, ABORTED: 1}.get(state, 0)
             self.environment.process_exit_code = 3 if incomplete and state != INTERRUPTED else exit_code

@@ -31,7 +31,7 @@ class ProfileShape(LoadTestShape):
         super().__init__()
         self._profile = profile
         self.all_sent = False
-        """Set once all messages of the profile have been answered: there is nothing left to do."""
+        """Set once nothing is left to send."""
         self.over = False
         """The profile has come to its end; a run that stops without it was cut short."""
 

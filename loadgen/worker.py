@@ -15,7 +15,7 @@ from locust.runners import STATE_CLEANUP, STATE_SPAWNING, STATE_STOPPED, WorkerR
 
 from config.settings import Settings
 from loadgen.live import Report
-from loadgen.messages import ACKNOWLEDGE, ALL_SENT, DRAIN, DRAINED, LIVE, PLAN, ROWS
+from loadgen.messages import ACKNOWLEDGE, DRAIN, DRAINED, LIVE, PLAN, ROWS
 from loadgen.plan import RunPlan
 from loadgen.recording import RequestLog, RowFile
 from loadgen.reporting import Reporter
@@ -67,7 +67,7 @@ class WorkerSession(Session):
             outbox.put(rows, lines, time.monotonic())
 
         log = request_log(plan, index, keep_and_ship)
-        sending = Sending(plan, self._settings, index, log, lambda: self.runner.send_message(ALL_SENT))
+        sending = Sending(plan, self._settings, index, log)
         self.let_users_send(sending, index)
         self._run = _Run(plan.run_id, log, spool, outbox, Reporter(plan.run_id, index, log.live, self._tell))
         self.opened()
@@ -133,12 +133,19 @@ class WorkerSession(Session):
             remove_spool(self._run.spool.path)
 
     def _report_drained(self, run_id: str) -> None:
-        drained: dict[str, Any] = {"run_id": run_id, "rows": 0, "reopened_connections": 0, "complaints": []}
+        drained: dict[str, Any] = {
+            "run_id": run_id,
+            "rows": 0,
+            "reopened_connections": 0,
+            "complaints": [],
+            "failure": None,
+        }
         if self._run is not None and self._run.run_id == run_id:
             sending = sending_of(self.environment)
             drained["rows"] = self._run.outbox.sent_rows
             drained["reopened_connections"] = sending.connections.reopened
             drained["complaints"] = sending.complaints()
+            drained["failure"] = sending.failure
         self.runner.send_message(DRAINED, drained)
 
     def _on_acknowledge(self, environment: Environment, msg: Message) -> None:

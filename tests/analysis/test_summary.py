@@ -132,6 +132,7 @@ def test_the_summary_is_written_as_it_is_returned(tiny_run):
         ({"state": "running"}, "still going"),
         ({"workers": [{"index": 2, "lost_at": 1795255205.0, "missing_rows": 17}]}, "worker 2 was lost: 17 of its rows"),
         ({"workers": [{"index": 2, "lost_at": 1795255205.0}]}, "worker 2 was lost: its last second may be missing"),
+        ({"workers": [{"index": 2, "failed": "Bearer token: gone"}]}, "worker 2 could not send: Bearer token: gone"),
         ({"workers": [{"index": 1, "missing_rows": 3}]}, "worker 1 did not hand over everything: 3 of its rows"),
     ],
 )

@@ -183,8 +183,8 @@ def test_a_file_of_ones_own_is_read(tmp_path):
     ("right", "wrong", "problem"),
     [
         ("sqs_requests", "sqs_request", "unknown sqs_request; an item is one of lambda_requests"),
-        ("usd = 0.40", "usd = -1", "prices.sqs_requests.tiers.0.usd"),
-        ("usd = 0.40", "usd = nan", "prices.sqs_requests.tiers.0.usd"),
+        ("usd = 0.40", "usd = -1", "prices.sqs_requests.tiers.1.usd"),
+        ("usd = 0.40", "usd = nan", "prices.sqs_requests.tiers.1.usd"),
         ("{ usd = 0.40 }", "", "prices.sqs_requests.tiers"),
         ("{ usd = 0.40 }", "{ usd = 0.40 }, { usd = 0.30 }", "tiers must follow one another"),
         ("{ usd = 0.40 }", "{ usd = 0.4, up_to = 9 }, { usd = 0.3, up_to = 9 }", "tiers must follow one another"),

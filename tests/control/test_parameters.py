@@ -1,4 +1,4 @@
-"""Template parameters on the way to a run."""
+"""What a command line comes to before a run: template parameters, workers."""
 
 import pytest
 from click.testing import CliRunner
@@ -49,3 +49,8 @@ def test_a_run_never_changes_a_stack(monkeypatch, variables, description):
     monkeypatch.setattr(target, "describe", lambda cloud, name: description)
     with pytest.raises(ConfigError, match="PARAMETERS: ShardCount=2 is for a sandbox that the run starts"):
         target.find_resources(settings_from(variables), ["vote"], print, {"ShardCount": "2"})
+
+
+def test_counted_messages_are_not_for_workers():
+    with pytest.raises(ConfigError, match="WORKERS: not with profile perf, which counts its messages"):
+        orchestrate.check(orchestrate.Request("perf", workers="2"), {})

@@ -127,7 +127,19 @@ def test_a_command_that_has_no_token_starts_no_run(locust, server, tmp_path):
 def test_a_token_that_is_gone_once_the_run_starts_ends_it_with_one_error(locust, server, tmp_path):
     line, calls = command(tmp_path, tokens=1)
     run = locust.run("-u", "50", "-r", "50", "-t", "60s", API_AUTH="bearer", API_BEARER_COMMAND=line)
-    run.finish()
+    assert run.finish() == 3
+    assert run.manifest["state"] == "failed"
     assert run.output.count("ERROR") == run.output.count("/ERROR/locust.runners: Bearer token: the command ended") == 1
     assert (server.count, calls.read_text().count("x")) == (0, 2)
     assert run.manifest["warnings"] == ["Bearer token: the command ended with status 1"]
+
+
+def test_a_profile_that_a_missing_token_ends_exits_only_once_its_run_is_closed(locust, server, tmp_path):
+    # The user that gives up and the end of the shape both stop the run, at the same time.
+    line, _ = command(tmp_path, tokens=1)
+    (tmp_path / "p.toml").write_text(
+        'description = "x"\nflows = ["vote"]\n[[stages]]\nduration = "60s"\nusers = 4\nspawn_rate = 4'
+    )
+    run = locust.run(PROFILE=str(tmp_path / "p.toml"), API_AUTH="bearer", API_BEARER_COMMAND=line)
+    assert run.finish() == 3
+    assert run.manifest["state"] == "failed"

@@ -155,3 +155,10 @@ def test_what_is_wrong_is_told_before_anything_is_sent(locust, server, tmp_path)
     assert "orders.jsonl:2: not valid JSON" in run.output
     assert "environment: TENANT_TOKEN is not set" in run.output
     assert server.count == 0
+
+
+def test_the_run_ends_too_where_a_worker_has_no_users(locust, server, tmp_path):
+    flow = write_flow(tmp_path, 6)
+    run = locust.distributed(2, "-u", "1", "-t", "60s", locustfiles="custom.py", CUSTOM_FLOW=flow, TENANT_TOKEN=SECRET)
+    assert run.finish(30) == 0
+    assert len(run.rows) == 6

@@ -158,6 +158,22 @@ def test_hosts_that_load_may_not_go_to(variables):
         check_reachable(chosen(**variables), VOTERS, "https://api.example.com", host_needed=True)
 
 
+def invoking(allowed: str, monkeypatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
+    given = chosen(TARGET="aws", ALLOWED_HOSTS=allowed, AWS_REGION="eu-west-1", VOTE_FUNCTION="f")
+    check_reachable(given, [user_class("direct")], None, host_needed=True)
+
+
+def test_a_service_among_the_allowed_hosts(monkeypatch):
+    invoking("api.example.com lambda.eu-west-1.amazonaws.com", monkeypatch)
+
+
+def test_a_service_that_load_may_not_go_to(monkeypatch):
+    with pytest.raises(ConfigError, match=r"ALLOWED_HOSTS: load to lambda\.eu-west-1\.amazonaws\.com is not allowed"):
+        invoking("api.example.com", monkeypatch)
+
+
 def test_web_ui_asks_for_the_host_later():
     check_reachable(chosen(), VOTERS, None, host_needed=False)
     with pytest.raises(ConfigError, match="API_BASE_URL: not set"):

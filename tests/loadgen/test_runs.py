@@ -177,6 +177,14 @@ def test_messages_go_one_after_another_and_end_the_run(locust, server, shop_publ
     assert run.manifest["state"] == "complete"
 
 
+def test_counted_messages_are_not_for_workers_and_every_problem_is_told(locust, server):
+    run = locust.run("--processes", "2", locustfiles="", PROFILE="perf", FLOW="shop,custom")
+    assert run.finish() == 2
+    problems = [line.strip() for line in run.output.partition("Cannot start:\n")[2].splitlines()[:3]]
+    assert [problem.partition(":")[0] for problem in problems] == ["CUSTOM_FLOW", "SHOP_PUBLIC_KEY", "PROFILE"]
+    assert "counts its messages" in problems[2]
+
+
 def test_mistake_in_a_check_loses_no_row(locust, server):
     own = locust.directory / "own.py"
     own.write_text(
