@@ -18,7 +18,7 @@ from analysis.errors import AnalysisError, InterruptedPullError
 from analysis.evidence import open_evidence
 from analysis.functions import Limits
 from analysis.join import join, write_joined, write_unjoined
-from analysis.summary import build_summary, read_json
+from analysis.summary import build_summary, read_json, read_pull
 from analysis.verdict import judge
 from config import aws
 from config.metric_limits import MetricLimits, load_metric_limits
@@ -82,7 +82,7 @@ def _fetch(run: RunDir, settings: Settings, console: Console, clock: Callable[[]
     manifest = read_json(run, "manifest.json")
     if not manifest.get("functions") and not manifest.get("log_groups"):
         return None
-    if not read_json(run, "pull.json").get("complete"):
+    if not read_pull(run).get("complete"):
         from analysis.pull import pull_showing
 
         try:

@@ -71,6 +71,16 @@ def test_an_incomplete_pull_is_taken_up_again(tiny_run, analyze):
     assert exit_code == THRESHOLD_FAILED
 
 
+def test_tables_that_are_gone_are_fetched_again(tiny_run, analyze):
+    pulled = json.loads(tiny_run.file("pull.json").read_text())
+    tiny_run.write_json("pull.json", pulled | {"complete": True, "tables": {"invocations": 7}})
+    tiny_run.file("invocations.parquet").unlink()
+    exit_code, printed, calls = analyze(tiny_run)
+    assert calls == [tiny_run.run_id]
+    assert exit_code == INCOMPLETE and "the logs were not fetched" in printed
+    assert json.loads(tiny_run.file("summary.json").read_text())["functions"] == {}
+
+
 def test_without_pulling_nothing_is_asked(tiny_run, analyze, no_target):
     tiny_run.write_json("pull.json", {"complete": False})
     exit_code, _, calls = analyze(tiny_run, fetch=False)
