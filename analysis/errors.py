@@ -7,6 +7,7 @@ AnalysisError                 3
 └── IncompleteError           3   the run or its data is not whole
     ├── NoRowsError           3   nothing to analyse: no request rows, no log rows
     ├── PullError             3   logs could not be fetched whole: a query failed, timed out or was cut off
+    │   └── InterruptedPullError  130: Ctrl-C
     └── DataFormatError       3   a file of the run is not what its name says
 ```
 
@@ -60,6 +61,12 @@ class NoRowsError(IncompleteError):
 
 class PullError(IncompleteError):
     """Logs or metrics could not be fetched whole."""
+
+
+class InterruptedPullError(PullError):
+    """Whoever waited for the logs ended it."""
+
+    exit_code = INTERRUPTED
 
 
 class DataFormatError(IncompleteError):

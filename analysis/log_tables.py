@@ -373,8 +373,11 @@ def _create_parsed(
 
 
 def _fit(value: Any, kind: str) -> Any:
-    """JSON knows one kind of number: 18.0 for a whole 18 is no error."""
-    return round(value) if kind == "BIGINT" and value is not None else value
+    """JSON knows one kind of number: 18.0 for a whole 18 is no error. And half a character, which has no UTF-8 form: an
+    emoji that a handler cut in two."""
+    if kind == "BIGINT" and value is not None:
+        return round(value)
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
 
 
 def _write(db: duckdb.DuckDBPyConnection, target: Path, select: str) -> int:

@@ -14,11 +14,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 
 from analysis import table_snapshot
-from analysis.errors import AnalysisError
+from analysis.errors import AnalysisError, InterruptedPullError
 from analysis.evidence import open_evidence
 from analysis.functions import Limits
 from analysis.join import join, write_joined, write_unjoined
-from analysis.summary import build_summary, read_json
+from analysis.summary import build_summary, read_json, read_pull
 from analysis.verdict import judge
 from config import aws
 from config.metric_limits import MetricLimits, load_metric_limits
@@ -37,8 +37,9 @@ def analyze(
 ) -> int:
     """Analyse a run, print its summary to `console` and write everything there is to write.
 
-    A pull that fails does not take the client's side away: what there is is analysed, marked incomplete. Returns the
-    exit code: that of the failed pull, else 3 for an incomplete run, 1 for a broken threshold, 0.
+    A pull that fails, or that Ctrl-C ends, does not take the client's side away: what there is is analysed, marked
+    incomplete. Returns the exit code: that of the failed pull (130 of an interrupted one), else 3 for an incomplete
+    run, 1 for a broken threshold, 0. A later Ctrl-C reaches the caller.
     """
     from analysis import report, terminal  # with plotly and jinja2: not for those who only join
 
@@ -81,13 +82,15 @@ def _fetch(run: RunDir, settings: Settings, console: Console, clock: Callable[[]
     manifest = read_json(run, "manifest.json")
     if not manifest.get("functions") and not manifest.get("log_groups"):
         return None
-    if not read_json(run, "pull.json").get("complete"):
+    if not read_pull(run).get("complete"):
         from analysis.pull import pull_showing
 
         try:
             pull_showing(run, settings, console)
         except AnalysisError as error:
             return error
+        except KeyboardInterrupt:
+            return InterruptedPullError("fetching the logs was interrupted: analyse the run again to go on with it")
     _look_at_tables(run, settings, manifest.get("tables") or {}, console, clock)
     return None
 

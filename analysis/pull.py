@@ -14,7 +14,7 @@ import pandas as pd
 from rich.console import Console
 
 from analysis import cloudwatch_metrics, deployment, errors, locust_csv, log_groups, log_tables
-from analysis.errors import NoRowsError
+from analysis.errors import AnalysisError, NoRowsError
 from analysis.insights import MAX_ROWS, read_rows_quickly
 from analysis.log_queries import ACCESS, EVENTS
 from analysis.pull_progress import PullProgress
@@ -60,7 +60,8 @@ def pull_run(
     query.
 
     Raises UsageError where no log group is known, LogGroupNotFoundError, NoRowsError where the logs hold nothing of the
-    run, and what `analysis.insights.run_query` raises; what was fetched until then is kept for the next attempt.
+    run, and what `analysis.insights.run_query` raises; of what was fetched until then, or until a Ctrl-C, the tables
+    are written, and the next attempt goes on from there.
     """
     requests = duckdb.connect()
     create_requests(requests, run.requests_files())
@@ -73,7 +74,7 @@ def pull_run(
     # What is refused is waited for by one pace for all queries, and not by each call for itself.
     logs = aws.client(settings, "logs", max_pool_connections=20, retries={"total_max_attempts": 1})
     read_rows_quickly(logs)
-    reading = Puller(
+    puller = Puller(
         logs,
         scope,
         folder,
@@ -84,12 +85,17 @@ def pull_run(
         clock=clock,
         sleep=sleep,
         watch=watch,
-    ).read()
+    )
     stack_name = run.read_manifest().get("stack_name") or settings.stack_name
-    tables, warnings = write_tables(run.path, reading, stack_name)
-    warnings += [f"there is no log group {group}: its function was not invoked" for group in reading.missing_groups]
-    metrics, unknown = _pull_metrics(run, settings, scope, reading.watched_until, requests, patience, clock, sleep)
-    warnings += unknown
+    try:
+        reading = puller.read()
+        tables, warnings = write_tables(run.path, reading, stack_name)
+        warnings += [f"there is no log group {group}: its function was not invoked" for group in reading.missing_groups]
+        metrics, unknown = _pull_metrics(run, settings, scope, reading.watched_until, requests, patience, clock, sleep)
+        warnings += unknown
+    except (AnalysisError, KeyboardInterrupt):
+        _keep(run, puller.so_far(), scope, stack_name, settings.region)
+        raise
     found = bool(tables["invocations"]) or _only_checked(requests)
     pulled = Pulled(
         complete=not reading.doubts and found,
@@ -104,6 +110,14 @@ def pull_run(
             "check AWS_REGION, LOG_GROUPS and the functions; with SystemLogLevel=WARN a function writes no REPORT",
         )
     return pulled
+
+
+def _keep(run: RunDir, reading: Reading, scope: Scope, stack_name: str | None, region: str | None) -> None:
+    """Write the tables of a pull that was ended early, where it had got anything."""
+    if reading.answers:
+        tables, warnings = write_tables(run.path, reading, stack_name)
+        pulled = Pulled(complete=False, warnings=[*reading.doubts, *warnings], tables=tables)
+        run.write_json("pull.json", _described(pulled, reading, scope, region))
 
 
 def pull_showing(run: RunDir, settings: Settings, console: Console, **options: Any) -> Pulled:

@@ -189,6 +189,8 @@ class Puller:
         self._saved = {one.piece: one for one in saved(folder)}
         self._missing_groups: set[str] = set()
         self._truncated: set[Piece] = set()
+        self._body_answers: dict[Piece, list[Fetched]] = {}
+        self._tail_answers: dict[Piece, list[Fetched]] = {}
         self._know_access_log([])
 
     def read(self) -> Reading:
@@ -198,16 +200,17 @@ class Puller:
         was fetched until then stays in the folder.
         """
         give_up_at = self._clock() + self._patience.deadline_s
-        body: dict[Piece, list[Fetched]] = {piece: [] for piece in self._body()}
-        tail: dict[Piece, list[Fetched]] = {}
+        body, tail = self._body_answers, self._tail_answers
+        body |= {piece: [] for piece in self._body()}
         while True:
             now = self._clock()
             last_time = now >= give_up_at
             ready_at = self._ready_at(body, tail)
             if last_time or now >= ready_at:
                 self._missing_groups = {name for name in self._missing_groups if not group_exists(self._client, name)}
-                body |= self._fetch(piece for piece, answers in body.items() if not self._final(answers))
-                tail = self._fetch(self._tail(now))
+                self._fetch([piece for piece, answers in body.items() if not self._final(answers)], body)
+                tail.clear()
+                self._fetch(self._tail(now), tail)
                 ready_at = self._ready_at(body, tail)
                 absent = self._absent(body, tail)
                 doubts = _described(absent, now) or self._unsettled(ready_at, now)
@@ -216,7 +219,7 @@ class Puller:
                 self._mistrust(body, absent, now)
             else:
                 ripe = [p for p, answers in body.items() if not answers and now >= p.slice.end + self._lag_s]
-                body |= self._fetch(ripe)
+                self._fetch(ripe, body)
             pause_s = max(min(max(ready_at - self._clock(), self._patience.poll_s), give_up_at - now), 0.01)
             self._progress.waiting_s = pause_s
             self._watch(self._progress)
@@ -227,6 +230,17 @@ class Puller:
         doubts += self._cut_off()
         missing = sorted(self._missing_groups)
         return Reading(answers, doubts, missing, self._progress, now - self._lag_s, self._lag_s)
+
+    def so_far(self) -> Reading:
+        """What a reading that was ended early had got until then."""
+        return Reading(
+            _all(self._body_answers, self._tail_answers),
+            ["fetching the logs ended before everything was there; the next pull goes on where it stopped"],
+            sorted(self._missing_groups),
+            self._progress,
+            self._scope.started_at,
+            self._lag_s,
+        )
 
     # --- what to ask ----------------------------------------------------------------------------------------------
 
@@ -351,8 +365,11 @@ class Puller:
 
     # --- asking ---------------------------------------------------------------------------------------------------
 
-    def _fetch(self, pieces: Iterable[Piece]) -> dict[Piece, list[Fetched]]:
-        """The answers to each piece, of several parts where it overflowed; none where its group is missing."""
+    def _fetch(self, pieces: Sequence[Piece], into: dict[Piece, list[Fetched]]) -> None:
+        """Put the answers to each piece `into`: of several parts where it overflowed, none where its group is missing.
+
+        One that is ended early leaves there what it got.
+        """
         found: dict[Piece, list[Fetched]] = {piece: [] for piece in pieces}
         progress = self._progress
         progress.slices, progress.done = len(found), 0
@@ -378,9 +395,10 @@ class Puller:
                 self._stop.set()
                 for future in running:
                     future.cancel()
+                into |= {piece: answers for piece, answers in found.items() if answers}
                 raise
+        into |= found
         self._watch(progress)
-        return found
 
     def _ask(self, piece: Piece) -> _Answer:
         known = self._saved.get(piece)

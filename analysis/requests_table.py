@@ -66,7 +66,7 @@ class RequestsRead:
 def create_requests(db: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> RequestsRead:
     """Read all requests files into the table `requests`; no file, or only empty ones, give an empty table.
 
-    Raises DataFormatError where the header of a file lacks a column.
+    Raises DataFormatError where the header of a file lacks a column or is none.
     """
     columns = ", ".join(f"{name} {kind}" for name, kind in COLUMN_TYPES.items())
     db.execute(
@@ -76,8 +76,9 @@ def create_requests(db: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> Req
     db.execute("CREATE TABLE unreadable_lines (file VARCHAR, lines BIGINT)")
     for header, same in _by_header(files).items():
         _read(db, header, same)
-    # Cut inside its last column, a line still has all of them: only the value shows it.
+    # Cut inside its last column, a line still has all of them: only the value shows it. And no clock gives `nan`.
     cut = "phase IS NULL OR phase NOT IN ('warmup', 'measure')"
+    cut += "".join(f" OR NOT isfinite({name})" for name, kind in COLUMN_TYPES.items() if kind == "DOUBLE")
     db.execute(f"INSERT INTO unreadable_lines SELECT file, count(*) FROM requests WHERE {cut} GROUP BY file")
     db.execute(f"DELETE FROM requests WHERE {cut}")
     unreadable = db.execute("SELECT file, sum(lines)::BIGINT FROM unreadable_lines GROUP BY file ORDER BY file")
@@ -98,7 +99,10 @@ def _by_header(files: Sequence[Path]) -> dict[tuple[str, ...], list[str]]:
     found = defaultdict(list)
     for file in files:
         with file.open(newline="", encoding="utf-8", errors="replace") as lines:
-            header = tuple(next(csv.reader(lines), ()))
+            try:
+                header = tuple(next(csv.reader(lines), ()))
+            except csv.Error as unreadable:
+                raise DataFormatError(f"{file}: {unreadable}", "its first line must name the columns") from None
         if not header:
             continue
         absent = [column for column in REQUEST_COLUMNS if column not in header]

@@ -62,7 +62,7 @@ def build_summary(
     CloudWatch metrics should hold; None for the shipped ones.
     """
     db, manifest = evidence.db, read_json(run, "manifest.json")
-    pulled, metrics = read_json(run, "pull.json"), read_json(run, cloudwatch_metrics.FILE)
+    pulled, metrics = read_pull(run), read_json(run, cloudwatch_metrics.FILE)
     deployed = read_json(run, deployment.FILE)
     create_measured_invocations(db)
     create_starts(db)
@@ -141,6 +141,12 @@ def read_json(run: RunDir, name: str) -> dict[str, Any]:
     if not isinstance(read, dict):
         raise DataFormatError(f"{file} is not a JSON object")
     return read
+
+
+def read_pull(run: RunDir) -> dict[str, Any]:
+    """`pull.json`; empty where a table that it tells of is gone: nothing was counted then, which is not 0."""
+    pulled = read_json(run, "pull.json")
+    return pulled if all(run.file(f"{table}.parquet").is_file() for table in pulled.get("tables") or ()) else {}
 
 
 def _thresholds(manifest: Mapping[str, Any]) -> list[Threshold]:

@@ -34,15 +34,16 @@ class LoopScheduler:
     """The real clock: an asyncio event loop's timers.
 
     `now` follows the wall clock as it stood at the start plus the monotonic time since, so that a clock step during
-    a run cannot turn a duration negative.
+    a run cannot turn a duration negative. It is not the loop's own time, which is the same clock but cut to whole
+    milliseconds, and as old as the loop's last look: requests would seem to arrive before they were sent.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._offset = time.time() - loop.time()
+        self._offset = time.time() - time.monotonic()
 
     def now(self) -> float:
-        return self._loop.time() + self._offset
+        return time.monotonic() + self._offset
 
     def at(self, when: float, action: Callable[[], None]) -> None:
         self._loop.call_at(when - self._offset, action)

@@ -268,8 +268,7 @@ class EventBridgeParameters(_Section):
     """EventBridge event buses."""
 
     delivery_ms: NonNegativeFloat = 60.0
-    """Assumption: from PutEvents to the hand-over to a function; AWS publishes 129 ms as the 99th percentile
-    [whats-new 2024-11, "up to 94% improvement in end-to-end latency for Event Buses"]."""
+    """Assumption: from PutEvents to the hand-over to a function."""
     puts_per_s: PositiveFloat = 10_000.0
     """AWS [eb-quota]: PutEvents calls a second in us-east-1, us-west-2 and eu-west-1; 400 to 2,400 elsewhere."""
 

@@ -219,6 +219,15 @@ def test_what_only_looks_like_a_failure_is_left_out(tmp_path: Path) -> None:
     assert errors(tmp_path, logged, '{"level": "INFO", "errorType": "none"}', REPORT) == []
 
 
+def test_half_a_character_in_a_json_record_spoils_no_table(tmp_path: Path) -> None:
+    """Lambda cuts long lines, and JSON writes half an emoji as an escape that has no UTF-8 form."""
+    (error,) = errors(tmp_path, json.dumps({"log_level": "ERROR", "errorType": "E", "errorMessage": "no \ud83d"}))
+    assert error["error_message"] == "no ?"
+    record = {"requestId": "\ud83d", "metrics": {"durationMs": 1.5}}
+    (report,) = invocations(tmp_path, json.dumps({"type": "platform.report", "record": record}))
+    assert (report["request_id"], report["duration_ms"]) == ("?", 1.5)
+
+
 def test_a_long_message_is_cut_to_its_limit(tmp_path: Path) -> None:
     (error,) = errors(tmp_path, "[ERROR] KeyError: " + "x" * 10_000 + "\nTraceback (most recent call last):")
     assert len(error["message"]) == log_tables.MESSAGE_LIMIT

@@ -8,7 +8,7 @@ from rich.console import Console
 
 import analysis.pull
 from analysis import pipeline
-from analysis.errors import INCOMPLETE, OK, THRESHOLD_FAILED, USAGE, PullError, TargetError
+from analysis.errors import INCOMPLETE, INTERRUPTED, OK, THRESHOLD_FAILED, USAGE, PullError, TargetError
 from config import aws
 from config.settings import settings_from
 
@@ -69,6 +69,16 @@ def test_an_incomplete_pull_is_taken_up_again(tiny_run, analyze):
     exit_code, _, calls = analyze(tiny_run, pull=lambda run: run.write_json("pull.json", {"complete": True}))
     assert calls == [tiny_run.run_id]
     assert exit_code == THRESHOLD_FAILED
+
+
+def test_tables_that_are_gone_are_fetched_again(tiny_run, analyze):
+    pulled = json.loads(tiny_run.file("pull.json").read_text())
+    tiny_run.write_json("pull.json", pulled | {"complete": True, "tables": {"invocations": 7}})
+    tiny_run.file("invocations.parquet").unlink()
+    exit_code, printed, calls = analyze(tiny_run)
+    assert calls == [tiny_run.run_id]
+    assert exit_code == INCOMPLETE and "the logs were not fetched" in printed
+    assert json.loads(tiny_run.file("summary.json").read_text())["functions"] == {}
 
 
 def test_without_pulling_nothing_is_asked(tiny_run, analyze, no_target):
@@ -179,10 +189,15 @@ def test_a_table_that_cannot_be_read_leaves_the_comparison_open(tiny_run, analyz
     assert json.loads(tiny_run.file("summary.json").read_text())["chains"]["shop"]["table_reconciled"] is None
 
 
-def test_an_interrupt_during_the_pull_reaches_the_caller(tiny_run, analyze):
-    tiny_run.file("pull.json").unlink()
-    with pytest.raises(KeyboardInterrupt):
-        analyze(tiny_run, pull=raises(KeyboardInterrupt()))
+def test_an_interrupted_pull_leaves_what_there_is_analysed(tiny_run, analyze):
+    tiny_run.write_json("pull.json", {"complete": False})
+    exit_code, printed, _ = analyze(tiny_run, pull=raises(KeyboardInterrupt()))
+    summary = json.loads(tiny_run.file("summary.json").read_text())
+    assert exit_code == INTERRUPTED
+    assert "was interrupted" in printed
+    assert summary["run"]["complete"] is False
+    assert summary["client"]["requests"] == 13
+    assert all(tiny_run.file(name).is_file() for name in WRITTEN)
 
 
 def test_square_brackets_of_a_log_are_no_markup(tiny_run, analyze):

@@ -11,7 +11,7 @@ import pytest
 
 from analysis import pull
 from analysis.errors import NoRowsError
-from analysis.insights import LogGroupNotFoundError
+from analysis.insights import LogGroupNotFoundError, QueryFailedError
 from analysis.puller import Patience
 from config.settings import Settings, settings_from
 from runstore.columns import REQUEST_COLUMNS
@@ -194,6 +194,29 @@ def test_a_run_of_nothing_but_locusts_csvs_is_pulled_by_their_times(tmp_path: Pa
 def test_a_directory_that_says_nothing_of_a_time_is_an_error(tmp_path: Path, target: Target) -> None:
     with pytest.raises(NoRowsError, match="when the run was"):
         pull_run(RunDir(tmp_path), target, settings_from({"LOG_GROUPS": "/aws/lambda/f"}))
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt(), QueryFailedError("it ended as Failed", "Failed")])
+def test_of_a_pull_that_ends_early_the_tables_are_written_and_the_rest_is_fetched_later(
+    run: RunDir, target: Target, end: BaseException
+) -> None:
+    run.update_manifest(access_log_group="/api")
+    target.logs.add(GROUP, START + 1.5, REPORT, STREAM)
+    target.logs.add("/api", START + 1.5, "{}", "0123")
+    target.time.now += 100
+
+    def fail(arguments: dict[str, Any]) -> None:
+        if arguments["logGroupNames"] == ["/api"] and arguments["startTime"] > START:  # the tail: the body is there
+            raise end
+
+    target.logs.failing = fail
+    with pytest.raises(type(end)):
+        pull_run(run, target)
+    assert len(rows(run, "invocations")) == 1
+    assert described(run)["complete"] is False
+    target.logs.failing = None
+    assert pull_run(run, target).complete
+    assert described(run)["complete"] is True
 
 
 def killed(run: RunDir) -> None:

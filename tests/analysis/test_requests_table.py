@@ -96,3 +96,14 @@ def test_a_path_with_a_quote_is_read(tmp_path):
     directory.mkdir()
     _, read_as = read(directory, a=HEADER + line(1))
     assert read_as.rows == 1
+
+
+def test_a_line_that_no_clock_can_have_written_is_left_out_and_counted(tmp_path):
+    db, read_as = read(tmp_path, a=HEADER + line(1) + "".join(line(2).replace("12.345", n) for n in ("nan", "inf")))
+    assert db.execute("SELECT list(seq) FROM requests").fetchone() == ([1],)
+    assert read_as.unreadable == {"requests-a.csv": 2}
+
+
+def test_a_header_that_is_none_is_an_error_and_no_defect(tmp_path):
+    with pytest.raises(DataFormatError, match=r"requests-a\.csv"):
+        read(tmp_path, a="x" * 200_000 + HEADER + line(1))
