@@ -13,8 +13,11 @@ An asynchronous event that failed is invoked again under the same request id: it
 last counts, and all of them are the request's (`retries`). Two requests under one id (a client that repeated one) are
 ambiguous.
 
-`joined.parquet` has the columns of the requests files, then JOINED_COLUMNS. `unjoined.csv` has what found no partner on
-either side, with the reason, in UNJOINED_COLUMNS.
+What a step leaves is all that the next one looks at, and only ids take part: the other columns are put together once,
+when `joined.parquet` is written. It has the columns of the requests files, then JOINED_COLUMNS, then `row` and `inv`,
+the numbers of the request and of its line in invocations.parquet; its rows are in no certain order.
+
+`unjoined.csv` has what found no partner on either side, with the reason, in UNJOINED_COLUMNS.
 """
 
 from __future__ import annotations
@@ -27,7 +30,8 @@ from typing import Any
 import duckdb
 
 from analysis.attribution import attribute_lines
-from analysis.requests_table import literal
+from analysis.evidence import PARQUET
+from analysis.requests_table import create_requests_view, literal
 from runstore.columns import REQUEST_COLUMNS
 
 SENDING_OPERATIONS: tuple[str, ...] = (
@@ -74,29 +78,42 @@ UNJOINED_COLUMNS: tuple[str, ...] = (
 )
 
 # Each a query over `open_requests` (sent, neither paired nor set aside), `answers` (the invocations that may have
-# answered a request: of a retried event the last attempt) and what leads from the one to the other.
-_EVIDENCE: Mapping[str, str] = {
-    "lambda_request_id": """
+# answered a request: of a retried event the last attempt) and what leads from the one to the other, a table that may be
+# empty.
+_EVIDENCE: Mapping[str, tuple[str, str]] = {
+    "lambda_request_id": (
+        "invocations",
+        """
         SELECT row, inv FROM open_requests r JOIN answers a
         ON a.request_id = coalesce(r.lambda_request_id, CASE WHEN r.method = 'Invoke' THEN r.request_id END)""",
-    "access_log": """
+    ),
+    "access_log": (
+        "access_log",
+        """
         SELECT DISTINCT row, inv FROM open_requests r
         JOIN access_log l USING (request_id)
         JOIN answers a ON a.request_id = l.lambda_request_id""",
-    "correlation_line": """
+    ),
+    "correlation_line": (
+        "invocation_correlations",
+        """
         SELECT DISTINCT row, inv FROM open_requests r
         JOIN invocation_correlations c ON c.gateway_request_id = r.request_id
         JOIN answers USING (inv)""",
+    ),
     # What a message started answered no request, even where it kept the trace of the one that sent the message.
-    "trace_id": """
+    "trace_id": (
+        "invocations",
+        """
         WITH traced AS (
             SELECT xray_trace_id, inv, function, started_at FROM answers
-            WHERE xray_trace_id IS NOT NULL
+            WHERE xray_trace_id IN (SELECT trace_id FROM open_requests)
               AND inv NOT IN (SELECT inv FROM invocation_correlations WHERE message_id IS NOT NULL)
         ), first AS (SELECT xray_trace_id, arg_min(function, started_at) AS function FROM traced GROUP BY xray_trace_id)
         SELECT row, inv FROM open_requests r
         JOIN first f ON f.xray_trace_id = r.trace_id
         JOIN traced t ON t.xray_trace_id = f.xray_trace_id AND t.function = f.function""",
+    ),
 }
 MATCHED_BY: tuple[str, ...] = tuple(_EVIDENCE)
 
@@ -143,49 +160,84 @@ def join(db: duckdb.DuckDBPyConnection) -> Coverage:
     | joined | the columns of joined.parquet, and row, inv, endpoint, sent, measured, ended_at |
     """
     attribute_lines(db)
-    db.execute(
-        """CREATE TABLE gateway AS SELECT request_id, any_value(COLUMNS(* EXCLUDE request_id)) FROM access_log
-           WHERE request_id IS NOT NULL GROUP BY request_id HAVING count(*) = 1"""
-    )
-    db.execute(
-        """CREATE TABLE answers AS
-           SELECT function, request_id, arg_max(inv, reported_at) AS inv,
-                  arg_max(xray_trace_id, reported_at) AS xray_trace_id, max(started_at) AS started_at
-           FROM invocations WHERE request_id IS NOT NULL GROUP BY function, request_id"""
-    )
-    db.execute("CREATE TABLE pairs (row BIGINT, inv BIGINT, matched_by VARCHAR)")
+    _create_gateway(db)
+    _create_answers(db)
+    db.execute(f"CREATE TYPE evidence AS ENUM ({', '.join(map(literal, MATCHED_BY))})")
+    db.execute("CREATE TABLE pairs (row BIGINT, inv BIGINT, matched_by evidence)")
     db.execute("CREATE TABLE set_aside (row BIGINT, reason VARCHAR)")
-    db.execute(
-        """CREATE VIEW open_requests AS FROM requests r
-           WHERE sent AND NOT EXISTS (FROM pairs p WHERE p.row = r.row)
-             AND NOT EXISTS (FROM set_aside s WHERE s.row = r.row)"""
-    )
-    for key, query in _EVIDENCE.items():
-        _pair(db, key, query)
+    db.execute("CREATE VIEW open_requests AS FROM requests WHERE sent")
+    for key, (leading, query) in _EVIDENCE.items():
+        if _any(db, leading) and _any(db, "open_requests"):
+            _pair(db, key, query)
+            db.execute(
+                """CREATE OR REPLACE TEMP TABLE left_over AS
+                   SELECT row FROM open_requests ANTI JOIN pairs USING (row) ANTI JOIN set_aside USING (row)"""
+            )
+            db.execute("CREATE OR REPLACE VIEW open_requests AS FROM requests SEMI JOIN left_over USING (row)")
     _create_joined(db)
     return _coverage(db)
 
 
-def _pair(db: duckdb.DuckDBPyConnection, key: str, query: str) -> None:
-    db.execute(f"""CREATE TABLE edges AS FROM ({query}) e WHERE NOT EXISTS (FROM pairs p WHERE p.inv = e.inv)""")
+def _any(db: duckdb.DuckDBPyConnection, table: str) -> bool:
+    return db.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone() is not None
+
+
+def _create_gateway(db: duckdb.DuckDBPyConnection) -> None:
     db.execute(
-        f"""INSERT INTO pairs SELECT row, inv, {literal(key)} FROM edges
-            WHERE row NOT IN (SELECT row FROM edges GROUP BY row HAVING count(*) > 1)
-              AND inv NOT IN (SELECT inv FROM edges GROUP BY inv HAVING count(*) > 1)"""
+        """CREATE TEMP TABLE repeated_lines AS
+           SELECT request_id FROM access_log WHERE request_id IS NOT NULL GROUP BY request_id HAVING count(*) > 1"""
     )
+    once = "request_id NOT IN (FROM repeated_lines)" if _any(db, "repeated_lines") else "request_id IS NOT NULL"
+    db.execute(f"CREATE VIEW gateway AS FROM access_log WHERE {once}")
+
+
+def _create_answers(db: duckdb.DuckDBPyConnection) -> None:
+    """The view `answers`: function, request_id, inv, xray_trace_id, started_at.
+
+    Hardly any id comes twice; only those that do are grouped, by a hash first: two that share one by chance are told
+    apart afterwards.
+    """
+    db.execute(
+        """CREATE TEMP TABLE repeated_ids AS
+           SELECT hash(function, request_id) AS id FROM invocations WHERE request_id IS NOT NULL
+           GROUP BY id HAVING count(*) > 1"""
+    )
+    invocations = "SELECT function, request_id, inv, xray_trace_id, started_at FROM invocations"
+    if not _any(db, "repeated_ids"):
+        db.execute(f"CREATE VIEW answers AS {invocations} WHERE request_id IS NOT NULL")
+        return
+    repeated = "hash(function, request_id) IN (FROM repeated_ids)"
+    db.execute(
+        f"""CREATE VIEW answers AS
+            {invocations} WHERE request_id IS NOT NULL AND NOT {repeated}
+            UNION ALL
+            SELECT function, request_id, arg_max(inv, reported_at), arg_max(xray_trace_id, reported_at), max(started_at)
+            FROM invocations WHERE request_id IS NOT NULL AND {repeated} GROUP BY function, request_id"""
+    )
+
+
+def _pair(db: duckdb.DuckDBPyConnection, key: str, query: str) -> None:
+    taken = "ANTI JOIN pairs USING (inv)" if _any(db, "pairs") else ""
+    db.execute(f"CREATE OR REPLACE TEMP TABLE edges AS FROM ({query}) {taken}")
+    db.execute(
+        """CREATE OR REPLACE TEMP TABLE doubtful AS FROM edges
+           WHERE row IN (SELECT row FROM edges GROUP BY row HAVING count(*) > 1)
+              OR inv IN (SELECT inv FROM edges GROUP BY inv HAVING count(*) > 1)"""
+    )
+    db.execute(f"INSERT INTO pairs SELECT row, inv, {literal(key)} FROM edges ANTI JOIN doubtful USING (row)")
     db.execute(
         f"""INSERT INTO set_aside
             SELECT row, CASE WHEN count(*) > 1 THEN {literal(f"ambiguous: its {key} leads to several invocations")}
                              ELSE {literal(f"ambiguous: another request has the same {key}")} END
-            FROM edges e WHERE NOT EXISTS (FROM pairs p WHERE p.row = e.row) GROUP BY row"""
+            FROM doubtful GROUP BY row"""
     )
     db.execute("DROP TABLE edges")
 
 
 def _create_joined(db: duckdb.DuckDBPyConnection) -> None:
     db.execute(
-        f"""CREATE TABLE joined AS
-            SELECT {", ".join(f"r.{column}" for column in REQUEST_COLUMNS)}, p.matched_by,
+        f"""CREATE VIEW joined AS
+            SELECT {", ".join(f"r.{column}" for column in REQUEST_COLUMNS)}, p.matched_by::VARCHAR AS matched_by,
                    i.function AS inv_function, i.request_id AS inv_request_id, i.started_at AS inv_started_at,
                    i.reported_at AS inv_reported_at, i.duration_ms AS inv_duration_ms, i.billed_ms AS inv_billed_ms,
                    i.init_ms AS inv_init_ms, i.memory_mb AS inv_memory_mb, i.max_memory_mb AS inv_max_memory_mb,
@@ -218,19 +270,25 @@ def _coverage(db: duckdb.DuckDBPyConnection) -> Coverage:
                WHERE r.sent
            )""",
     )
+    attempts = """
+               UNION ALL
+               SELECT i.inv FROM invocations i SEMI JOIN (
+                   SELECT function, request_id FROM pairs JOIN invocations USING (inv)
+                   WHERE hash(function, request_id) IN (FROM repeated_ids)
+               ) USING (function, request_id)"""
     db.execute(
-        """CREATE TEMP TABLE unpaired_invocations AS
+        f"""CREATE TEMP TABLE unpaired_invocations AS
            WITH paired AS (
                -- every attempt of an invocation that answered a request
-               SELECT i.inv FROM invocations i SEMI JOIN
-               (SELECT function, request_id FROM pairs JOIN invocations USING (inv)) USING (function, request_id)
-           ), hops AS (
+               SELECT inv FROM pairs {attempts if _any(db, "repeated_ids") else ""}
+           ), others AS (SELECT inv, function FROM invocations ANTI JOIN paired USING (inv)), hops AS (
                SELECT DISTINCT inv FROM invocation_correlations c
                SEMI JOIN requests r ON r.correlation_id = c.correlation_id AND r.sent
            )
-           SELECT inv, inv IN (FROM hops) AS hop, function NOT IN (SELECT inv_function FROM joined
-                                                                   WHERE inv_function IS NOT NULL) AS background
-           FROM invocations WHERE inv NOT IN (FROM paired)"""
+           SELECT inv, inv IN (FROM hops) AS hop,
+                  function NOT IN (SELECT DISTINCT function FROM invocations SEMI JOIN pairs USING (inv)
+                                   WHERE function IS NOT NULL) AS background
+           FROM others"""
     )
     invocations, retries, chain, background, unmatched = counts(
         db,
@@ -303,8 +361,16 @@ def write_unjoined(db: duckdb.DuckDBPyConnection, file: Path) -> None:
 
 
 def write_joined(db: duckdb.DuckDBPyConnection, file: Path) -> None:
-    """Write `joined.parquet`, whole or not at all."""
+    """Write `joined.parquet`, whole or not at all; `requests` and `joined` are read from it from then on.
+
+    So the rows need not be kept in memory any longer, and what is put together once is not put together again.
+    """
     temporary = file.with_name(f".{file.name}.partial")
-    columns = ", ".join((*REQUEST_COLUMNS, *JOINED_COLUMNS))
-    db.execute(f"COPY (SELECT {columns} FROM joined ORDER BY row) TO {literal(str(temporary))} (FORMAT parquet)")
+    columns = ", ".join((*REQUEST_COLUMNS, *JOINED_COLUMNS, "row", "inv"))
+    db.execute("SET preserve_insertion_order = false")
+    db.execute(f"COPY (SELECT {columns} FROM joined) TO {literal(str(temporary))} ({PARQUET})")
+    db.execute("RESET preserve_insertion_order")
     temporary.replace(file)
+    create_requests_view(db, f"read_parquet({literal(str(file))})")
+    db.execute("CREATE OR REPLACE VIEW joined AS FROM requests")
+    db.execute("DROP TABLE request_rows")

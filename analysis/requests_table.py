@@ -1,6 +1,6 @@
-"""`requests-*.csv`, the client's side of a run, as the DuckDB table `requests`.
+"""`requests-*.csv`, the client's side of a run, as the DuckDB view `requests`.
 
-Beside the columns of `runstore.columns` (NULL where empty) the table has
+Beside the columns of `runstore.columns` (NULL where empty) the view has
 
 | column | meaning |
 |---|---|
@@ -64,27 +64,24 @@ class RequestsRead:
 
 
 def create_requests(db: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> RequestsRead:
-    """Read all requests files into the table `requests`; no file, or only empty ones, give an empty table.
+    """Read all requests files; makes the view `requests`. No file, or only empty ones, give an empty view.
 
     Raises DataFormatError where the header of a file lacks a column or is none.
     """
     columns = ", ".join(f"{name} {kind}" for name, kind in COLUMN_TYPES.items())
-    db.execute(
-        f"""CREATE TABLE requests (row BIGINT, file VARCHAR, {columns},
-                                   endpoint VARCHAR, sent BOOLEAN, measured BOOLEAN, ended_at DOUBLE)"""
-    )
+    names = ", ".join(literal(name) for name in dict.fromkeys(file.name for file in files)) or "''"
+    db.execute(f"CREATE TABLE request_rows (file ENUM ({names}), {columns})")
     db.execute("CREATE TABLE unreadable_lines (file VARCHAR, lines BIGINT)")
     for header, same in _by_header(files).items():
         _read(db, header, same)
-    # Cut inside its last column, a line still has all of them: only the value shows it. And no clock gives `nan`.
-    cut = "phase IS NULL OR phase NOT IN ('warmup', 'measure')"
-    cut += "".join(f" OR NOT isfinite({name})" for name, kind in COLUMN_TYPES.items() if kind == "DOUBLE")
-    db.execute(f"INSERT INTO unreadable_lines SELECT file, count(*) FROM requests WHERE {cut} GROUP BY file")
-    db.execute(f"DELETE FROM requests WHERE {cut}")
+    _take_out_cut_lines(db)
+    # Rows lie in the table in the order in which they were read, so that their place need not be stored.
+    create_requests_view(db, "(SELECT rowid AS row, file::VARCHAR AS file, * EXCLUDE file FROM request_rows)")
     unreadable = db.execute("SELECT file, sum(lines)::BIGINT FROM unreadable_lines GROUP BY file ORDER BY file")
     lines = dict(unreadable.fetchall())
     counted = db.execute(
-        "SELECT file, count(*), count(DISTINCT seq), max(seq) FROM requests GROUP BY file ORDER BY file"
+        """SELECT file::VARCHAR AS name, count(*), count(DISTINCT seq), max(seq) FROM request_rows
+           GROUP BY file ORDER BY name"""
     ).fetchall()
     return RequestsRead(
         rows=sum(rows for _, rows, _, _ in counted),
@@ -92,6 +89,25 @@ def create_requests(db: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> Req
         missing={file: last - distinct for file, _, distinct, last in counted if last > distinct},
         repeated={file: rows - distinct for file, rows, distinct, _ in counted if rows > distinct},
     )
+
+
+def create_requests_view(db: duckdb.DuckDBPyConnection, source: str) -> None:
+    """Make the view `requests` of an SQL source that has the columns of a requests file and `row`."""
+    db.execute(
+        f"""CREATE OR REPLACE VIEW requests AS
+            SELECT *, {ENDPOINT} AS endpoint, error IS DISTINCT FROM '{DROPPED}' AS sent, phase = 'measure' AS measured,
+                   started_at + response_ms / 1000 AS ended_at
+            FROM {source}"""
+    )
+
+
+def _take_out_cut_lines(db: duckdb.DuckDBPyConnection) -> None:
+    """Cut inside its last column, a line still has all of them: only the value shows it. And no clock gives `nan`."""
+    cut = "phase IS NULL OR phase NOT IN ('warmup', 'measure')"
+    cut += "".join(f" OR NOT isfinite({name})" for name, kind in COLUMN_TYPES.items() if kind == "DOUBLE")
+    if db.execute(f"SELECT 1 FROM request_rows WHERE {cut} LIMIT 1").fetchone():
+        db.execute(f"INSERT INTO unreadable_lines SELECT file, count(*) FROM request_rows WHERE {cut} GROUP BY file")
+        db.execute(f"CREATE OR REPLACE TABLE request_rows AS FROM request_rows WHERE NOT ({cut})")
 
 
 def _by_header(files: Sequence[Path]) -> dict[tuple[str, ...], list[str]]:
@@ -113,16 +129,13 @@ def _by_header(files: Sequence[Path]) -> dict[tuple[str, ...], list[str]]:
 
 
 def _read(db: duckdb.DuckDBPyConnection, header: Sequence[str], files: Sequence[str]) -> None:
-    """Append files of one header to `requests`, and the number of lines that could not be read to `unreadable_lines`.
+    """Append files of one header to `request_rows`; how many lines could not be read goes to `unreadable_lines`.
 
     Columns that are none of ours (of a later version, or the user's own) are passed over.
     """
     types = "{" + ", ".join(f"{literal(name)}: '{COLUMN_TYPES.get(name, 'VARCHAR')}'" for name in header) + "}"
     db.execute(
-        f"""INSERT INTO requests
-            SELECT row_number() OVER () - 1 + (SELECT count(*) FROM requests), parse_filename(filename),
-                   {", ".join(REQUEST_COLUMNS)}, {ENDPOINT}, error IS DISTINCT FROM '{DROPPED}', phase = 'measure',
-                   started_at + response_ms / 1000
+        f"""INSERT INTO request_rows SELECT parse_filename(filename), {", ".join(REQUEST_COLUMNS)}
             FROM read_csv([{", ".join(map(literal, files))}], columns = {types}, header = true, auto_detect = false,
                           delim = ',', quote = '"', escape = '"', nullstr = '', filename = true,
                           ignore_errors = true, store_rejects = true)"""

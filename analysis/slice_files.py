@@ -24,7 +24,7 @@ from analysis.errors import PullError
 from analysis.insights import Row, epoch_s
 from analysis.slices import Slice
 
-_SCHEMA = pa.schema(
+SCHEMA = pa.schema(
     [
         ("function", pa.dictionary(pa.int32(), pa.string())),
         ("log_group", pa.dictionary(pa.int32(), pa.string())),
@@ -106,7 +106,7 @@ def save(
         pa.array([row.get("@message", "").encode("utf-8", "replace").decode() for row in rows], pa.string()),
         pa.array(pointers, pa.string()),
     ]
-    table = pa.Table.from_arrays(columns, schema=_SCHEMA.with_metadata({_METADATA_KEY: described.encode()}))
+    table = pa.Table.from_arrays(columns, schema=SCHEMA.with_metadata({_METADATA_KEY: described.encode()}))
     folder.mkdir(parents=True, exist_ok=True)
     temporary = fetched.path.with_suffix(".partial")
     pq.write_table(table, temporary, compression="lz4")

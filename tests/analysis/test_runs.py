@@ -39,6 +39,30 @@ def test_joined_has_each_request_once_with_its_invocation(run):
     assert pd.isna(joined[joined.status == 500].iloc[0].inv_duration_ms)
 
 
+def test_columns_and_rows_of_joined_can_be_chosen(run):
+    slow = run.read_joined(["name", "status"], where="inv_init_ms > 100 AND phase = 'warmup'")
+    assert list(slow.columns) == ["name", "status"]
+    assert len(slow) == 1
+    assert len(run.read_joined(["status"])) == 14
+    assert run.read_joined(["worker", "seq"]).equals(run.requests[["worker", "seq"]])
+
+
+@pytest.mark.parametrize(
+    ("asked", "named"),
+    [({"columns": ["latency"]}, "no column latency"), ({"where": "status >"}, "'status >'"), ({"where": "x = 1"}, "x")],
+)
+def test_what_cannot_be_read_of_joined_is_named(run, asked, named):
+    with pytest.raises(UsageError, match=named):
+        run.read_joined(**asked)
+
+
+def test_a_joined_table_of_an_earlier_version_is_read(run):
+    file = run.directory.file("joined.parquet")
+    newer = run.joined
+    newer.to_parquet(file)  # without the numbers of requests and invocations
+    assert run.read_joined(["name"]).equals(newer[["name"]])
+
+
 def test_before_the_analysis_the_requests_can_be_read_already(tiny_run):
     run = load(tiny_run.path)
     assert len(run.requests) == 14
