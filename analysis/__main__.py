@@ -47,7 +47,9 @@ class AnalysisGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             exit_code = super().invoke(ctx)
-        except (AnalysisError, ConfigError, RunNotFoundError, KeyboardInterrupt) as error:
+        except BrokenPipeError:
+            raise  # nobody reads us any more: click's matter
+        except (AnalysisError, ConfigError, RunNotFoundError, KeyboardInterrupt, OSError) as error:
             if ctx.params.get("debug"):
                 traceback.print_exc()
             exit_code = tell(error)
@@ -63,6 +65,8 @@ def tell(error: BaseException) -> int:
         exit_code, lines = error.exit_code, [f"error: {problem}" for problem in error.problems]
     elif isinstance(error, RunNotFoundError):
         exit_code, lines = errors.USAGE, [f"error: {error}"]
+    elif isinstance(error, OSError):
+        exit_code, lines = errors.INCOMPLETE, [f"error: {error}"]  # a full disk, most likely
     else:
         exit_code, lines = errors.INTERRUPTED, ["interrupted"]
     for line in lines:

@@ -7,14 +7,16 @@ a run that was pulled is analysed without its target, on another machine or week
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import duckdb
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 
 from analysis import table_snapshot
-from analysis.errors import AnalysisError, InterruptedPullError
+from analysis.errors import AnalysisError, IncompleteError, InterruptedPullError
 from analysis.evidence import open_evidence
 from analysis.functions import Limits
 from analysis.join import join, write_joined, write_unjoined
@@ -63,18 +65,31 @@ def explain(
     Writes joined.parquet, unjoined.csv and summary.json.
 
     `also`, `metric_limits`: see `analysis.summary.build_summary`. Raises DataFormatError where a file is not what its
-    name says.
+    name says, IncompleteError where one is damaged or cannot be written.
     """
-    evidence = open_evidence(run)
-    try:
-        coverage = join(evidence.db)
-        write_joined(evidence.db, run.file("joined.parquet"))
-        write_unjoined(evidence.db, run.file("unjoined.csv"))
-        summary = build_summary(run, evidence, coverage, limits, also, metric_limits)
-    finally:
-        evidence.db.close()
+    with _files_blamed(run):
+        evidence = open_evidence(run)
+        try:
+            coverage = join(evidence.db)
+            write_joined(evidence.db, run.file("joined.parquet"))
+            write_unjoined(evidence.db, run.file("unjoined.csv"))
+            summary = build_summary(run, evidence, coverage, limits, also, metric_limits)
+        finally:
+            evidence.db.close()
     run.write_json("summary.json", summary)
     return summary
+
+
+@contextmanager
+def _files_blamed(run: RunDir) -> Iterator[None]:
+    """Turn DuckDB's errors about a file of the run, damaged or not to be written, into IncompleteError."""
+    try:
+        yield
+    except duckdb.Error as error:
+        if str(run.path) not in str(error):
+            raise
+        hint = "is there room on the disk? Tables that are damaged are fetched again once they are deleted"
+        raise IncompleteError(str(error).splitlines()[0], hint) from error
 
 
 def _fetch(run: RunDir, settings: Settings, console: Console, clock: Callable[[], float]) -> AnalysisError | None:
@@ -86,7 +101,8 @@ def _fetch(run: RunDir, settings: Settings, console: Console, clock: Callable[[]
         from analysis.pull import pull_showing
 
         try:
-            pull_showing(run, settings, console)
+            with _files_blamed(run):
+                pull_showing(run, settings, console)
         except AnalysisError as error:
             return error
         except KeyboardInterrupt:

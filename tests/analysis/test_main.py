@@ -157,3 +157,10 @@ def test_a_run_without_any_request_still_gives_a_report(tiny_run: RunDir) -> Non
         file.write_text(file.read_text().splitlines()[0] + "\n")
     assert call("analyze", str(tiny_run.path), "--no-pull").exit_code == 3
     assert tiny_run.file("report.html").is_file()
+
+
+def test_a_full_disk_is_no_broken_threshold(run: Path) -> None:
+    with patch("runstore.rundir.RunDir.write_text", side_effect=OSError(28, "No space left on device")):
+        result = call("report", str(run))
+    assert result.exit_code == errors.INCOMPLETE
+    assert "No space left on device" in result.stderr

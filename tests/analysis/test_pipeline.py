@@ -8,7 +8,16 @@ from rich.console import Console
 
 import analysis.pull
 from analysis import pipeline
-from analysis.errors import INCOMPLETE, INTERRUPTED, OK, THRESHOLD_FAILED, USAGE, PullError, TargetError
+from analysis.errors import (
+    INCOMPLETE,
+    INTERRUPTED,
+    OK,
+    THRESHOLD_FAILED,
+    USAGE,
+    IncompleteError,
+    PullError,
+    TargetError,
+)
 from config import aws
 from config.settings import settings_from
 
@@ -79,6 +88,21 @@ def test_tables_that_are_gone_are_fetched_again(tiny_run, analyze):
     assert calls == [tiny_run.run_id]
     assert exit_code == INCOMPLETE and "the logs were not fetched" in printed
     assert json.loads(tiny_run.file("summary.json").read_text())["functions"] == {}
+
+
+def test_a_table_that_is_damaged_inside_is_named(tiny_run, analyze):
+    file = tiny_run.file("invocations.parquet")
+    inside = bytearray(file.read_bytes())
+    inside[: len(inside) // 2] = b"PAR1".ljust(len(inside) // 2, b"\xff")
+    file.write_bytes(inside)
+    with pytest.raises(IncompleteError, match=r"invocations\.parquet"):
+        analyze(tiny_run, fetch=False)
+
+
+def test_a_directory_that_cannot_be_written_is_named(tiny_run, analyze):
+    tiny_run.file(".joined.parquet.partial").mkdir()
+    with pytest.raises(IncompleteError, match=r"joined\.parquet"):
+        analyze(tiny_run, fetch=False)
 
 
 def test_without_pulling_nothing_is_asked(tiny_run, analyze, no_target):

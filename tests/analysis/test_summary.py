@@ -6,6 +6,7 @@ from analysis.errors import DataFormatError
 from analysis.pipeline import explain
 from analysis.summary import read_json
 from runstore.rundir import RunDir
+from tests.contract import breaches
 
 T0 = 1795255200.0
 
@@ -31,6 +32,18 @@ def test_the_run(tiny):
         "aborted": None,
         "warnings": [],
     }
+
+
+def test_the_contracts_keys(tiny):
+    assert list(breaches(tiny)) == []
+
+
+def test_a_run_of_nothing_has_them_too_and_measured_nothing(tmp_path):
+    summary = explain(RunDir(tmp_path))
+    assert list(breaches(summary)) == []
+    client, run = summary["client"], summary["run"]
+    assert (client["rps"], client["p95_ms"], run["simulated"], run["region"]) == (None, None, None, None)
+    assert (client["requests"], client["failures"], run["complete"]) == (0, 0, False)
 
 
 def test_the_client(tiny):
