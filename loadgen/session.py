@@ -22,8 +22,8 @@ from gevent.event import Event
 from locust.env import Environment
 from locust.runners import STATE_CLEANUP, STATE_STOPPING, Runner
 
-from loadgen.abort import Abort, AbortWatch
-from loadgen.live import REPORT_EVERY_S, LiveFigures
+from loadgen.abort import Abort, AbortWatch, longest_window_s
+from loadgen.live import KEPT_S, REPORT_EVERY_S, LiveFigures
 from loadgen.open_model import OpenModel
 from loadgen.options import Chosen, check_reachable
 from loadgen.plan import RunPlan
@@ -155,7 +155,7 @@ class RecordingSession(Session):
         self._aborted = None
         self._record = RunRecord(self.environment, self.chosen, os.environ)
         self.runs.append(self._record.directory)
-        self.live = LiveFigures()
+        self.live = LiveFigures(KEPT_S + longest_window_s(self._record.plan.profile))
         if isinstance(self.environment.shape_class, BreakpointShape):
             self.environment.shape_class.figures = self.live
         return self._record
