@@ -47,7 +47,7 @@ def longest_window_s(profile: Profile) -> float:
     """How far back those look who judge a run of `profile` while it goes: thresholds, the search for a breakpoint."""
     windows = [threshold.window_s for threshold in profile.thresholds if threshold.window_s is not None]
     holds = [] if profile.breakpoint is None else [profile.breakpoint.hold_s]
-    return max(_default_window_s(profile.time_scale), *windows, *holds)
+    return max([_default_window_s(profile.time_scale), *windows, *holds])
 
 
 def _default_window_s(time_scale: float) -> float:

@@ -136,6 +136,17 @@ class RecordingSession(Session):
         if isinstance(self.environment.shape_class, ProfileShape):
             self.environment.shape_class.all_sent = True
 
+    def end_early(self) -> None:
+        """End the run that goes as Locust ends that of a shape: headless, the process ends with it.
+
+        Waiting for the shape to say so could take as long as a ramp does.
+        """
+        options = self.environment.parsed_options
+        if options is not None and options.headless:
+            self.base_runner.quit()
+        else:
+            self.base_runner.stop()
+
     def replace_csv(self) -> None:
         """Mend the files of Locust's own `--csv`."""
         prefix = getattr(self.environment.parsed_options, "csv_prefix", None)
@@ -214,12 +225,7 @@ class RecordingSession(Session):
             f"Aborting: {abort.threshold} has been broken for {abort.broken_for_s:.1f} s; "
             f"over the last {abort.window_s:g} s it was {abort.value:.6g}"
         )
-        # As Locust ends the run of a shape. Waiting for the shape to say so could take as long as a ramp does.
-        options = self.environment.parsed_options
-        if options is not None and options.headless:
-            self.base_runner.quit()
-        else:
-            self.base_runner.stop()
+        self.end_early()
 
 
 def _spare_full_collections() -> None:

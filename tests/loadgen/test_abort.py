@@ -44,6 +44,7 @@ def test_figures_are_kept_for_the_longest_window_that_is_looked_at():
     assert longest_window_s(profile) == max(20.0, profile.breakpoint.hold_s)
     longer = replace(profile, thresholds=(parse_threshold("p95_ms over 30m < 1000", "abort"),))
     assert longest_window_s(longer) == 1800.0
+    assert longest_window_s(replace(profile, thresholds=(), breakpoint=None)) == 20.0
 
 
 def test_threshold_broken_for_its_time_ends_the_run():
