@@ -12,10 +12,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from config.profiles import Profile
 from config.thresholds import DEFAULT_WINDOW_S, SHORTEST_WINDOW_S, Threshold
 from loadgen.live import LiveFigures, LiveWindow
 
 _SHARES = {"p50_ms": 0.5, "p90_ms": 0.9, "p95_ms": 0.95, "p99_ms": 0.99, "max_ms": 1.0}
+
+_LOOKS_IN_A_WINDOW = 100
 
 
 @dataclass(frozen=True)
@@ -40,12 +43,23 @@ def live_value(window: LiveWindow, metric: str) -> float | None:
     return value
 
 
+def longest_window_s(profile: Profile) -> float:
+    """How far back those look who judge a run of `profile` while it goes: thresholds, the search for a breakpoint."""
+    windows = [threshold.window_s for threshold in profile.thresholds if threshold.window_s is not None]
+    holds = [] if profile.breakpoint is None else [profile.breakpoint.hold_s]
+    return max([_default_window_s(profile.time_scale), *windows, *holds])
+
+
+def _default_window_s(time_scale: float) -> float:
+    return max(SHORTEST_WINDOW_S, DEFAULT_WINDOW_S * time_scale)
+
+
 class AbortWatch:
     """The thresholds of one run that may end it."""
 
     def __init__(self, thresholds: Iterable[Threshold], measure_from: float, time_scale: float) -> None:
         """`measure_from`: when the warm-up ends."""
-        default_s = max(SHORTEST_WINDOW_S, DEFAULT_WINDOW_S * time_scale)
+        default_s = _default_window_s(time_scale)
         self._watched = [
             _Watched(threshold, threshold.window_s or default_s, threshold.abort_after_s, measure_from)
             for threshold in thresholds
@@ -68,12 +82,14 @@ class _Watched:
         self._threshold = threshold
         self._window_s = window_s
         self._patience_s = patience_s
-        self._measure_from = measure_from
+        self._looks_at = measure_from + window_s
         self._broken_since: float | None = None
 
     def look(self, figures: LiveFigures, now: float) -> Abort | None:
-        if now < self._measure_from + self._window_s:
+        if now < self._looks_at:
             return None
+        # Long windows change slowly, and take long to look at.
+        self._looks_at = now + self._window_s / _LOOKS_IN_A_WINDOW
         threshold = self._threshold
         window = figures.over(now, self._window_s, threshold.scope, measured_only=True)
         value = live_value(window, threshold.metric)

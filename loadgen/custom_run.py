@@ -156,12 +156,7 @@ class _RecordingRun(CustomRun):
             self.session.all_sent()
             return
 
-        def stop() -> None:
-            self.base_runner.stop()
-            if getattr(self.environment.parsed_options, "headless", False):
-                self.base_runner.quit()
-
-        gevent.spawn(stop)
+        gevent.spawn(self.session.end_early)
 
 
 class _LoneRun(_RecordingRun, _SendingRun):

@@ -22,9 +22,11 @@ from typing import Any, NamedTuple
 from loadgen.histogram import PER_UNIT, Buckets, Histogram
 
 REPORT_EVERY_S = 0.5
-"""How sharp the edges of a window are."""
-KEPT_S = 900.0
-"""The longest window there is, apart from the whole run."""
+"""How sharp the edges of a window are, unless it is one of minutes."""
+KEPT_S = 60.0
+"""How far windows may look back where nobody asks for more."""
+_MOST_SLOTS = 240
+"""Half a second each, or longer where windows are long: merging more would hold up requests."""
 SILENT_AFTER_S = 4.0
 """A process that has not reported for so long has no requests in flight any more, as far as anybody knows."""
 
@@ -223,20 +225,23 @@ class _Stretch:
 class LiveFigures:
     """The reports of all processes of one run."""
 
-    def __init__(self) -> None:
+    def __init__(self, kept_s: float = KEPT_S) -> None:
+        """`kept_s`: the longest window there is, apart from the whole run."""
+        self._slot_s = max(REPORT_EVERY_S, kept_s / _MOST_SLOTS)
+        self._kept_slots = kept_s / self._slot_s
         self._whole = _Stretch()
         self._slots: deque[tuple[int, _Stretch]] = deque()
-        """By number of the slot of REPORT_EVERY_S in which reports came."""
+        """By number of the slot in which reports came."""
         self._in_flight: dict[int | str, tuple[float, int]] = {}
 
     def receive(self, report: Report, now: float) -> None:
-        slot = math.floor(now / REPORT_EVERY_S)
+        slot = math.floor(now / self._slot_s)
         if not self._slots or self._slots[-1][0] < slot:
             self._slots.append((slot, _Stretch()))
         self._slots[-1][1].add(report)
         self._whole.add(report)
         self._in_flight[report.worker] = (now, report.in_flight)
-        while self._slots[0][0] < slot - KEPT_S / REPORT_EVERY_S:
+        while self._slots[0][0] < slot - self._kept_slots:
             self._slots.popleft()
 
     @property
@@ -252,7 +257,7 @@ class LiveFigures:
     def over(
         self, now: float, window_s: float | None = None, scope: str | None = None, *, measured_only: bool = False
     ) -> LiveWindow:
-        """What was reported in the last `window_s` seconds, at most KEPT_S; None: in the whole run.
+        """What was reported in the last `window_s` seconds, as far as they are kept; None: in the whole run.
 
         `scope`: an endpoint (`POST /vote`) or else a flow; None for everything. `measured_only` leaves the warm-up out.
         """
@@ -288,7 +293,7 @@ class LiveFigures:
         )
 
     def _since(self, start: float) -> Iterator[_Stretch]:
-        first = math.floor(start / REPORT_EVERY_S)
+        first = math.floor(start / self._slot_s)
         for slot, stretch in reversed(self._slots):
             if slot <= first:
                 return

@@ -304,6 +304,9 @@ class MasterSession(RecordingSession):
             worker.failure = msg.data["failure"]
             if self._is_going:
                 worker.left_at = time.time()
+                if all(one.failure is not None for one in self._run.workers.values()):
+                    logger.error("No worker can send: the run ends")
+                    gevent.spawn(self.end_early)
 
 
 def _ledger(plan: RunPlan) -> Ledger[str]:

@@ -22,8 +22,8 @@ from gevent.event import Event
 from locust.env import Environment
 from locust.runners import STATE_CLEANUP, STATE_STOPPING, Runner
 
-from loadgen.abort import Abort, AbortWatch
-from loadgen.live import REPORT_EVERY_S, LiveFigures
+from loadgen.abort import Abort, AbortWatch, longest_window_s
+from loadgen.live import KEPT_S, REPORT_EVERY_S, LiveFigures
 from loadgen.open_model import OpenModel
 from loadgen.options import Chosen, check_reachable
 from loadgen.plan import RunPlan
@@ -136,6 +136,17 @@ class RecordingSession(Session):
         if isinstance(self.environment.shape_class, ProfileShape):
             self.environment.shape_class.all_sent = True
 
+    def end_early(self) -> None:
+        """End the run that goes as Locust ends that of a shape: headless, the process ends with it.
+
+        Waiting for the shape to say so could take as long as a ramp does.
+        """
+        options = self.environment.parsed_options
+        if options is not None and options.headless:
+            self.base_runner.quit()
+        else:
+            self.base_runner.stop()
+
     def replace_csv(self) -> None:
         """Mend the files of Locust's own `--csv`."""
         prefix = getattr(self.environment.parsed_options, "csv_prefix", None)
@@ -155,7 +166,7 @@ class RecordingSession(Session):
         self._aborted = None
         self._record = RunRecord(self.environment, self.chosen, os.environ)
         self.runs.append(self._record.directory)
-        self.live = LiveFigures()
+        self.live = LiveFigures(KEPT_S + longest_window_s(self._record.plan.profile))
         if isinstance(self.environment.shape_class, BreakpointShape):
             self.environment.shape_class.figures = self.live
         return self._record
@@ -214,12 +225,7 @@ class RecordingSession(Session):
             f"Aborting: {abort.threshold} has been broken for {abort.broken_for_s:.1f} s; "
             f"over the last {abort.window_s:g} s it was {abort.value:.6g}"
         )
-        # As Locust ends the run of a shape. Waiting for the shape to say so could take as long as a ramp does.
-        options = self.environment.parsed_options
-        if options is not None and options.headless:
-            self.base_runner.quit()
-        else:
-            self.base_runner.stop()
+        self.end_early()
 
 
 def _spare_full_collections() -> None:

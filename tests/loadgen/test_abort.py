@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from config.profiles import load_profile
 from config.thresholds import CLIENT_METRICS, parse_threshold
-from loadgen.abort import AbortWatch, live_value
+from loadgen.abort import AbortWatch, live_value, longest_window_s
 from loadgen.live import LiveCounter, LiveFigures, Report
 
 
@@ -33,6 +36,15 @@ class Run:
             self.figures.receive(Report("run", 0, 1.0, 0.1, 0, counter.take()), self.now)
             self.abort = self.watch.look(self.figures, self.now)
         return self
+
+
+def test_figures_are_kept_for_the_longest_window_that_is_looked_at():
+    profile = load_profile("breakpoint", time_scale=2)
+    assert profile.breakpoint is not None
+    assert longest_window_s(profile) == max(20.0, profile.breakpoint.hold_s)
+    longer = replace(profile, thresholds=(parse_threshold("p95_ms over 30m < 1000", "abort"),))
+    assert longest_window_s(longer) == 1800.0
+    assert longest_window_s(replace(profile, thresholds=(), breakpoint=None)) == 20.0
 
 
 def test_threshold_broken_for_its_time_ends_the_run():

@@ -143,3 +143,14 @@ def test_a_profile_that_a_missing_token_ends_exits_only_once_its_run_is_closed(l
     run = locust.run(PROFILE=str(tmp_path / "p.toml"), API_AUTH="bearer", API_BEARER_COMMAND=line)
     assert run.finish() == 3
     assert run.manifest["state"] == "failed"
+
+
+def test_workers_that_all_lack_their_token_fail_the_run(locust, server, tmp_path):
+    line, _ = command(tmp_path, tokens=2)
+    run = locust.distributed(
+        2, "-u", "4", "-r", "4", "-t", "30s", API_AUTH="bearer", API_BEARER_COMMAND=line, API_BASE_URL=server.url
+    )
+    assert run.finish() == 3, run.output
+    failures = {entry.get("failed") for entry in run.manifest["workers"]}
+    assert (run.manifest["state"], failures) == ("failed", {"Bearer token: the command ended with status 1"})
+    assert server.count == 0

@@ -172,6 +172,15 @@ def test_long_run_keeps_no_more_than_its_longest_window():
     assert live.over(10_000.0, 1e6).requests == pytest.approx(KEPT_S / 10, abs=1)
 
 
+def test_a_window_of_half_an_hour_is_not_cut_short():
+    live = LiveFigures(kept_s=1860.0)
+    for at in range(1, 3601):
+        live.receive(report({}), float(at))
+    window = live.over(3600.0, 1800.0)
+    assert window.requests == pytest.approx(1800, abs=10)
+    assert window.rps == pytest.approx(1.0)
+
+
 def test_counts_are_handed_over_once():
     counter = LiveCounter()
     count(counter)
