@@ -10,7 +10,8 @@ from typing import Any
 
 import duckdb
 
-from analysis.functions import COLD, share
+from analysis.formatting import ratio
+from analysis.functions import COLD
 
 PARTS = 10
 """Equal parts of the time in which a function was invoked."""
@@ -60,4 +61,4 @@ def cold_start_shares(db: duckdb.DuckDBPyConnection) -> dict[str, dict[str, list
 
 
 def _counts(invocations: int, cold: int) -> dict[str, Any]:
-    return {"invocations": invocations, "cold_starts": cold, "cold_start_rate": share(cold, invocations)}
+    return {"invocations": invocations, "cold_starts": cold, "cold_start_rate": ratio(cold, invocations)}

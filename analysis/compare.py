@@ -1,7 +1,7 @@
 """`python -m analysis compare` and `baseline`: two runs, two versions inside one run, or a run and what was stored.
 
 Exit codes: 0 nothing is worse (also where nothing could be decided), 1 a figure is worse, 2 the two are runs of
-different things, 3 one of them is not whole.
+different things, 3 one of them is not whole, or B lacks a figure that A has.
 """
 
 from __future__ import annotations

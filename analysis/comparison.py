@@ -98,7 +98,11 @@ class Comparison:
     def exit_code(self) -> int:
         if not self.complete:
             return errors.INCOMPLETE
-        return errors.THRESHOLD_FAILED if self.verdict == "worse" else errors.OK
+        if self.verdict == "worse":
+            return errors.THRESHOLD_FAILED
+        # A run whose arrivals were all dropped has no error rate: that it is not worse is no good news.
+        lost = any(one.a is not None and one.b is None for one in self.metrics)
+        return errors.INCOMPLETE if lost else errors.OK
 
     def as_dict(self) -> dict[str, Any]:
         """For `--format json`."""

@@ -14,6 +14,7 @@ from typing import Any
 import duckdb
 
 from analysis.distributions import distribution, struct
+from analysis.formatting import ratio
 from analysis.statistics_table import DURATION_LIMIT_MS, MEMORY_HEADROOM_MB
 from analysis.timestamps import iso_utc
 
@@ -134,9 +135,9 @@ def _block(row: Mapping[str, Any] | None, metrics: Mapping[str, Any], limits: Li
         "over_limit_memory": row["over_limit_memory"],
         "first_at": iso_utc(row["first_at"]),
         "last_at": iso_utc(row["last_at"]),
-        "error_rate": share(measured["errors"], measured["invocations"]),
-        "cold_start_rate": share(measured["cold_starts"], measured["invocations"]),
-        "throttle_rate": share(throttles, offered),
+        "error_rate": ratio(measured["errors"], measured["invocations"]),
+        "cold_start_rate": ratio(measured["cold_starts"], measured["invocations"]),
+        "throttle_rate": ratio(throttles, offered),
         "measured": dict(measured),
     }
 
@@ -157,8 +158,3 @@ _NO_REPORT: Mapping[str, Any] = {
 def whole(number: float | None) -> int | float | None:
     """A whole number as an int: what AWS counts in whole numbers is written without a fraction."""
     return int(number) if number is not None and number == int(number) else number
-
-
-def share(part: float | None, total: float | None) -> float | None:
-    """part / total; None where either is absent or the total is nothing."""
-    return None if part is None or not total else part / total

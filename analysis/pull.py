@@ -107,7 +107,8 @@ def pull_run(
         raise NoRowsError(
             f"the logs hold no invocation of this run: there is no REPORT in {', '.join(scope.groups.values())} "
             f"in region {settings.region}",
-            "check AWS_REGION, LOG_GROUPS and the functions; with SystemLogLevel=WARN a function writes no REPORT",
+            "check AWS_REGION, LOG_GROUPS and the functions, and the load generator's clock, by which the logs were "
+            "asked for; with SystemLogLevel=WARN a function writes no REPORT",
         )
     return pulled
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from analysis.baseline import Baseline
@@ -106,6 +108,13 @@ def test_nothing_worse_is_all_well():
 
 def test_half_a_run_proves_nothing():
     assert compare(side(), side(110.0, complete=False)).exit_code == 3
+
+
+def test_a_figure_that_only_the_second_run_lacks_is_not_all_well():
+    """All of its arrivals were dropped, say: then no request of it failed."""
+    without = replace(side(), metrics=side().metrics | {"p95_ms": NO_DATA})
+    assert compare(side(), without).exit_code == 3
+    assert compare(without, side()).exit_code == 0
 
 
 def test_facts_that_differ_are_named():
