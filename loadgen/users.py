@@ -440,7 +440,7 @@ class EventUser(RecordedUser):
         name: str = "",
         kind_of_event: EventKind | None = None,
     ) -> Response | None:
-        """Send messages in one call, at most `loadgen.publishing.MAX_BATCH`; None where no answer came.
+        """Send messages in one call, at most as many as the service takes; None where no answer came.
 
         `service`: `sqs`, `sns`, `events` or `kinesis`; `destination`: queue URL, topic ARN, bus, stream. A message is
         its payload as JSON, with correlation id and run id beside it. `name` stands for the messages in statistics,
