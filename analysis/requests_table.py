@@ -107,7 +107,7 @@ def _take_out_cut_lines(db: duckdb.DuckDBPyConnection) -> None:
     cut += "".join(f" OR NOT isfinite({name})" for name, kind in COLUMN_TYPES.items() if kind == "DOUBLE")
     if db.execute(f"SELECT 1 FROM request_rows WHERE {cut} LIMIT 1").fetchone():
         db.execute(f"INSERT INTO unreadable_lines SELECT file, count(*) FROM request_rows WHERE {cut} GROUP BY file")
-        db.execute(f"CREATE OR REPLACE TABLE request_rows AS FROM request_rows WHERE NOT ({cut})")
+        db.execute(f"CREATE OR REPLACE TABLE request_rows AS FROM request_rows WHERE ({cut}) IS NOT TRUE")
 
 
 def _by_header(files: Sequence[Path]) -> dict[tuple[str, ...], list[str]]:
