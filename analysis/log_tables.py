@@ -86,7 +86,8 @@ _INIT_TYPES: Mapping[str, str] = {
 }
 _IS_REPORT = """(starts_with(message, 'REPORT RequestId: ') OR contains(message, '"platform.report"'))"""
 _IS_CORRELATION = "contains(message, 'swarmscope')"
-_IS_INIT = f"regexp_matches(message, {literal(INIT)})"
+# Most events are REPORT lines, which are nothing else.
+_IS_INIT = f"(NOT starts_with(message, 'REPORT RequestId: ') AND regexp_matches(message, {literal(INIT)}))"
 _IS_ERROR = f"(NOT starts_with(message, 'REPORT RequestId: ') AND regexp_matches(message, {literal(ERROR)}))"
 """SQL for the raw events that a table may be made of, as cheap as can be: the parser has the last word."""
 
@@ -205,7 +206,7 @@ def write_inits(files: Files, target: Path) -> int:
     Columns: function, log_group, log_stream, logged_at, kind (`init_start`, `init_report`), init_ms, phase, status,
     error_type, initialization_type (of JSON records), ptr.
     """
-    db = duckdb.connect()
+    db = connect(target.parent / ".spill")
     _create_events(db, files, _IS_INIT)
     rows = db.execute("SELECT log_group, ptr, message FROM events").fetchall()
 

@@ -1,15 +1,15 @@
 """How fast requests are joined to their invocations, from CSV and raw log text to Parquet.
 
-    python -m benchmarks.join                                 # 2 million requests with 2 million REPORT lines
-    python -m benchmarks.join --rows 10000000 --only ours     # takes 8 GB below the system's temporary directory
+    python -m benchmarks.join                                      # 2 million requests with 2 million REPORT lines
+    python -m benchmarks.join --rows 10000000 --only Swarmscope    # takes some 10 GB of the temporary directory
 
 Beside ours run what people would write instead, each in a process of its own: plain pandas (read_csv, str.extract,
 merge), and one DuckDB statement that reads all columns, extracts what a REPORT says, joins and writes Parquet.
 
-Ours does more in its time: it looks for errors, correlation lines and other forms of REPORT, writes the invocations
-too, pairs in the order of the evidence, sets duplicates aside and counts what is left over on both sides. One request
-in 200 failed and has no Lambda request id: ours finds its invocation by the trace id, the others do not. Results with
-other rows than were put there end it without figures.
+Ours does more in its time: it looks for errors, inits, correlation lines and other forms of REPORT, writes the
+invocations too, pairs in the order of the evidence, sets duplicates aside, and counts what is left over on both sides.
+One request in 200 failed and has no Lambda request id: ours finds its invocation by the trace id, the others do not.
+Results with other rows than were put there end it without figures.
 """
 
 from __future__ import annotations
@@ -109,6 +109,7 @@ def ours(run: RunDir) -> None:
     events = sorted(run.file("pull").glob("*.parquet"))
     log_tables.write_invocations(events, run.file("invocations.parquet"))
     log_tables.write_errors(events, run.file("log_errors.parquet"))
+    log_tables.write_inits(events, run.file("inits.parquet"))
     log_tables.write_correlations(events, run.file("correlations.parquet"))
     evidence = open_evidence(run)
     join(evidence.db)
