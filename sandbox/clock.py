@@ -30,6 +30,10 @@ class Scheduler(Protocol):
         ...
 
 
+_HALF_A_TICK_S = 0.0005
+"""Of uvloop's timers, which know whole milliseconds."""
+
+
 class LoopScheduler:
     """The real clock: an asyncio event loop's timers.
 
@@ -46,7 +50,8 @@ class LoopScheduler:
         return time.monotonic() + self._offset
 
     def at(self, when: float, action: Callable[[], None]) -> None:
-        self._loop.call_at(when - self._offset, action)
+        # Rounded to the nearest millisecond, an alarm might ring before its time, and whoever set it find it too early.
+        self._loop.call_at(when - self._offset + _HALF_A_TICK_S, action)
 
 
 class VirtualScheduler:

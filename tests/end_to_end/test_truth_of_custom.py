@@ -19,8 +19,8 @@ model = "open"
 response_limit = "2s"
 chain_limit = "30s"
 [[stages]]
-duration = "5s"
-rate = 40
+duration = "7s"
+rate = 20
 spawn_rate = 1000
 """
 

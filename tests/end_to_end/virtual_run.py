@@ -11,6 +11,7 @@ import json
 import random
 import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, Future
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
@@ -54,6 +55,18 @@ class _SleepingMovesIt:
     def sleep(self, seconds: float) -> None:
         with self._lock:
             self._now += seconds
+
+
+class _AtOnce(Executor):
+    """Runs what it is given before it returns: in virtual time nobody waits for a thread."""
+
+    def submit(self, function: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(function(*arguments, **named))
+        except Exception as error:  # noqa: BLE001 -- as an executor does
+            future.set_exception(error)
+        return future
 
 
 class VirtualRun:
@@ -194,7 +207,11 @@ class VirtualRun:
             rows.writerows(self.rows)
         self.run.update_manifest(ended_at=ended_at, settled_at=ended_at)
         time = _SleepingMovesIt(ended_at + 60)
-        with patch.object(pull.aws, "client", lambda settings, service, **_: self._client(service, time.clock)):
+        logs_api = self.deployed.sandbox.logs_api
+        with (
+            patch.object(pull.aws, "client", lambda settings, service, **_: self._client(service, time.clock)),
+            patch.object(logs_api, "_executor", _AtOnce()),
+        ):
             pull.pull_run(self.run, settings_from({}), patience=PATIENCE, clock=time.clock, sleep=time.sleep)
         return explain(self.run)
 
