@@ -1,0 +1,96 @@
+"""What the commands of `python -m control` have in common: options, settings, and where to write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from config.settings import Settings
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+messages = Console(stderr=True)
+"""Progress and everything else that is no result."""
+
+
+def out() -> Console:
+    """Where results go."""
+    from analysis.terminal import console
+
+    return console()
+
+
+def say(line: str) -> None:
+    """Tell of progress."""
+    click.echo(line, err=True)
+
+
+target_option = click.option("--target", envvar="TARGET", help="sandbox (default), aws or emulator.")
+stack_name_option = click.option("--stack-name", envvar="STACK_NAME", help="Name of the sample applications' stack.")
+
+
+def target_options(command: Command) -> Command:
+    """Where: `--target`, `--stack-name`."""
+    return target_option(stack_name_option(command))
+
+
+def _parameters(ctx: click.Context, option: click.Parameter, pairs: tuple[str, ...]) -> dict[str, str]:
+    found = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not (name and equals):
+            raise click.BadParameter(f"{pair!r} is not of the form NAME=VALUE")
+        found[name] = value
+    return found
+
+
+parameter_option = click.option(
+    "--parameter",
+    "parameters",
+    envvar="PARAMETERS",
+    multiple=True,
+    metavar="NAME=VALUE",
+    callback=_parameters,
+    help="A parameter of stack/template.yaml, such as ShardCount=2; others keep their value. Repeatable. A run takes "
+    "it only for a sandbox of its own.",
+)
+
+
+def load_options(command: Command) -> Command:
+    """How much: the options of every command that runs Locust. Checked together later, so all are text here."""
+    for option in (
+        click.option("--seed", envvar="SEED", help="Seed of payloads and waits; without it, a new one each run."),
+        click.option("--time-scale", envvar="TIME_SCALE", help="Multiplies stages, warm-up and windows of thresholds."),
+        click.option("--scale", envvar="SCALE", help="Multiplies users and spawn rates."),
+        click.option("--messages", envvar="MESSAGES", help="Messages of a profile that counts them (smoke, perf)."),
+        click.option("--custom-flow", envvar="CUSTOM_FLOW", help="Flow custom: the TOML file that says what to send."),
+        click.option("--flows", envvar="FLOW", help="Flows to run, separated by commas; else those of the profile."),
+        parameter_option,
+    ):
+        command = option(command)
+    return target_options(command)
+
+
+profile_option = click.option(
+    "--load-profile", "profile", envvar="PROFILE", default="demo", show_default=True, help="Profile: a name or a file."
+)
+master_port_option = click.option(
+    "--master-port",
+    envvar="MASTER_PORT",
+    type=click.IntRange(1, 65535),
+    default=5557,
+    show_default=True,
+    help="Port on which master and workers meet.",
+)
+workers_option = click.option("--workers", envvar="WORKERS", help="Locust worker processes; else one does it all.")
+
+
+def settings_of(target: str | None, stack_name: str | None) -> Settings:
+    """What `.env`, the environment and these options say. Raises ConfigError."""
+    from control.orchestrate import read_settings
+
+    return read_settings(target, stack_name)

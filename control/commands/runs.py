@@ -1,0 +1,171 @@
+"""`python -m control load | demo | smoke | perf | ui | master | worker`: runs from end to end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from config.errors import ConfigError
+from control.commands.options import (
+    load_options,
+    master_port_option,
+    messages,
+    out,
+    parameter_option,
+    profile_option,
+    settings_of,
+    target_option,
+    target_options,
+    workers_option,
+)
+
+
+@click.command()
+@load_options
+@profile_option
+@workers_option
+def load(**options: Any) -> int:
+    """Run a load profile, headless, with analysis and verdict."""
+    from control import orchestrate
+
+    return orchestrate.load(orchestrate.Request(**options), messages, out())
+
+
+@click.command()
+@click.option("--seed", envvar="SEED", help="Seed of payloads and waits; without it, a new one each run.")
+@click.option("--scale", envvar="SCALE", help="Multiplies users.")
+@click.option("--time-scale", envvar="TIME_SCALE", help="Multiplies stages, warm-up and windows of thresholds.")
+def demo(**options: Any) -> int:
+    """The main job from end to end on a sandbox of its own: all flows, a master and two workers.
+
+    Its load is meant to break something, so a broken threshold is no failure here: 0 where the run is complete and
+    every count of its summary equals the sandbox's own.
+    """
+    from control import demo, orchestrate
+
+    results = out()
+    request = orchestrate.Request(profile="demo", target="sandbox", workers="2", private_sandbox=True, **options)
+    return orchestrate.load(
+        request, messages, results, then=lambda run, exit_code: demo.conclude(run, exit_code, results)
+    )
+
+
+@click.command()
+@target_options
+def smoke(**options: Any) -> int:
+    """Send one shop message with two records; 0 only if the table changed by exactly that."""
+    from control import orchestrate
+    from control.smoke import SMOKE_SHOP
+
+    return orchestrate.smoke(orchestrate.Request(profile="smoke", shop_id=SMOKE_SHOP, **options), messages, out())
+
+
+@click.command()
+@target_options
+@parameter_option
+@click.option("--messages", envvar="MESSAGES", help="Messages to send one after another; else 100.")
+@click.option("--seed", envvar="SEED", help="Seed of payloads and waits; without it, a new one each run.")
+@click.option(
+    "--duration-limit-ms", type=click.FloatRange(min=0), default=500.0, show_default=True, help="Durations are over it."
+)
+@click.option(
+    "--memory-headroom-mb", type=click.FloatRange(min=0), default=28.0, show_default=True, help="Memory to leave free."
+)
+def perf(duration_limit_ms: float, memory_headroom_mb: float, **options: Any) -> int:
+    """Send shop messages one after another, then print the statistics of each function."""
+    from analysis import statistics_table
+    from analysis.functions import Limits
+    from control import orchestrate
+    from runstore.rundir import RunDir
+
+    def statistics(run: RunDir, exit_code: int) -> int:
+        measured = statistics_table.measure(run.file("invocations.parquet"), duration_limit_ms, memory_headroom_mb)
+        click.echo(statistics_table.render(measured, duration_limit_ms, memory_headroom_mb), nl=False)
+        return exit_code
+
+    return orchestrate.load(
+        orchestrate.Request(profile="perf", **options),
+        messages,
+        out(),
+        Limits(duration_limit_ms, memory_headroom_mb),
+        statistics,
+    )
+
+
+@click.command()
+@load_options
+@profile_option
+@click.option("--web-host", envvar="WEB_HOST", default="127.0.0.1", show_default=True, help="Where the web UI listens.")
+@click.option(
+    "--web-port", envvar="WEB_PORT", type=click.IntRange(1, 65535), default=8089, show_default=True, help="Its port."
+)
+@click.option("--web-login", envvar="WEB_LOGIN", is_flag=True, help="Ask for WEB_USER and WEB_PASSWORD.")
+@click.option(
+    "--live-cloudwatch",
+    envvar="LIVE_CLOUDWATCH",
+    type=click.Choice(["on", "off"]),
+    default="on",
+    show_default=True,
+    help="Show what CloudWatch knows while a run goes; AWS bills the questions.",
+)
+def ui(web_host: str, web_port: int, web_login: bool, live_cloudwatch: str, **options: Any) -> int:
+    """Locust's web UI; each run is analysed as soon as it has ended. Ctrl-C ends it."""
+    from control import orchestrate
+    from control.processes import is_port_free
+
+    if not is_port_free("" if web_host == "*" else web_host, web_port):
+        raise ConfigError(f"WEB_PORT: something listens on {web_host}:{web_port} already; choose another")
+    if web_login:
+        settings_of(options["target"], options["stack_name"]).web_credentials()
+    listening = ["--web-host", web_host, "--web-port", str(web_port), "--live-cloudwatch", live_cloudwatch]
+    return orchestrate.attend(
+        orchestrate.Request(**options),
+        listening + (["--web-login"] if web_login else []),
+        messages,
+        interactive=True,
+    )
+
+
+@click.command()
+@load_options
+@profile_option
+@click.option(
+    "--expect-workers",
+    envvar="EXPECT_WORKERS",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Workers to wait for before the run begins.",
+)
+@click.option(
+    "--master-bind-host", envvar="MASTER_BIND_HOST", default="*", show_default=True, help="Where workers may connect."
+)
+@master_port_option
+def master(expect_workers: int, master_bind_host: str, master_port: int, **options: Any) -> int:
+    """The master of a distributed run: waits for its workers, runs the profile, analyses."""
+    from control import orchestrate
+    from control.processes import is_port_free
+
+    if not is_port_free("" if master_bind_host == "*" else master_bind_host, master_port):
+        raise ConfigError(f"MASTER_PORT: {master_port} is taken, perhaps by another master; choose another")
+    role = ["--headless", "--master", "--master-bind-host", master_bind_host, "--master-bind-port", str(master_port)]
+    return orchestrate.attend(
+        orchestrate.Request(**options),
+        [*role, "--expect-workers", str(expect_workers)],
+        messages,
+        interactive=False,
+    )
+
+
+@click.command()
+@target_option
+@click.option(
+    "--master-host", envvar="MASTER_HOST", default="127.0.0.1", show_default=True, help="Where the master is."
+)
+@master_port_option
+def worker(target: str | None, master_host: str, master_port: int) -> int:
+    """A worker of a distributed run: does what its master says, and ends with it."""
+    from control import orchestrate
+
+    return orchestrate.work(target, ["--master-host", master_host, "--master-port", str(master_port)])
