@@ -6,6 +6,7 @@ its data is incomplete, 130 interrupted.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from typing import Any
@@ -16,6 +17,7 @@ from botocore.exceptions import ConnectionError as NoConnectionError
 from dotenv import load_dotenv
 
 from analysis.errors import AnalysisError
+from config.aws_refusals import explain
 from config.errors import ConfigError
 from control.commands import deployment, runs
 from control.errors import ControlError
@@ -45,6 +47,8 @@ def _tell(error: BaseException) -> int:
         exit_code, lines = error.exit_code, [f"error: {error}"]
     elif isinstance(error, KeyboardInterrupt):
         exit_code, lines = 130, ["interrupted"]
+    elif isinstance(error, _AWS_ERRORS) and (refused := explain(error, os.environ.get("AWS_PROFILE"))) is not None:
+        exit_code, lines = 2, [f"error: {refused.message}", f"hint: {refused.hint}"]
     elif isinstance(error, HTTPClientError | NoConnectionError):
         exit_code, lines = 2, [f"error: {error}", "hint: start one with `make sandbox`, or mend AWS_ENDPOINT_URL"]
     elif isinstance(error, ClientError):

@@ -8,6 +8,8 @@ A signature is verified by botocore's own signer, against the one pair of keys t
   authentication to API Gateway?"; those of expired signatures from answers in public bug reports (mhart/aws4 #118,
   cognitect-labs/aws-api #255).
 - assumption: the response type of what is neither (an unknown key, an incomplete header) is DEFAULT_4XX.
+- a denied call, with the account masked: answers in public bug reports (ASFHyP3/hyp3 #2283); expired credentials: AWS,
+  "Common errors".
 
 Not modelled: policies, session tokens, custom and Cognito authorizers, quotas and throttles of usage plans.
 """
@@ -26,9 +28,12 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import ReadOnlyCredentials
 
 from sandbox.api_requests import ApiRequest, GatewayError
+from sandbox.calls import Call
+from sandbox.definitions import ACCOUNT_ID
 
 if TYPE_CHECKING:
     from sandbox.api_stages import CompiledRoute, DeployedStage
+    from sandbox.permissions import Permissions
 
 ACCESS_KEY = SECRET_KEY = "sandbox"
 """The pair of keys that signatures are verified with."""
@@ -51,10 +56,12 @@ _AUTHORIZATION = re.compile(r"(\w+)=([^,\s]+)")
 _TIME_FORMAT = "%Y%m%dT%H%M%SZ"
 
 
-def refusal(stage: DeployedStage, route: CompiledRoute, request: ApiRequest, now: float) -> GatewayError | None:
+def refusal(
+    stage: DeployedStage, route: CompiledRoute, request: ApiRequest, permissions: Permissions, now: float
+) -> GatewayError | None:
     """Why a request may not pass; None where it may. `now`: epoch seconds."""
     if route.route.authorization_type == AWS_IAM:
-        refused = _unsigned(request, stage.region, now)
+        refused = _unsigned(request, stage.region, now) or _denied(stage, request, permissions)
         if refused is not None:
             return refused
     if route.route.api_key_required:
@@ -62,6 +69,19 @@ def refusal(stage: DeployedStage, route: CompiledRoute, request: ApiRequest, now
         if given is None or given not in stage.definition.api_keys:
             return _NO_KEY
     return None
+
+
+def _denied(stage: DeployedStage, request: ApiRequest, permissions: Permissions) -> GatewayError | None:
+    """What the caller's permissions lack; None where nothing."""
+    api = f"{stage.definition.api_id}/{stage.definition.stage}/{request.method}{request.path}"
+    arn = f"arn:aws:execute-api:{stage.region}:{ACCOUNT_ID}:{api}"
+    refused = permissions.refusal(Call("execute-api", "Invoke", "execute-api:Invoke", arn, "rest-json"))
+    if refused is None:
+        return None
+    if refused.expired:
+        return GatewayError(403, refused.message, "ExpiredTokenException", "EXPIRED_TOKEN")
+    masked = refused.message.replace(f":{ACCOUNT_ID}:{api}", f":********{ACCOUNT_ID[-4:]}:{api}")
+    return GatewayError(403, masked, "AccessDeniedException", "ACCESS_DENIED")
 
 
 def _unsigned(request: ApiRequest, region: str, now: float) -> GatewayError | None:

@@ -14,9 +14,11 @@ import orjson
 
 from sandbox.api_requests import ApiRequest, Headers
 from sandbox.assembly import Sandbox
+from sandbox.calls import identify, invocation
 from sandbox.control_api import ControlApi
 from sandbox.invoke_api import invoked_function
 from sandbox.logs_api import SLOW_ACTIONS
+from sandbox.permissions import answer
 from sandbox.services.query_protocol import query_error
 from sandbox.services.requests import DEFAULT_REGION, addressee, operation
 
@@ -113,6 +115,10 @@ class Application:
         query_string = scope["query_string"].decode("latin-1")
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         function = invoked_function(path) if method == "POST" else None
+        refused = self._refused(function, method, path, query_string, headers, body)
+        if refused is not None:
+            future.set_result(refused)
+            return future
         if function is not None:
             self._sandbox.invoke_api.handle(
                 function, query_string, headers, body, lambda answer: _resolve(future, answer)
@@ -145,6 +151,18 @@ class Application:
             return asyncio.get_running_loop().run_in_executor(None, answer)
         future.set_result(answer_with_counts() if target == "AmazonSQS.GetQueueAttributes" else answer())
         return future
+
+    def _refused(
+        self, function: str | None, method: str, path: str, query_string: str, headers: Mapping[str, str], body: bytes
+    ) -> Answer | None:
+        """The answer to a call that the caller may not make; None for any other. `function`: what is invoked."""
+        if function is None:
+            call = identify(method, path, query_string, headers, body)
+        else:
+            to = addressee(headers, query_string)
+            call = None if to is None else invocation(function, to.region)
+        refusal = None if call is None else self._sandbox.permissions.refusal(call)
+        return None if call is None or refusal is None else answer(refusal, call)
 
     def _data_path(self, headers: Mapping[str, str], query_string: str, body: bytes) -> Answer | None:
         """An answer of our own services; None for what is moto's."""

@@ -22,6 +22,7 @@ from sandbox.logs_api import InsightsModel, LogsApi
 from sandbox.metrics import Metrics
 from sandbox.model.parameters import Parameters
 from sandbox.moto_bridge.bridge import MotoBridge
+from sandbox.permissions import Permissions
 from sandbox.services.dynamodb import DynamoDbService
 from sandbox.services.eventbridge import EventBridgeService
 from sandbox.services.kinesis import KinesisService, ShardLimits
@@ -42,6 +43,7 @@ class Sandbox:
         self.seed = seed
         self.truth = Truth(parameters.chains)
         self.faults = Faults(seed)
+        self.permissions = Permissions(self.faults)
         self._ingestion_lag_s = parameters.logs.ingestion_lag_s
         self.bridge = MotoBridge(parameters.lambda_.account_concurrency)
         self.metrics = Metrics()
@@ -134,6 +136,7 @@ class Sandbox:
             metrics=self.metrics,
             truth=self.truth,
             faults=self.faults,
+            permissions=self.permissions,
             seed=seed,
         )
         self.invoke_api = InvokeApi(self.functions, self.bridge, parameters.lambda_, self.truth)
@@ -154,6 +157,7 @@ class Sandbox:
         The resources (the deployed stack, its tables' items) stay unless `resources` is set.
         """
         self.faults.clear()
+        self.permissions.reset()
         self.truth.reset()
         self.logs_api.reset()
         self.logs.clear()

@@ -6,6 +6,7 @@ GET    /_sandbox/faults    the faults in force, with their hits
 POST   /_sandbox/faults    one more, or a list of them (`sandbox.faults`); 400 with every problem
 DELETE /_sandbox/faults    no more faults
 GET    /_sandbox/faults/hits   which fault met which request
+GET    /_sandbox/calls     what was called from outside, with the IAM action of each (`sandbox.permissions`)
 POST   /_sandbox/reset     forget what happened; with {"resources": true} the resources, too
 """
 
@@ -34,6 +35,7 @@ class ControlApi:
             "/_sandbox/truth": {"GET": self._truth},
             "/_sandbox/faults": {"GET": self._faults, "POST": self._add_faults, "DELETE": self._clear_faults},
             "/_sandbox/faults/hits": {"GET": self._hits},
+            "/_sandbox/calls": {"GET": self._called},
             "/_sandbox/reset": {"POST": self._reset},
         }
 
@@ -66,6 +68,9 @@ class ControlApi:
 
     def _hits(self, body: bytes) -> tuple[int, Any]:
         return 200, {"hits": list(self._sandbox.faults.hits)}
+
+    def _called(self, body: bytes) -> tuple[int, Any]:
+        return 200, {"calls": self._sandbox.permissions.calls()}
 
     def _add_faults(self, body: bytes) -> tuple[int, Any]:
         try:

@@ -8,10 +8,13 @@ A fault is told as JSON, by rate or by count:
     {"kind": "delay", "queue": "events", "rate": 0.1, "delay_s": 5}
     {"kind": "throttle_api", "rate": 0.1}
     {"kind": "lag_logs", "lag_s": 30, "rate": 1.0}
+    {"kind": "deny", "actions": ["lambda:UpdateFunctionConfiguration", "cloudformation:*"]}
+    {"kind": "expired_credentials", "after": 12}
 
 `rate` holds until the faults are cleared. `count` hits exactly so many of the next `of` events (drawn by the seeded
 generator; without `of`, the very next ones). One event suffers at most one fault, so that counts on the same target
-add up: 7 dropped and 5 duplicated of the same 500 deliveries are 12 different ones.
+add up: 7 dropped and 5 duplicated of the same 500 deliveries are 12 different ones. What the caller may do has neither:
+permissions are denied, and credentials stay expired, until the faults are cleared.
 
 What was hit is kept, the newest of it: `Faults.hits` says which fault met which request.
 """
@@ -19,10 +22,11 @@ What was hit is kept, the newest of it: `Faults.hits` says which fault met which
 from __future__ import annotations
 
 import random
+import re
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import orjson
 from pydantic import (
@@ -217,6 +221,34 @@ class LagLogs(_Fault):
     lag_s: PositiveFloat
 
 
+class DenyActions(BaseModel):
+    """The caller's policies do not allow these actions. What handlers call is their own roles' matter."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["deny"]
+    actions: Annotated[list[Annotated[str, Field(pattern=r"^(\*|[\w-]+:[\w*?]+)$")]], Field(min_length=1)]
+    """As in a policy, with its wildcards: `lambda:InvokeFunction`, `cloudformation:*`."""
+    resources: Annotated[list[str], Field(min_length=1)] = ["*"]
+    """ARNs, with wildcards."""
+
+    def covers(self, action: str, resource: str) -> bool:
+        """Whether it denies the action on the resource."""
+        return any(_like(pattern.lower(), action.lower()) for pattern in self.actions) and any(
+            _like(pattern, resource) for pattern in self.resources
+        )
+
+
+class ExpireCredentials(BaseModel):
+    """The caller's credentials have expired."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["expired_credentials"]
+    after: Annotated[int, Field(ge=0)] = 0
+    """So many calls are let through first."""
+
+
 RunFault = FailFunction | SlowFunction | CrashFunction | ExhaustMemory | FailInit | RefuseCalls | MalformResponse
 ApiFault = ThrottleApi | CutAnswer
 DeliveryFault = DropDelivery | DuplicateDelivery | DelayDelivery
@@ -235,7 +267,9 @@ Fault = Annotated[
     | DropDelivery
     | DuplicateDelivery
     | DelayDelivery
-    | LagLogs,
+    | LagLogs
+    | DenyActions
+    | ExpireCredentials,
     Field(discriminator="kind"),
 ]
 _FAULTS: TypeAdapter[list[Any]] = TypeAdapter(list[Fault])
@@ -332,6 +366,8 @@ class Faults:
     def clear(self) -> None:
         """No more faults."""
         self._targets: dict[tuple[str, str], _Target] = {}
+        self._of_callers: list[_Active] = []
+        self._calls_let_through = 0
         self._active: list[_Active] = []
         self.hits: deque[Mapping[str, str]] = deque(maxlen=HITS_KEPT)
         """Requests that suffered a fault, the oldest first: `kind`, `target` (function, or empty for an API), the
@@ -343,6 +379,10 @@ class Faults:
         """Put parsed faults in force beside those that are. Raises FaultsError."""
         for fault in faults:
             active = _Active(fault)
+            if isinstance(fault, DenyActions | ExpireCredentials):
+                self._of_callers.append(active)
+                self._active.append(active)
+                continue
             key = _target_of(fault)
             if key not in self._targets:
                 self._targets[key] = _Target(random.Random(f"{self._seed}/{key}"))
@@ -369,6 +409,22 @@ class Faults:
         """Asked for each call of an AWS service that a handler makes."""
         fault = self.refused_calls
         return fault if fault is not None and fault.operation == operation else None
+
+    def caller(self, action: str | None, resource: str) -> DenyActions | ExpireCredentials | None:
+        """Asked for each call of an AWS API from outside; `action`: what allows it, None where it needs nothing."""
+        if not self._of_callers:
+            return None
+        for active in self._of_callers:
+            fault = active.fault
+            if isinstance(fault, ExpireCredentials):
+                hit = self._calls_let_through >= fault.after
+            else:
+                hit = action is not None and fault.covers(action, resource)
+            if hit:
+                active.hits += 1
+                return cast("DenyActions | ExpireCredentials", fault)
+        self._calls_let_through += 1
+        return None
 
     def api_request(self, request_id: str) -> ApiFault | None:
         """Asked for each API request."""
@@ -405,6 +461,12 @@ class Faults:
             gateway_request_id = _gateway_request_id(event)
             self.hits.append(hit | ({"gateway_request_id": gateway_request_id} if gateway_request_id else {}))
         return fault
+
+
+def _like(pattern: str, text: str) -> bool:
+    """IAM's wildcards: `*` for any characters, `?` for one."""
+    translated = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
+    return re.fullmatch(translated, text) is not None
 
 
 def _gateway_request_id(event: Any) -> str | None:

@@ -27,6 +27,7 @@ from sandbox.identifiers import Identifiers, is_uuid, parse_trace_header
 from sandbox.invoke_results import InvokeResult
 from sandbox.model.parameters import Parameters
 from sandbox.model.throttling import TokenBucket
+from sandbox.permissions import Permissions
 from sandbox.proxy_events import proxy_event, proxy_response
 from sandbox.sinks import LogSink, MetricSink
 from sandbox.truth import Truth
@@ -86,6 +87,7 @@ class Gateway:
         metrics: MetricSink,
         truth: Truth,
         faults: Faults,
+        permissions: Permissions,
         seed: int = 1,
     ) -> None:
         self._definitions = definitions
@@ -97,6 +99,7 @@ class Gateway:
         self._metrics = metrics
         self._truth = truth
         self._faults = faults
+        self._permissions = permissions
         self._seed = seed
         self._buckets: dict[tuple[str, str, float, int], TokenBucket] = {}
         self._deadlines: dict[float, _Deadlines] = {}
@@ -138,7 +141,7 @@ class Gateway:
             return self._refuse(call, _TOO_LARGE)
         route, path_parameters = found
         if route.guarded:
-            refused = refusal(stage, route, request, now)
+            refused = refusal(stage, route, request, self._permissions, now)
             if refused is not None:
                 return self._refuse(call, refused)
         allowed = stage.bucket is None or stage.bucket.take(now)

@@ -3,7 +3,14 @@
 import errno
 
 import pytest
-from botocore.exceptions import ConnectionClosedError, EndpointConnectionError, NoRegionError, ReadTimeoutError
+from botocore.exceptions import (
+    ClientError,
+    ConnectionClosedError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    NoRegionError,
+    ReadTimeoutError,
+)
 from click.testing import CliRunner
 
 from control import __main__ as command_line
@@ -20,6 +27,8 @@ ENDPOINT = "http://127.0.0.1:1/"
         (ConnectionClosedError(endpoint_url=ENDPOINT), 2, "AWS_ENDPOINT_URL"),
         (ReadTimeoutError(endpoint_url=ENDPOINT), 2, "AWS_ENDPOINT_URL"),
         (NoRegionError(), 2, "AWS_REGION"),
+        (NoCredentialsError(), 2, "aws sso login --profile work"),
+        (ClientError({"Error": {"Code": "ExpiredToken", "Message": "m"}}, "PutObject"), 2, "have expired (PutObject"),
         (KeyboardInterrupt(), 130, "interrupted"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
@@ -28,6 +37,7 @@ def test_an_error_is_a_message_and_an_exit_code(monkeypatch, error, exit_code, s
     def fail(*_):
         raise error
 
+    monkeypatch.setenv("AWS_PROFILE", "work")
     monkeypatch.setattr(orchestrate, "load", fail)
     done = CliRunner().invoke(command_line.main, ["load"])
     assert (done.exit_code, said in done.output) == (exit_code, True), done.output

@@ -17,6 +17,7 @@ from sandbox.functions import LambdaService
 from sandbox.gateway import Gateway
 from sandbox.invoke_results import InvokeResult
 from sandbox.model.parameters import Parameters, parse_parameters
+from sandbox.permissions import Permissions
 from sandbox.truth import Truth
 
 START = 1_800_000_000.0
@@ -149,6 +150,7 @@ class Lab:
             metrics=self.metrics,
             truth=self.truth,
             faults=self.faults,
+            permissions=Permissions(self.faults),
             seed=seed,
         )
 

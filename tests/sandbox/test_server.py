@@ -453,3 +453,23 @@ def test_a_cut_answer_closes_the_connection_and_its_hit_names_the_request(server
         "request_id": request_id,
     }
     server.http("DELETE", "/_sandbox/faults")
+
+
+@pytest.mark.parametrize(
+    ("service", "operation", "arguments"),
+    [
+        ("kinesis", "put_record", {"StreamName": "s", "Data": b"x", "PartitionKey": "k"}),
+        ("lambda", "invoke", {"FunctionName": "f"}),
+        ("cloudformation", "list_stacks", {}),
+        ("s3", "head_bucket", {"Bucket": "b"}),
+    ],
+)
+def test_ours_and_motos_services_refuse_what_is_denied(server, service, operation, arguments):
+    server.http("POST", "/_sandbox/faults", {"kind": "deny", "actions": ["*"]})
+    try:
+        with pytest.raises(ClientError, match=r"AccessDenied|403"):
+            getattr(server.client(service), operation)(**arguments)
+    finally:
+        server.http("DELETE", "/_sandbox/faults")
+    called = server.http("GET", "/_sandbox/calls")[2]["calls"]
+    assert any(call["service"] == service and call["refused"] for call in called)
