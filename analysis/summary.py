@@ -22,7 +22,7 @@ from analysis.cost import UNKNOWN_REGION, RunFacts, measure, price
 from analysis.endpoints import client
 from analysis.errors import DataFormatError
 from analysis.evidence import Evidence
-from analysis.formatting import date_and_time, plural, share, timespan
+from analysis.formatting import date_and_time, plural, share, timespan, usd
 from analysis.functions import Limits, create_measured_invocations, functions
 from analysis.join import Coverage, counts
 from analysis.metrics import disagreements, expectations, judge_metrics
@@ -166,6 +166,15 @@ def _settling(manifest: Mapping[str, Any], pulled: Mapping[str, Any]) -> Settlin
     )
 
 
+def _limit_reached(aborted: Mapping[str, Any]) -> str:
+    """Which of the user's limits ended the run, with what was found and what is allowed."""
+    value, allowed = aborted.get("value"), aborted.get("allowed")
+    if aborted["limit"] == "MAX_COST_USD":
+        found = "what no price is known of" if value is None else usd(value)
+        return f"MAX_COST_USD ended the run: its requests had cost about {found}, {usd(allowed)} are allowed"
+    return f"{aborted['limit']} ended the run: {value} users, {allowed} are allowed"
+
+
 def _table_changes(run: RunDir) -> dict[str, dict[str, dict[str, float]]]:
     """Logical table -> what changed in it from the snapshot before the run to the one after."""
     before = read_json(run, table_snapshot.BEFORE).get("tables") or {}
@@ -180,6 +189,8 @@ def _shortcomings(
     state = manifest.get("state")
     if state not in (COMPLETE, ABORTED):
         yield _STATES.get(state, f"the run ended as {state!r}")
+    if (aborted := manifest.get("aborted") or {}).get("limit"):
+        yield _limit_reached(aborted)
     for worker in manifest.get("workers") or ():
         lost, missing = worker.get("lost_at") is not None, worker.get("missing_rows")
         if lost or missing:

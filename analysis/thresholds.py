@@ -42,7 +42,7 @@ def _judged(
     worst_window: Callable[[Threshold], Window | None],
     aborted: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    did_abort = aborted is not None and aborted["threshold"] == threshold.text
+    did_abort = aborted is not None and aborted.get("threshold") == threshold.text
     window, value = None, None
     if aborted is not None and did_abort:
         window = Window(aborted["at"] - aborted["window_s"], aborted["value"])

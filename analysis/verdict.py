@@ -52,8 +52,9 @@ def judge(summary: Mapping[str, Any]) -> Verdict:
 
 
 def aborted_by(aborted: Mapping[str, Any]) -> str:
-    """`aborted by POST /vote: error_rate < 5% at 11:27:50 UTC`"""
-    return f"aborted by {visible(aborted.get('threshold'))} at {time_of_day(aborted.get('at'))} UTC"
+    """`aborted by POST /vote: error_rate < 5% at 11:27:50 UTC`, or by MAX_COST_USD."""
+    by = aborted.get("limit") or aborted.get("threshold")
+    return f"aborted by {visible(by)} at {time_of_day(aborted.get('at'))} UTC"
 
 
 def _judged(broken: int, without_data: int, total: int) -> str:

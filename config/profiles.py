@@ -22,6 +22,8 @@ from config.timespans import parse_timespan
 
 PROFILES_DIR = Path(__file__).parent / "profiles"
 FLOWS = ("vote", "shop", "direct", "events", "custom")
+SIGNED_FLOWS = frozenset({"direct", "events"})
+"""Flows that call AWS services themselves: they sign their requests and go through no API."""
 
 TOKENS = 100
 """Locust users of an open profile: each stands for a hundredth of the arrival rate, in one process, for one flow."""
@@ -138,9 +140,12 @@ class Profile:
     @property
     def peak_users(self) -> int:
         """The most users at once; in the open model, the most requests that one process may have open at once."""
-        if self.max_in_flight is not None:
-            return self.max_in_flight
-        return max(stage.users or 0 for stage in self.stages)
+        return self.peak_users_of_stages if self.max_in_flight is None else self.max_in_flight
+
+    @property
+    def peak_users_of_stages(self) -> int:
+        """The most of Locust's users at once that the stages ask for; 0 where they ask for arrivals."""
+        return max((stage.users or 0 for stage in self.stages), default=0)
 
     @property
     def peak_rate(self) -> float | None:
@@ -189,21 +194,31 @@ def rate_ramps(profile: Profile) -> tuple[RateRamp, ...]:
     A stage without a spawn rate changes the rate evenly from where the last one ended; one with it changes the rate by
     so much a second, and holds it once it is there.
     """
-    ramps: list[RateRamp] = []
-    rate = 0.0
-    for stage in profile.stages:
-        assert stage.rate is not None
-        change = stage.rate - rate
+    return tuple(RateRamp(*ramp) for ramp in _ramps((stage, stage.rate) for stage in profile.stages))
+
+
+def user_seconds(profile: Profile) -> float:
+    """How many seconds all users of a closed profile go on for, added up."""
+    ramps = _ramps((stage, stage.users) for stage in profile.stages)
+    return sum(duration_s * (begin + end) / 2 for duration_s, begin, end in ramps)
+
+
+def _ramps(stages: Iterable[tuple[Stage, float | None]]) -> Iterator[tuple[float, float, float]]:
+    """Stages, each with its level at the end -> stretches in which the level changes evenly, or not at all: how many
+    seconds, from which level to which. It begins at 0."""
+    level = 0.0
+    for stage, wanted in stages:
+        assert wanted is not None
+        change = wanted - level
         ramp_s = stage.duration_s
         if stage.spawn_rate is not None:
             ramp_s = min(ramp_s, abs(change) / stage.spawn_rate)
             change = math.copysign(stage.spawn_rate * ramp_s, change)
         if ramp_s:
-            ramps.append(RateRamp(ramp_s, rate, rate + change))
+            yield ramp_s, level, level + change
         if ramp_s < stage.duration_s:
-            ramps.append(RateRamp(stage.duration_s - ramp_s, stage.rate, stage.rate))
-        rate += change
-    return tuple(ramps)
+            yield stage.duration_s - ramp_s, wanted, wanted
+        level += change
 
 
 class _StageFile(BaseModel):

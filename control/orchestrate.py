@@ -24,8 +24,10 @@ from rich.console import Console
 from analysis import errors, table_snapshot
 from analysis.functions import Limits
 from config.aws import client, process_environment
+from config.budget import budget_problems
 from config.custom_flow import CustomFlow, load_custom_flow
 from config.errors import ConfigError, collect
+from config.prices import load_prices
 from config.profiles import FLOWS, Profile, load_profile
 from config.settings import Settings, load_settings
 from control.errors import ProcessError
@@ -119,6 +121,8 @@ def check(request: Request, environ: Mapping[str, str]) -> Checked:
         problems.append(
             f"MAX_USERS: profile {profile.name} asks for {profile.peak_users} {what}, {settings.max_users} allowed"
         )
+    if settings and profile and settings.max_cost_usd is not None:
+        problems += budget_problems(settings, profile, load_prices(settings.region or ""))
     if profile and profile.messages and workers:
         problems.append(
             f"WORKERS: not with profile {profile.name}, which counts its messages: one process sends them, one after "

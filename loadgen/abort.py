@@ -32,6 +32,12 @@ class Abort:
     window_s: float
     broken_for_s: float
 
+    def __str__(self) -> str:
+        return (
+            f"{self.threshold} has been broken for {self.broken_for_s:.1f} s; "
+            f"over the last {self.window_s:g} s it was {self.value:.6g}"
+        )
+
 
 def live_value(window: LiveWindow, metric: str) -> float | None:
     """A metric of `config.thresholds.CLIENT_METRICS` over a window; None where nothing was measured."""

@@ -19,8 +19,7 @@ from urllib.parse import urlsplit
 from dotenv import dotenv_values
 
 from config.errors import ConfigError, collect
-from config.prices import load_prices, requests_usd
-from config.profiles import DEFAULT_MAX_IN_FLIGHT, EVEN, Profile, Stage, load_profile
+from config.profiles import DEFAULT_MAX_IN_FLIGHT, EVEN, SIGNED_FLOWS, Profile, Stage, load_profile
 from config.settings import Settings, is_loopback, load_settings
 from loadgen.api_access import access_problems, signing_scope
 from loadgen.credentials import CredentialsNotFoundError, find_credentials
@@ -40,8 +39,6 @@ if TYPE_CHECKING:
 
 ADHOC = "adhoc"
 LOOPBACK = "127.0.0.1"
-SIGNED_FLOWS = frozenset({"direct", "events"})
-"""Flows that sign their requests and need no base URL."""
 _SERVICE_VARIABLES = {"events": "EVENTBRIDGE"}
 
 
@@ -195,13 +192,6 @@ def resolve(options: Namespace) -> Chosen:
                 "users" if profile is None or profile.model == "closed" else "open requests a process (max_in_flight)"
             )
             problems.append(f"MAX_USERS: {users} {what} asked for, {settings.max_users} allowed")
-    if settings is not None and settings.max_cost_usd is not None and profile is not None and profile.breakpoint:
-        prices = load_prices(settings.region or "")
-        if requests_usd(prices, 1, duration_ms=1, memory_mb=1) is None:
-            problems.append(
-                "MAX_COST_USD: cannot be kept, for there are no prices of API Gateway and Lambda in region "
-                f"{settings.region or '(AWS_REGION is not set)'}: add them below config/prices, or do not set it"
-            )
     if settings is not None:
         problems += access_problems(settings)
     if options.rebalancing not in (None, "", "on", "off"):
@@ -246,6 +236,16 @@ def choose_user_classes(weights: Mapping[type[User], float], flows: Mapping[str,
         for flow, share in flows.items()
         for user_class in by_flow[flow]
     }
+
+
+def flow_shares(weights: Mapping[type[User], float]) -> dict[str, float]:
+    """Flow -> its share of the users, by the weights of the user classes; a class of no flow is one by its name."""
+    shares: dict[str, float] = {}
+    for user_class, weight in weights.items():
+        flow = getattr(user_class, "flow", "") or user_class.__name__
+        shares[flow] = shares.get(flow, 0.0) + weight
+    total = sum(shares.values())
+    return {flow: weight / total for flow, weight in shares.items()}
 
 
 def with_custom(chosen: Chosen, classes: Iterable[type[User]]) -> Chosen:

@@ -18,7 +18,7 @@ from typing import Any
 from locust.env import Environment
 
 from config.settings import function_name
-from loadgen.options import Chosen, adhoc_profile, called_services, new_seed, service_endpoint
+from loadgen.options import Chosen, adhoc_profile, called_services, flow_shares, new_seed, service_endpoint
 from loadgen.plan import RunPlan
 from loadgen.statistics import StatisticsFiles
 from runstore import rundir
@@ -34,7 +34,8 @@ class RunRecord:
         options = environment.parsed_options or Namespace()
         settings = chosen.settings
         started_at = time.time()
-        profile = chosen.profile or adhoc_profile(options, _flow_shares(environment), chosen.rate_per_user)
+        shares = flow_shares({user_class: user_class.weight for user_class in environment.user_classes})
+        profile = chosen.profile or adhoc_profile(options, shares, chosen.rate_per_user)
         run_id = chosen.run_id or rundir.new_run_id(profile.name, started_at)
         self.directory = rundir.create(chosen.runs_dir, run_id)
         self.plan = RunPlan(
@@ -101,7 +102,8 @@ class RunRecord:
     ) -> None:
         """Write the statistics a last time and say how the run ended. What cannot be written is logged.
 
-        `aborted`: the fields of `abort.Abort`, and `at` (epoch seconds), where a threshold ended the run.
+        `aborted`: the fields of `abort.Abort` where a threshold ended the run, of `guard.LimitReached` where a limit
+        did; and `at` (epoch seconds).
         `breakpoint`: `Breakpoint.result` of a run that searched for one.
         """
         warnings, workers = list(warnings), list(workers)
@@ -132,15 +134,6 @@ class RunRecord:
             self._statistics.replace(Path(prefix))
         except OSError as failure:
             logger.error(f"{prefix}_stats.csv and its like may lack their last seconds: {failure.strerror}")
-
-
-def _flow_shares(environment: Environment) -> dict[str, float]:
-    weights: dict[str, float] = {}
-    for user_class in environment.user_classes:
-        flow = getattr(user_class, "flow", "") or user_class.__name__
-        weights[flow] = weights.get(flow, 0.0) + user_class.weight
-    total = sum(weights.values())
-    return {flow: weight / total for flow, weight in weights.items()}
 
 
 def _log_groups(chosen: Chosen) -> dict[str, str]:

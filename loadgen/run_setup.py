@@ -15,15 +15,19 @@ from locust import User
 from locust.env import Environment
 from locust.runners import MasterRunner, Runner
 
+from config.budget import budget_problems
 from config.errors import ConfigError, collect
+from config.prices import load_prices
 from loadgen.api_access import check_access
 from loadgen.custom_flow import FLOW as CUSTOM
 from loadgen.options import (
     Chosen,
+    adhoc_profile,
     check_model,
     check_reachable,
     check_recordable,
     choose_user_classes,
+    flow_shares,
     resolve,
     with_custom,
 )
@@ -86,6 +90,9 @@ class RunSetups:
         collect(problems, lambda: check_reachable(chosen, classes, host, host_needed=host_needed))
         collect(problems, lambda: check_model(chosen, weights))
         collect(problems, lambda: check_recordable(chosen))
+        if chosen.settings.max_cost_usd is not None:
+            profile = chosen.profile or adhoc_profile(options, flow_shares(weights), chosen.rate_per_user)
+            problems += budget_problems(chosen.settings, profile, load_prices(chosen.settings.region or ""))
         if isinstance(self._runner, MasterRunner) and chosen.profile is not None and chosen.profile.messages:
             problems.append(
                 f"PROFILE: {chosen.profile.name} counts its messages: one process sends them, one after another; run "

@@ -9,8 +9,8 @@ billed, the memory is generous, and there is no free tier; on the other side, wh
 from __future__ import annotations
 
 from config.prices import Prices, requests_usd
+from config.profiles import SIGNED_FLOWS
 from loadgen.live import LiveFigures
-from loadgen.options import SIGNED_FLOWS
 
 
 def running_cost_usd(prices: Prices, memory_mb: float, figures: LiveFigures, now: float) -> float | None:

@@ -52,6 +52,9 @@ class Sending:
         self._unsent = plan.profile.messages
         self._unanswered = plan.profile.messages
         self._on_all_sent = on_all_sent
+        self._refused: str | None = None
+        # A worker's own target may be none: it is the master's that counts.
+        self._settings_of_run = settings.model_copy(update={"target": plan.target})
         self.open_model: OpenModel | None = None
         """None in the closed model."""
         self.custom: CustomRequests | None = None
@@ -63,7 +66,15 @@ class Sending:
         self._token = Renewal("Bearer token", partial(bearer_token, settings), Random(), unknown_life_s=UNKNOWN_LIFE_S)
 
     def connection(self, endpoint: Endpoint) -> Connection:
-        """A connection of this run, through a proxy where the environment names one. Raises ConfigError."""
+        """A connection of this run, through a proxy where the environment names one.
+
+        Raises ConfigError; StopTest for a host that this machine's own ALLOWED_HOSTS do not name, or that is not on the
+        loopback with the sandbox as the target: a locustfile may give its users any host, a master its workers.
+        """
+        limited = self.settings.allowed_hosts is not None or self.plan.target == "sandbox"
+        if limited and not self._settings_of_run.host_allowed(endpoint.host):
+            self._refused = f"ALLOWED_HOSTS: load to {endpoint.host} is not allowed with TARGET={self.plan.target}"
+            raise StopTest(self._refused)
         return Connection(endpoint, counts=self.connections, proxy=proxy_for(endpoint, os.environ))
 
     def signer(self, service: str) -> Signer:
@@ -91,8 +102,9 @@ class Sending:
 
     @property
     def failure(self) -> str | None:
-        """Why no user of this process could send: a secret that never came. None where they could."""
-        return self._credentials.failure or self._token.failure
+        """Why users of this process could not send: a secret that never came, a host that is not allowed. None where
+        they could."""
+        return self._refused or self._credentials.failure or self._token.failure
 
     def complaints(self) -> list[str]:
         """What the manifest's warnings should say of this process."""

@@ -13,7 +13,7 @@ import gc
 import logging
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -22,7 +22,9 @@ from gevent.event import Event
 from locust.env import Environment
 from locust.runners import STATE_CLEANUP, STATE_STOPPING, Runner
 
+from config.prices import load_prices
 from loadgen.abort import Abort, AbortWatch, longest_window_s
+from loadgen.guard import LOOK_EVERY_S, Guard, LimitReached
 from loadgen.live import KEPT_S, REPORT_EVERY_S, LiveFigures
 from loadgen.open_model import OpenModel
 from loadgen.options import Chosen, check_reachable
@@ -123,10 +125,19 @@ class RecordingSession(Session):
     def opened(self) -> None:
         super().opened()
         assert self._record is not None and self.live is not None
-        profile = self._record.plan.profile
+        profile, settings = self._record.plan.profile, self.chosen.settings
         watch = AbortWatch(profile.thresholds, time.monotonic() + profile.warmup_s, profile.time_scale)
         if watch:
-            gevent.spawn(self._keep_watching, watch, self.live)
+            gevent.spawn(self._keep_watching, watch.look, REPORT_EVERY_S, self.live)
+        guard = Guard(settings, lambda: load_prices(settings.region or ""), profile)
+        if guard:
+            runner = self.base_runner
+            gevent.spawn(
+                self._keep_watching,
+                lambda figures, now: guard.look(figures, now, runner.user_count),
+                LOOK_EVERY_S,
+                self.live,
+            )
 
     def interrupted(self) -> None:
         self._was_interrupted = True
@@ -201,31 +212,33 @@ class RecordingSession(Session):
         if isinstance(shape, BreakpointShape):
             breakpoint, shape.figures = shape.result(), None
         self._record.finish(state, workers, warnings, self._aborted, breakpoint)
+        # By a limit of ours, and not by what the profile says about its target.
+        limited = state == ABORTED and "limit" in (self._aborted or {})
         if self.chosen.profile is not None:
             # A profile is judged by its thresholds, not by Locust's rule that any failed request is a failure.
             incomplete = state == FAILED or any({"lost_at", "missing_rows", "failed"} & w.keys() for w in workers)
             incomplete |= breakpoint is not None and breakpoint["void"]
+            incomplete |= limited
             exit_code = {INTERRUPTED: 130, ABORTED: 1}.get(state, 0)
             self.environment.process_exit_code = 3 if incomplete and state != INTERRUPTED else exit_code
-        elif state == FAILED:
+        elif state == FAILED or limited:
             self.environment.process_exit_code = 3
 
-    def _keep_watching(self, watch: AbortWatch, figures: LiveFigures) -> None:
-        """End the run that `figures` are of when a threshold says so."""
+    def _keep_watching(
+        self,
+        look: Callable[[LiveFigures, float], Abort | LimitReached | None],
+        every_s: float,
+        figures: LiveFigures,
+    ) -> None:
+        """End the run that `figures` are of when a look at them says so."""
         while self.running and self.live is figures and self.base_runner.state not in (STATE_CLEANUP, STATE_STOPPING):
-            abort = watch.look(figures, time.monotonic())
-            if abort is not None:
-                self._abort(abort)
+            reason = look(figures, time.monotonic())
+            if reason is not None:
+                self._aborted = {**asdict(reason), "at": time.time()}
+                logger.warning(f"Aborting: {reason}")
+                self.end_early()
                 return
-            gevent.sleep(REPORT_EVERY_S)
-
-    def _abort(self, abort: Abort) -> None:
-        self._aborted = {**asdict(abort), "at": time.time()}
-        logger.warning(
-            f"Aborting: {abort.threshold} has been broken for {abort.broken_for_s:.1f} s; "
-            f"over the last {abort.window_s:g} s it was {abort.value:.6g}"
-        )
-        self.end_early()
+            gevent.sleep(every_s)
 
 
 def _spare_full_collections() -> None:

@@ -22,6 +22,7 @@ from werkzeug.datastructures import MultiDict
 
 from config.errors import ConfigError
 from config.profiles import profile_names
+from config.timespans import parse_timespan
 from loadgen.run_setup import RunSetups
 from loadgen.session import RecordingSession
 
@@ -128,7 +129,7 @@ class StartForm:
             )
         if self._web_ui.userclass_picker_is_active and (profile or values["flows"]):
             raise ConfigError("PROFILE, FLOW: with --class-picker the user classes are chosen above; leave these empty")
-        options = Namespace(**vars(self._options) | values | {"load_profile": profile} | _users(form))
+        options = Namespace(**vars(self._options) | values | {"load_profile": profile} | _users(form) | _run_time(form))
         setup = self._setups.check(
             options, self._host(form), host_needed=True, picked=set(form.getlist("user_classes"))
         )
@@ -174,3 +175,14 @@ def _users(form: MultiDict[str, str]) -> dict[str, int]:
         return {"num_users": int(form.get("user_count", ""))}
     except ValueError:
         return {}
+
+
+def _run_time(form: MultiDict[str, str]) -> dict[str, float | None]:
+    """How long a run without a profile goes on, in seconds, None for as long as nobody stops it; it is Locust that
+    complains about what is neither."""
+    if "run_time" not in form:
+        return {}
+    try:
+        return {"run_time": parse_timespan(form["run_time"]) or None}
+    except ValueError:
+        return {"run_time": None}

@@ -5,6 +5,7 @@ import pytest
 from analysis.errors import DataFormatError
 from analysis.pipeline import explain
 from analysis.summary import read_json
+from analysis.verdict import judge
 from runstore.rundir import RunDir
 from tests.contract import breaches
 
@@ -279,3 +280,24 @@ def test_an_aborted_run_is_complete_and_its_threshold_broken(build):
     assert summary["run"]["aborted"] == aborted
     assert not any("ended" in warning for warning in summary["run"]["warnings"])
     assert [(one["value"], one["verdict"]) for one in summary["thresholds"]] == [(0.25, "fail"), (2.0, "pass")]
+
+
+@pytest.mark.parametrize(
+    ("aborted", "said"),
+    [
+        (
+            {"limit": "MAX_COST_USD", "value": 1.5, "allowed": 1.25},
+            "MAX_COST_USD ended the run: its requests had cost about $1.50, $1.25 are allowed",
+        ),
+        ({"limit": "MAX_USERS", "value": 12, "allowed": 10}, "MAX_USERS ended the run: 12 users, 10 are allowed"),
+    ],
+)
+def test_a_run_that_a_limit_ended_is_not_complete(build, aborted, said):
+    build.request(1.0)
+    build.manifest |= {"state": "aborted", "aborted": {**aborted, "at": T0 + 2}}
+    build.manifest["profile"]["thresholds"] = {"error_rate < 5%": "fail"}
+    summary = explain(build.write())
+    assert (summary["run"]["complete"], said in summary["run"]["warnings"]) == (False, True)
+    assert judge(summary).headline.endswith(
+        f"aborted by {aborted['limit']} at 10:00:02.000 UTC; the one threshold holds"
+    )

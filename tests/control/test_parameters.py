@@ -22,6 +22,12 @@ def requested(monkeypatch):
     return run
 
 
+def test_profile_that_plans_to_cost_too_much_is_refused():
+    """1,000 users for ten minutes, one vote each 0.96 s, of $3.70 a million and more."""
+    with pytest.raises(ConfigError, match=r"MAX_COST_USD: profile vote-stress plans up to [\d,]+ requests"):
+        orchestrate.check(orchestrate.Request("vote-stress"), {"MAX_COST_USD": "1"})
+
+
 def test_parameters_come_by_option(requested):
     assert requested("load", "--parameter", "ShardCount=2", "--parameter", "LogLevel=DEBUG")[1] == {
         "ShardCount": "2",

@@ -98,18 +98,6 @@ def test_more_users_than_allowed(monkeypatch, given):
         resolve(options(**given))
 
 
-@pytest.mark.parametrize(("region", "refused"), [("us-east-1", False), ("sa-east-1", True)])
-def test_cost_that_cannot_be_known_cannot_be_limited(monkeypatch, region, refused):
-    for name, value in (("MAX_COST_USD", "5"), ("TARGET", "aws"), ("AWS_REGION", region)):
-        monkeypatch.setenv(name, value)
-    assert resolve(options(load_profile="vote-stress")).settings.max_cost_usd == 5
-    if refused:
-        with pytest.raises(ConfigError, match=r"MAX_COST_USD: cannot be kept, .* region sa-east-1"):
-            resolve(options(load_profile="breakpoint"))
-    else:
-        assert resolve(options(load_profile="breakpoint")).profile.breakpoint is not None
-
-
 @pytest.mark.parametrize(
     ("host", "target", "expected"),
     [

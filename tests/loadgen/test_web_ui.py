@@ -112,7 +112,7 @@ def listening(run: LocustRun) -> list[Any]:
 
 @pytest.fixture(scope="module")
 def ui(lasting_locust: Locust) -> Ui:
-    return open_ui(lasting_locust, PROFILE="mine.toml", MAX_USERS="10", LIVE_CLOUDWATCH="off")
+    return open_ui(lasting_locust, PROFILE="mine.toml", MAX_USERS="10", MAX_COST_USD="1", LIVE_CLOUDWATCH="off")
 
 
 @pytest.fixture(scope="module")
@@ -171,6 +171,10 @@ def test_the_page_has_the_tab_and_the_panel(ui):
         ({"scale": "100"}, "MAX_USERS: 200 users asked for, 10 allowed"),
         ({"load_profile": "none", "user_count": "11"}, "MAX_USERS: 11 users asked for, 10 allowed"),
         ({"load_profile": "none", "user_count": "1_1"}, "MAX_USERS: 11 users asked for, 10 allowed"),
+        (
+            {"load_profile": "none", "rate": "100", "user_count": "10", "run_time": "1h"},
+            "MAX_COST_USD: profile adhoc plans up to 3,59",
+        ),
         ({"rate": "5"}, "RATE: it is for runs without a profile"),
         ({"load_profile": "none", "flows": "direct"}, "FLOW: no user class for direct"),
         ({"target": "aws"}, "TARGET: this Locust was started for sandbox; for aws start another"),
