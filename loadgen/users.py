@@ -163,7 +163,7 @@ class RecordedUser(User):
         error = check_error = ""
         scheduled_at = elapsed_s = None
         live = self.sending.log.live
-        live.in_flight += 1
+        live.in_flight[self.flow] += 1
         started_at, started = time(), perf_counter()
         due, self.due = self.due, None
         if self._pacer is not None:
@@ -189,7 +189,7 @@ class RecordedUser(User):
             error = f"{type(mistake).__name__} in the load generator"
             raise
         finally:
-            live.in_flight -= 1
+            live.in_flight[self.flow] -= 1
             if elapsed_s is None:
                 elapsed_s = perf_counter() - started
             elapsed_ms = elapsed_s * 1000.0
