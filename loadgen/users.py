@@ -242,7 +242,7 @@ class RecordedUser(User):
             response_length=received,
             response=response,
             context=self.context(),
-            exception=RequestError(error) if error else None,
+            exception=RequestError(self.sending.failure_names.name_of(error)) if error else None,
             start_time=started_at,
             url=call.name,
         )
