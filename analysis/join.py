@@ -17,6 +17,8 @@ What a step leaves is all that the next one looks at, and only ids take part: th
 when `joined.parquet` is written. It has the columns of the requests files, then JOINED_COLUMNS, then `row` and `inv`,
 the numbers of the request and of its line in invocations.parquet; its rows are in no certain order.
 
+`inv_init_ms` is the REPORT line's; where the logs lack that line, what the answer itself told (`init_ms`).
+
 `unjoined.csv` has what found no partner on either side, with the reason, in UNJOINED_COLUMNS.
 """
 
@@ -240,7 +242,8 @@ def _create_joined(db: duckdb.DuckDBPyConnection) -> None:
             SELECT {", ".join(f"r.{column}" for column in REQUEST_COLUMNS)}, p.matched_by::VARCHAR AS matched_by,
                    i.function AS inv_function, i.request_id AS inv_request_id, i.started_at AS inv_started_at,
                    i.reported_at AS inv_reported_at, i.duration_ms AS inv_duration_ms, i.billed_ms AS inv_billed_ms,
-                   i.init_ms AS inv_init_ms, i.memory_mb AS inv_memory_mb, i.max_memory_mb AS inv_max_memory_mb,
+                   coalesce(i.init_ms, r.init_ms) AS inv_init_ms,
+                   i.memory_mb AS inv_memory_mb, i.max_memory_mb AS inv_max_memory_mb,
                    i.status AS inv_status, i.error_type AS inv_error_type, i.log_stream AS inv_log_stream,
                    g.integration_latency_ms AS gateway_integration_latency_ms,
                    g.response_latency_ms AS gateway_response_latency_ms,

@@ -11,12 +11,14 @@ Beside the columns of `runstore.columns` (NULL where empty) the view has
 | measured | whether its phase is `measure` |
 | ended_at | epoch seconds of the last byte; NULL where no response ended |
 
-A file whose writer was killed may end in half a line: that line is left out and reported, never guessed at.
+A file whose writer was killed may end in half a line: that line is left out and reported, never guessed at. The line
+end shows that a line is whole; where `phase` is the last column, as it was in earlier versions, its value does, too.
 """
 
 from __future__ import annotations
 
 import csv
+import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +27,7 @@ from pathlib import Path
 import duckdb
 
 from analysis.errors import DataFormatError
-from runstore.columns import CHECK_FAILED, DROPPED, REQUEST_COLUMNS
+from runstore.columns import ADDED_COLUMNS, CHECK_FAILED, DROPPED, REQUEST_COLUMNS
 
 _NOT_TEXT: Mapping[str, str] = {
     "seq": "BIGINT",
@@ -36,6 +38,7 @@ _NOT_TEXT: Mapping[str, str] = {
     "ok": "BOOLEAN",
     "bytes_sent": "BIGINT",
     "bytes_received": "BIGINT",
+    "init_ms": "DOUBLE",
 }
 COLUMN_TYPES: Mapping[str, str] = {column: _NOT_TEXT.get(column, "VARCHAR") for column in REQUEST_COLUMNS}
 """DuckDB's type of each column of a requests file. Ids are text: those of an HTTP API are no UUIDs."""
@@ -45,6 +48,8 @@ HTTP_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 
 TAKEN = f"(ok OR starts_with(error, '{CHECK_FAILED}'))"
 """SQL: whether a service took a message of an answered call, whatever a check of the client said of the answer."""
+
+_LONGEST_LINE_BYTES = 64 * 1024
 
 ENDPOINT = "CASE WHEN method IS NULL OR starts_with(name, method || ' ') THEN name ELSE method || ' ' || name END"
 """SQL for the name of a request's endpoint, whether its Locust name holds the method already or not."""
@@ -74,7 +79,7 @@ def create_requests(db: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> Req
     db.execute("CREATE TABLE unreadable_lines (file VARCHAR, lines BIGINT)")
     for header, same in _by_header(files).items():
         _read(db, header, same)
-    _take_out_cut_lines(db)
+    _take_out_cut_lines(db, files)
     # Rows lie in the table in the order in which they were read, so that their place need not be stored.
     create_requests_view(db, "(SELECT rowid AS row, file::VARCHAR AS file, * EXCLUDE file FROM request_rows)")
     unreadable = db.execute("SELECT file, sum(lines)::BIGINT FROM unreadable_lines GROUP BY file ORDER BY file")
@@ -101,13 +106,29 @@ def create_requests_view(db: duckdb.DuckDBPyConnection, source: str) -> None:
     )
 
 
-def _take_out_cut_lines(db: duckdb.DuckDBPyConnection) -> None:
-    """Cut inside its last column, a line still has all of them: only the value shows it. And no clock gives `nan`."""
+def _take_out_cut_lines(db: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> None:
+    """Cut inside its last column, a line still has all of them. And no clock gives `nan`."""
     cut = "phase IS NULL OR phase NOT IN ('warmup', 'measure')"
     cut += "".join(f" OR NOT isfinite({name})" for name, kind in COLUMN_TYPES.items() if kind == "DOUBLE")
+    for file in files:
+        if (seq := _unended_line(file)) is not None:
+            cut += f" OR file = {literal(file.name)} AND seq = {seq}"
     if db.execute(f"SELECT 1 FROM request_rows WHERE {cut} LIMIT 1").fetchone():
         db.execute(f"INSERT INTO unreadable_lines SELECT file, count(*) FROM request_rows WHERE {cut} GROUP BY file")
         db.execute(f"CREATE OR REPLACE TABLE request_rows AS FROM request_rows WHERE ({cut}) IS NOT TRUE")
+
+
+def _unended_line(file: Path) -> int | None:
+    """The `seq` of a last line that has all columns but no line end, and may have lost some of its last value."""
+    with file.open("rb") as lines:
+        columns = lines.readline().decode(errors="replace").rstrip("\n").split(",")
+        lines.seek(max(0, lines.seek(0, os.SEEK_END) - _LONGEST_LINE_BYTES))
+        last = lines.read().rpartition(b"\n")[2].decode(errors="replace")
+    if not last or columns[-1] == "phase":
+        return None
+    values = next(csv.reader([last]), [])
+    row = dict(zip(columns, values, strict=False))
+    return int(row["seq"]) if len(values) == len(columns) and row["seq"].isdecimal() else None
 
 
 def _by_header(files: Sequence[Path]) -> dict[tuple[str, ...], list[str]]:
@@ -121,7 +142,7 @@ def _by_header(files: Sequence[Path]) -> dict[tuple[str, ...], list[str]]:
                 raise DataFormatError(f"{file}: {unreadable}", "its first line must name the columns") from None
         if not header:
             continue
-        absent = [column for column in REQUEST_COLUMNS if column not in header]
+        absent = [column for column in REQUEST_COLUMNS if column not in header and column not in ADDED_COLUMNS]
         if absent:
             raise DataFormatError(f"{file}: no column {', '.join(absent)}", "its first line must name the columns")
         found[header].append(str(file))
@@ -131,11 +152,13 @@ def _by_header(files: Sequence[Path]) -> dict[tuple[str, ...], list[str]]:
 def _read(db: duckdb.DuckDBPyConnection, header: Sequence[str], files: Sequence[str]) -> None:
     """Append files of one header to `request_rows`; how many lines could not be read goes to `unreadable_lines`.
 
-    Columns that are none of ours (of a later version, or the user's own) are passed over.
+    Columns that are none of ours (of a later version, or the user's own) are passed over; those of ours that an earlier
+    version did not have are NULL.
     """
+    values = ", ".join(name if name in header else f"NULL AS {name}" for name in REQUEST_COLUMNS)
     types = "{" + ", ".join(f"{literal(name)}: '{COLUMN_TYPES.get(name, 'VARCHAR')}'" for name in header) + "}"
     db.execute(
-        f"""INSERT INTO request_rows SELECT parse_filename(filename), {", ".join(REQUEST_COLUMNS)}
+        f"""INSERT INTO request_rows SELECT parse_filename(filename), {values}
             FROM read_csv([{", ".join(map(literal, files))}], columns = {types}, header = true, auto_detect = false,
                           delim = ',', quote = '"', escape = '"', nullstr = '', filename = true,
                           ignore_errors = true, store_rejects = true)"""

@@ -28,7 +28,7 @@ from config.profiles import BreakpointPlan
 from config.thresholds import Threshold
 from loadgen.abort import live_value
 from loadgen.bracketing import Bracketing
-from loadgen.live import REPORT_EVERY_S, LiveFigures, LiveWindow
+from loadgen.live import LiveFigures, LiveWindow
 
 CPU_LIMIT_PERCENT = 90.0
 OFFERED_SHARE = 0.9
@@ -177,7 +177,7 @@ class Breakpoint:
     def _rest(self, figures: LiveFigures, now: float, since: float) -> None:
         """Wait for the target to answer all that it has, and at least for as long as a rate takes to settle."""
         rested_s = now - since
-        if rested_s >= max(self._plan.settle_s, SHORTEST_REST_S) and not figures.over(now, SHORTEST_REST_S).in_flight:
+        if rested_s >= max(self._plan.settle_s, SHORTEST_REST_S) and not figures.in_flight(now):
             self._resting_since, self._began = None, now
         elif rested_s >= self._plan.recovery_limit_s:
             self.ended_by = NOT_RECOVERED
@@ -189,14 +189,13 @@ class Breakpoint:
             return
         if not self._holding:
             self._holding = True
-            self._in_flight_before = figures.over(now, REPORT_EVERY_S).in_flight
+            self._in_flight_before = figures.in_flight(now)
         held_s = now - judged_from
         over = held_s >= self._plan.hold_s
         broken = self._broken(figures, now, held_s, over)
         if broken is None and not over:
             return
-        window = figures.over(now, held_s)
-        step = self._step(window, now, began, judged_from, broken)
+        step = self._step(figures.over(now, held_s), figures.in_flight(now), now, began, judged_from, broken)
         self.steps.append(step)
         self._go_on(step, now)
 
@@ -219,6 +218,7 @@ class Breakpoint:
     def _step(
         self,
         window: LiveWindow,
+        in_flight: int,
         now: float,
         began: float,
         judged_from: float,
@@ -227,7 +227,7 @@ class Breakpoint:
         assert self._users is not None
         rate = self._rate(self._users)
         # What was started is what ended and what is open more than before.
-        started = max(0, window.offered + window.in_flight - self._in_flight_before)
+        started = max(0, window.offered + in_flight - self._in_flight_before)
         offered_rps = started / window.span_s if window.span_s else None
         outcome, reason, value = HELD, None, None
         if saturated := self._saturation(window, started, rate):
@@ -252,7 +252,7 @@ class Breakpoint:
             p95_ms=window.percentile_ms(0.95),
             p99_ms=window.percentile_ms(0.99),
             dropped=window.dropped,
-            in_flight=window.in_flight,
+            in_flight=in_flight,
             lag_p99_ms=window.lag_percentile_ms(0.99),
             cpu_percent=max(window.cpu_percent.values(), default=None),
         )

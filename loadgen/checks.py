@@ -1,6 +1,7 @@
 """What counts as a failure: an answer goes in, the reason comes out, empty where there is none.
 
-Reasons are the same for every request that fails in the same way, so that they can be counted.
+Reasons are the same for every request that fails in the same way, so that they can be counted; but for what a
+function says of its own failure.
 
     all_of(success_status, has("$.sequence_number"), no_error_member)
 
@@ -28,13 +29,11 @@ Check = Callable[[Response], str]
 ACCEPTED_STATUS = {"RequestResponse": 200, "Event": 202, "DryRun": 204}
 """Invocation type -> the status of an Invoke that Lambda took (AWS documentation, "Invoke")."""
 
+FUNCTION_ERROR = "FunctionError "
+"""How the reason begins where a function failed: the rest is `Handled` or `Unhandled`, and its own words."""
+
 _ERROR_MEMBERS = frozenset(("error", "errors", "errorMessage", "errorType"))
-_MESSAGE_CHARACTERS = 200
-_VARYING = re.compile(
-    r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b|\b[0-9a-f]{16,}\b|\b\d{4}-\d\d-\d\dT[\d:.]+Z",
-    re.IGNORECASE,
-)
-"""Ids and times: what differs between two requests that failed in the same way."""
+_WORDS_CHARACTERS = 200
 _MEMBERS = re.compile(r"\$((?:\.[A-Za-z_][A-Za-z0-9_]*)+)")
 """A JSONPath of member names alone."""
 
@@ -159,23 +158,23 @@ def invoke_failure(response: Response, accepted_status: int = 200) -> str:
     """Why an Invoke failed: refused (with the reason of a throttle), or run and failed (with the exception).
 
     AWS documentation, "Invoke": a failed function answers 200 with X-Amz-Function-Error (`Unhandled` or `Handled`) and
-    a payload with errorType and errorMessage. Ids and times in the message are masked.
+    a payload with errorType and errorMessage.
     """
     if response.status != accepted_status:
         reason = _json_object(response).get("Reason")
-        return success_status(response) + (f" ({reason})" if reason else "") or f"HTTP {response.status}"
+        return success_status(response) + (f" ({_brief(reason)})" if reason else "") or f"HTTP {response.status}"
     function_error = response.headers.get("x-amz-function-error")
     if function_error is None:
         return ""
     raised = _json_object(response)
-    parts = [f"FunctionError {function_error}", raised.get("errorType"), _constant(raised.get("errorMessage"))]
-    return ": ".join(str(part) for part in parts if part)
+    parts = [function_error, raised.get("errorType"), raised.get("errorMessage")]
+    return FUNCTION_ERROR + ": ".join(_brief(part) for part in parts if part)
 
 
 def proxy_status_200(response: Response) -> str:
     """A function written for API Gateway answers 200 whatever happened; its verdict is the payload's statusCode."""
     status = _json_object(response).get("statusCode")
-    return "" if status == 200 else f"payload statusCode {status}"
+    return "" if status == 200 else f"payload statusCode {_brief(status)}"
 
 
 def _said(response: Response) -> str:
@@ -189,10 +188,9 @@ def _said(response: Response) -> str:
     return f"HTTP {status}{phrase}" + (f": {error_type}" if error_type else "")
 
 
-def _constant(message: object) -> str:
-    """The first line of an exception's message, without what varies."""
-    text = message.strip() if isinstance(message, str) else ""
-    return _VARYING.sub("<id>", text.partition("\n")[0])[:_MESSAGE_CHARACTERS]
+def _brief(said: object) -> str:
+    """What somebody else put into a payload: the start of its first line."""
+    return str(said).strip().partition("\n")[0][:_WORDS_CHARACTERS]
 
 
 def _error_type(response: Response) -> str:

@@ -13,16 +13,17 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import NamedTuple
 from urllib.parse import quote
 
 INVOCATION_TYPES = ("RequestResponse", "Event", "DryRun")
 LOG_TYPES = ("None", "Tail")
 
-# `REPORT RequestId: <uuid>\tDuration: ...`, or the JSON record of the same event. A function may log what looks like
-# it; Lambda's own comes last.
-_REPORT = re.compile(
-    rb'^REPORT RequestId: ([0-9a-f-]{36})|"type":\s*"platform\.report".*?"requestId":\s*"([^"]+)"', re.M
-)
+# `REPORT RequestId: <uuid>\tDuration: ...\tInit Duration: 156.08 ms\t`, or the JSON record of the same event. A
+# function may log what looks like it; Lambda's own comes last.
+_REPORT = re.compile(rb'^(?:REPORT (?=RequestId: )|.*"type":\s*"platform\.report").*', re.M)
+_REQUEST_ID = re.compile(rb'\bRequestId: ([0-9a-f-]{36})|"requestId":\s*"([^"]+)"')
+_INIT_DURATION = re.compile(rb'(?:\bInit Duration: |"initDurationMs":\s*)(\d+(?:\.\d+)?)')
 
 
 @dataclass(frozen=True)
@@ -72,11 +73,23 @@ AS_IS = Invocation()
 """Lambda's own defaults: wait for the answer of $LATEST, without its log."""
 
 
-def reported_request_id(log_result: str) -> str:
-    """The Lambda request id in the REPORT line of an `X-Amz-Log-Result`; empty where there is none in it."""
+class Reported(NamedTuple):
+    """What a REPORT line says of its invocation."""
+
+    request_id: str
+    init_ms: float | None
+    """None where its environment was there already."""
+
+
+def reported(log_result: str) -> Reported | None:
+    """The REPORT line in an `X-Amz-Log-Result`; None where there is none in it."""
     try:
         tail = base64.b64decode(log_result, validate=True)
     except (binascii.Error, ValueError):
-        return ""
+        return None
     reports = _REPORT.findall(tail)
-    return (reports[-1][0] or reports[-1][1]).decode(errors="replace") if reports else ""
+    found = _REQUEST_ID.search(reports[-1]) if reports else None
+    if found is None:
+        return None
+    init = _INIT_DURATION.search(reports[-1])
+    return Reported((found[1] or found[2]).decode(errors="replace"), float(init[1]) if init else None)

@@ -92,8 +92,8 @@ class LiveCounter:
     """What one process has counted since it was last asked. Takes part in every request: lean."""
 
     def __init__(self) -> None:
-        self.in_flight = 0
-        """Calls that are open now. A call with several messages is one."""
+        self.in_flight: dict[str, int] = defaultdict(int)
+        """Flow -> its calls that are open now. A call with several messages is one."""
         self._tallies: dict[Series | tuple[bool, str, str, str], Tally] = defaultdict(Tally)
 
     def add(
@@ -145,8 +145,8 @@ class Report:
     """The length of the stretch."""
     cpu_s: float
     """The processor's time that the process took in it."""
-    in_flight: int
-    """At its end."""
+    in_flight: Mapping[str, int]
+    """Flow -> calls open at its end."""
     counts: list[tuple[Any, ...]]
     """`LiveCounter.take`"""
 
@@ -173,8 +173,6 @@ class LiveWindow:
     function_errors: int
     throttles: int
     """Requests refused because there were too many: status 429, or an error code of AWS that says so."""
-    in_flight: int
-    """Calls open now, of all flows and endpoints together."""
     cpu_percent: Mapping[int | str, float]
     """Worker, by its index, or `MASTER` -> share of one core that it used; all threads of the process together."""
     mean_ms: float | None
@@ -232,7 +230,8 @@ class LiveFigures:
         self._whole = _Stretch()
         self._slots: deque[tuple[int, _Stretch]] = deque()
         """By number of the slot in which reports came."""
-        self._in_flight: dict[int | str, tuple[float, int]] = {}
+        self._in_flight: dict[int | str, tuple[float, Mapping[str, int]]] = {}
+        """Process -> when it reported last, and what it said."""
 
     def receive(self, report: Report, now: float) -> None:
         slot = math.floor(now / self._slot_s)
@@ -252,7 +251,13 @@ class LiveFigures:
     @property
     def flows(self) -> list[str]:
         """Those seen so far, sorted: scopes of windows."""
-        return sorted({series.flow for series in self._whole.tallies})
+        open_now = {flow for _, of_flows in self._in_flight.values() for flow in of_flows}
+        return sorted({series.flow for series in self._whole.tallies} | open_now)
+
+    def in_flight(self, now: float, flow: str | None = None) -> int:
+        """Calls that are open now, as far as processes have said; `flow` None: those of all."""
+        spoke = [of_flows for at, of_flows in self._in_flight.values() if now - at <= SILENT_AFTER_S]
+        return sum(sum(of_flows.values()) if flow is None else of_flows.get(flow, 0) for of_flows in spoke)
 
     def over(
         self, now: float, window_s: float | None = None, scope: str | None = None, *, measured_only: bool = False
@@ -285,7 +290,6 @@ class LiveFigures:
             statuses={NO_STATUS if status is None else str(status): n for status, n in total.statuses.items()},
             function_errors=total.function_errors,
             throttles=total.throttles,
-            in_flight=sum(open_now for at, open_now in self._in_flight.values() if now - at <= SILENT_AFTER_S),
             cpu_percent={worker: 100 * cpu_s[worker] / seconds for worker, seconds in span_s.items() if seconds},
             mean_ms=total.total_ms / answered if answered else None,
             latency=latency,

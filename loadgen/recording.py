@@ -134,6 +134,7 @@ class RequestLog:
         executed_version: str,
         bytes_sent: int,
         bytes_received: int,
+        init_ms: float | None,
     ) -> None:
         """Add the row of a request that has ended; `error` is empty where it succeeded."""
         self.rows += 1
@@ -155,6 +156,7 @@ class RequestLog:
                 executed_version,
                 bytes_sent,
                 bytes_received,
+                init_ms,
             )
         )
         if len(self._ended) == _TOGETHER:
@@ -168,7 +170,7 @@ class RequestLog:
         self.live.add_dropped(measured, flow)
         self._unflushed.append(
             f"{self._worker},{self.rows},{scheduled_at:.6f},,,{csv_field(flow)},,,,0,{DROPPED},,,,,,,,,"
-            f"{'measure' if measured else 'warmup'}\n".encode()
+            f"{'measure' if measured else 'warmup'},\n".encode()
         )
 
     def flush(self) -> None:
@@ -213,6 +215,7 @@ class RequestLog:
         executed_version: str,
         bytes_sent: int,
         bytes_received: int,
+        init_ms: float | None,
     ) -> str:
         # As `:.6f`, at half the price.
         started_us = str(int(started_at * 1e6 + 0.5))
@@ -221,7 +224,8 @@ class RequestLog:
             f"{started_us[:-6]}.{started_us[-6:]},{'' if response_ms is None else f'{response_ms:.3f}'},"
             f"{flow},{name},{method},{'' if status is None else status},{'0' if error else '1'},{error},"
             f"{function_error},{request_id},{lambda_request_id},{trace_id},{correlation_id},{executed_version},"
-            f"{bytes_sent},{bytes_received},{'warmup' if started_at < self._measure_from else 'measure'}\n"
+            f"{bytes_sent},{bytes_received},{'warmup' if started_at < self._measure_from else 'measure'},"
+            f"{'' if init_ms is None else f'{init_ms:.3f}'}\n"
         )
 
 

@@ -40,7 +40,7 @@ class Reporter:
             worker=self._worker,
             span_s=at - self._at,
             cpu_s=cpu_at - self._cpu_at,
-            in_flight=self._counter.in_flight,
+            in_flight=dict(self._counter.in_flight),
             counts=self._counter.take(),
         )
         self._at, self._cpu_at = at, cpu_at

@@ -17,6 +17,7 @@ from loadgen.api_access import Authorize, bearer_token, by_signature, by_token
 from loadgen.bearer import UNKNOWN_LIFE_S
 from loadgen.credentials import find_credentials
 from loadgen.custom_flow import CustomRequests
+from loadgen.failure_names import FailureNames
 from loadgen.identity import IdentitySource
 from loadgen.open_model import OpenModel
 from loadgen.plan import RunPlan
@@ -49,6 +50,7 @@ class Sending:
         self.random = Random(f"{plan.seed}-{worker}")
         self.identities = IdentitySource(Random(), plan.sampled_share)
         self.connections = ConnectionCounts()
+        self.failure_names = FailureNames()
         self._unsent = plan.profile.messages
         self._unanswered = plan.profile.messages
         self._on_all_sent = on_all_sent

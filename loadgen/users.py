@@ -29,7 +29,7 @@ from locust.user.task import LOCUST_STATE_STOPPING, LOCUST_STATE_WAITING
 from loadgen.api_access import key_line
 from loadgen.checks import ACCEPTED_STATUS, Check, invoke_failure, success_status, under
 from loadgen.identity import Identity
-from loadgen.invocation import AS_IS, Invocation, reported_request_id
+from loadgen.invocation import AS_IS, Invocation, Reported, reported
 from loadgen.pacing import Pacer
 from loadgen.publishing import SERVICES, EventKind, Message
 from loadgen.publishing import Call as PublishCall
@@ -163,7 +163,7 @@ class RecordedUser(User):
         error = check_error = ""
         scheduled_at = elapsed_s = None
         live = self.sending.log.live
-        live.in_flight += 1
+        live.in_flight[self.flow] += 1
         started_at, started = time(), perf_counter()
         due, self.due = self.due, None
         if self._pacer is not None:
@@ -189,7 +189,7 @@ class RecordedUser(User):
             error = f"{type(mistake).__name__} in the load generator"
             raise
         finally:
-            live.in_flight -= 1
+            live.in_flight[self.flow] -= 1
             if elapsed_s is None:
                 elapsed_s = perf_counter() - started
             elapsed_ms = elapsed_s * 1000.0
@@ -215,6 +215,7 @@ class RecordedUser(User):
         else:
             headers, status, received = _NO_HEADERS, None, 0
         trace = headers.get("x-amzn-trace-id")
+        invocation = _NOT_REPORTED if response is None else self._invocation(response)
         self.sending.log.add(
             scheduled_at,
             started_at,
@@ -226,12 +227,13 @@ class RecordedUser(User):
             error,
             headers.get("x-amz-function-error", ""),
             headers.get("x-amzn-requestid", call.identity.request_id),
-            "" if response is None else self._lambda_request_id(response),
+            invocation.request_id,
             (trace and _trace_root(trace)) or call.identity.trace_id,
             call.correlation_id,
             headers.get("x-amz-executed-version", ""),
             call.body_bytes,
             received,
+            invocation.init_ms,
         )
         self._fire(
             request_type=call.method,
@@ -240,15 +242,16 @@ class RecordedUser(User):
             response_length=received,
             response=response,
             context=self.context(),
-            exception=RequestError(error) if error else None,
+            exception=RequestError(self.sending.failure_names.name_of(error)) if error else None,
             start_time=started_at,
             url=call.name,
         )
         self.sending.answered()
 
-    def _lambda_request_id(self, response: Response) -> str:
-        """The id of the invocation that answered, empty where the answer does not name one."""
-        return response.headers.get(self.lambda_id_header, "")
+    def _invocation(self, response: Response) -> Reported:
+        """The invocation that answered, as far as the answer names it: an empty id where it does not."""
+        request_id = response.headers.get(self.lambda_id_header)
+        return Reported(request_id, None) if request_id else _NOT_REPORTED
 
     def _payload(self, payload: Mapping[str, Any], identity: Identity) -> bytes:
         key = self.correlation_key
@@ -391,15 +394,15 @@ class LambdaUser(RecordedUser):
             lambda response: invoke_failure(response, accepted_status) or (check(response) if check else ""),
         )
 
-    def _lambda_request_id(self, response: Response) -> str:
+    def _invocation(self, response: Response) -> Reported:
         """From the REPORT line of the log's tail where it was asked for, else the answer's own id.
 
         A call that was refused, or only checked (204), invoked nothing.
         """
         if response.status not in (200, 202):
-            return ""
+            return _NOT_REPORTED
         tail = response.headers.get("x-amz-log-result")
-        return (tail and reported_request_id(tail)) or super()._lambda_request_id(response)
+        return (tail and reported(tail)) or super()._invocation(response)
 
 
 class EventUser(RecordedUser):
@@ -485,9 +488,9 @@ class EventUser(RecordedUser):
         )
         return self._exchange(route.connection, head.encode() + body, batch, lambda answer: batch.judge(call, answer))
 
-    def _lambda_request_id(self, response: Response) -> str:
+    def _invocation(self, response: Response) -> Reported:
         """No function answers: the message is still on its way."""
-        return ""
+        return _NOT_REPORTED
 
 
 class _Route(NamedTuple):
@@ -506,4 +509,5 @@ def _trace_root(header: str) -> str:
 
 
 _NO_HEADERS: dict[str, str] = {}
+_NOT_REPORTED = Reported("", None)
 _JSON = {"Content-Type": "application/json"}

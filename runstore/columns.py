@@ -17,6 +17,9 @@
 | executed_version | X-Amz-Executed-Version |
 | bytes_sent, bytes_received | body bytes |
 | phase | `warmup` or `measure` |
+| init_ms | Init Duration of the invocation, 3 decimals, where the answer told it (LogType Tail); empty elsewhere |
+
+Files of earlier versions lack what is in ADDED_COLUMNS. The last line of a file whose writer was killed may be cut off.
 """
 
 from __future__ import annotations
@@ -42,7 +45,11 @@ REQUEST_COLUMNS: tuple[str, ...] = (
     "bytes_sent",
     "bytes_received",
     "phase",
+    "init_ms",
 )
+
+ADDED_COLUMNS: frozenset[str] = frozenset(("init_ms",))
+"""Columns that files of earlier versions lack."""
 
 HEADER = (",".join(REQUEST_COLUMNS) + "\n").encode()
 """First line of a file of rows."""

@@ -46,9 +46,7 @@ def rows(live: LiveFigures | None, now: float, *, running: bool, cloudwatch: Clo
     if live is not None:
         window_s = RECENT_S if running else None
         found += [_flow(f"flow {flow}", live, now, window_s, flow) for flow in live.flows]
-        total = _flow("all flows", live, now, window_s, None)
-        total["in_flight"] = live.over(now, RECENT_S).in_flight
-        found.append(total)
+        found.append(_flow("all flows", live, now, window_s, None))
     if cloudwatch is not None:
         found += [
             _row(
@@ -76,6 +74,7 @@ def _flow(where: str, live: LiveFigures, now: float, window_s: float | None, sco
         statuses=_statuses(whole),
         throttles=whole.throttles,
         function_errors=whole.function_errors,
+        in_flight=live.in_flight(now, scope),
         lag_p50_ms=_rounded(recent.lag_percentile_ms(0.5)),
         lag_p99_ms=_rounded(recent.lag_percentile_ms(0.99)),
         dropped=whole.dropped,

@@ -145,6 +145,14 @@ def test_of_a_retried_event_the_last_attempt_counts(build, joined):
     assert (coverage.invocations, coverage.unmatched_invocations) == (2, 0)
 
 
+def test_an_init_that_the_answer_told_is_known_without_the_logs(build):
+    build.request(seq=1, method="Invoke", request_id="a", init_ms=156.08)
+    build.request(seq=2, method="Invoke", request_id="b", init_ms=156.08)
+    build.invocation(request_id="b", init_ms=156.1)
+    inits = build.joined().execute("SELECT inv_init_ms FROM joined ORDER BY seq").fetchall()
+    assert inits == [(156.08,), (156.1,)]
+
+
 def test_dropped_arrivals_are_not_looked_for(build, joined):
     build.request(at=None, ms=None, status=None, error="dropped", trace_id="1-a-b")
     build.invocation(request_id="l1", xray_trace_id="1-a-b")

@@ -6,10 +6,15 @@ from analysis.requests_table import create_requests
 from runstore.columns import REQUEST_COLUMNS
 
 HEADER = ",".join(REQUEST_COLUMNS) + "\n"
+EARLIER_HEADER = HEADER.replace(",init_ms", "")
 
 
-def line(seq: int, error: str = "", ok: int = 1) -> str:
+def earlier_line(seq: int, error: str = "", ok: int = 1) -> str:
     return f"0,{seq},,1795255200.5,12.345,vote,/vote,POST,200,{ok},{error},,rid-{seq},,,,,90,60,measure\n"
+
+
+def line(seq: int, error: str = "", ok: int = 1, init_ms: str = "") -> str:
+    return earlier_line(seq, error, ok).replace("measure", f"measure,{init_ms}")
 
 
 def read(tmp_path, **files):
@@ -24,8 +29,9 @@ def read(tmp_path, **files):
 
 def test_values_get_their_types_and_empty_is_null(tmp_path):
     db, _ = read(tmp_path, a=HEADER + line(1))
-    query = "SELECT worker, seq, started_at, response_ms, status, ok, error, lambda_request_id, phase FROM requests"
-    assert db.execute(query).fetchall() == [("0", 1, 1795255200.5, 12.345, 200, True, None, None, "measure")]
+    columns = "worker, seq, started_at, response_ms, status, ok, error, lambda_request_id, phase, init_ms"
+    rows = db.execute(f"SELECT {columns} FROM requests").fetchall()
+    assert rows == [("0", 1, 1795255200.5, 12.345, 200, True, None, None, "measure", None)]
 
 
 def test_an_error_may_hold_commas_and_quotes(tmp_path):
@@ -34,17 +40,28 @@ def test_an_error_may_hold_commas_and_quotes(tmp_path):
     assert not read_as.unreadable
 
 
-def test_a_cut_off_last_line_is_left_out_and_counted(tmp_path):
-    """A killed writer may stop anywhere: one file for each place. A line that lacks but its line end is whole."""
-    last = line(3)
-    db, read_as = read(
-        tmp_path, **{f"{cut:03d}": HEADER + line(1) + line(2) + last[:cut] for cut in range(1, len(last))}
-    )
-    assert read_as.unreadable == {f"requests-{cut:03d}.csv": 1 for cut in range(1, len(last) - 1)}
+@pytest.mark.parametrize("last", [line(3), line(3, init_ms="156.080")], ids=["warm", "cold"])
+def test_a_cut_off_last_line_is_left_out_and_counted(tmp_path, last):
+    """A killed writer may stop anywhere: one file for each place."""
+    cuts = range(1, len(last))
+    db, read_as = read(tmp_path, **{f"{cut:03d}": HEADER + line(1) + line(2) + last[:cut] for cut in cuts})
+    assert read_as.unreadable == {f"requests-{cut:03d}.csv": 1 for cut in cuts}
     rows = dict(db.execute("SELECT file, list(seq ORDER BY row) FROM requests GROUP BY file").fetchall())
-    assert rows.pop(f"requests-{len(last) - 1:03d}.csv") == [1, 2, 3]
-    assert len(rows) == len(last) - 2
+    assert len(rows) == len(cuts)
     assert all(seqs == [1, 2] for seqs in rows.values())
+
+
+def test_a_cut_off_last_line_of_an_earlier_version_is_left_out_and_counted(tmp_path):
+    """One that lacks but its line end is whole: the phase shows it."""
+    start, last = EARLIER_HEADER + earlier_line(1), earlier_line(2)
+    db, read_as = read(tmp_path, **{f"{cut:03d}": start + last[:cut] for cut in range(1, len(last))})
+    assert read_as.unreadable == {f"requests-{cut:03d}.csv": 1 for cut in range(1, len(last) - 1)}
+    assert db.execute("SELECT file FROM requests WHERE seq = 2").fetchall() == [(f"requests-{len(last) - 1:03d}.csv",)]
+
+
+def test_files_of_an_earlier_version_are_read_beside_others(tmp_path):
+    db, _ = read(tmp_path, a=EARLIER_HEADER + earlier_line(1), b=HEADER + line(1, init_ms="156.080"))
+    assert db.execute("SELECT init_ms FROM requests ORDER BY row").fetchall() == [(None,), (156.08,)]
 
 
 def test_an_open_quote_does_not_swallow_the_file(tmp_path):

@@ -33,7 +33,7 @@ class Run:
                 error = "HTTP 500" if number < failures else ""
                 status = 500 if error else 200
                 counter.add(not warmup, flow, f"POST /{flow}", "POST", status, error, "", 20.0, None)
-            self.figures.receive(Report("run", 0, 1.0, 0.1, 0, counter.take()), self.now)
+            self.figures.receive(Report("run", 0, 1.0, 0.1, {}, counter.take()), self.now)
             self.abort = self.watch.look(self.figures, self.now)
         return self
 

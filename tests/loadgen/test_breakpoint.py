@@ -52,7 +52,7 @@ class Target:
             refused = max(0, whole - round(capacity))
             self._count(counter, whole - refused, 200, 20.0)
             self._count(counter, refused, 429, 5.0)
-        counter.in_flight = round(self.waiting)
+        counter.in_flight["vote"] = round(self.waiting)
 
     def _count(self, counter: LiveCounter, requests: int, status: int, latency_ms: float) -> None:
         for _ in range(requests):

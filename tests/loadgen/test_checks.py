@@ -66,7 +66,16 @@ def test_status(answer, error):
                 b'Error: Task timed out after 3.00 seconds"}',
                 X_Amz_Function_Error="Handled",
             ),
-            "FunctionError Handled: Sandbox.Timedout: RequestId: <id> Error: Task timed out after 3.00 seconds",
+            "FunctionError Handled: Sandbox.Timedout: RequestId: 5b5e0fe6-4c2f-4c07-9d0a-1d1f7d3b2a01 Error: "
+            "Task timed out after 3.00 seconds",
+        ),
+        (
+            response(
+                200,
+                b'{"errorType": "%b", "errorMessage": "one\\ntwo"}' % (b"E" * 5000),
+                X_Amz_Function_Error="Unhandled",
+            ),
+            f"FunctionError Unhandled: {'E' * 200}: one",
         ),
         (response(200, b"not JSON", X_Amz_Function_Error="Unhandled"), "FunctionError Unhandled"),
         (

@@ -120,7 +120,9 @@ def test_a_batch_takes_no_more_messages_than_are_left_and_all_of_a_late_one_fail
 
 @pytest.mark.parametrize("kind", ["RequestResponse", "Event", "DryRun"])
 def test_direct_invocations(locust, server, kind):
-    tail = base64.b64encode(f"REPORT RequestId: {REPORTED}\tDuration: 1.00 ms\n".encode()).decode()
+    tail = base64.b64encode(
+        f"REPORT RequestId: {REPORTED}\tDuration: 1.00 ms\tInit Duration: 156.08 ms\t\n".encode()
+    ).decode()
     answers = {
         "RequestResponse": respond(200, '{"statusCode":200}', "x-amzn-RequestId: a", f"X-Amz-Log-Result: {tail}"),
         "Event": respond(202, "", "x-amzn-RequestId: a"),
@@ -135,7 +137,9 @@ def test_direct_invocations(locust, server, kind):
     )
     assert run.finish() == 0, run.output
     expected = {"RequestResponse": REPORTED, "Event": "a", "DryRun": ""}[kind]
-    assert {(row["lambda_request_id"], row["error"], row["method"]) for row in run.rows} == {(expected, "", "Invoke")}
+    init_ms = "156.080" if kind == "RequestResponse" else ""
+    told = {(row["lambda_request_id"], row["init_ms"], row["error"], row["method"]) for row in run.rows}
+    assert told == {(expected, init_ms, "", "Invoke")}
     assert {row["name"] for row in run.rows} == {
         "Invoke place-vote" + ("" if kind == "RequestResponse" else f" ({kind})")
     }

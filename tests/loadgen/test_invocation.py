@@ -1,10 +1,10 @@
-"""How a function is invoked, and the id in the log that comes back."""
+"""How a function is invoked, and what the log that comes back says of it."""
 
 import base64
 
 import pytest
 
-from loadgen.invocation import Invocation, reported_request_id
+from loadgen.invocation import Invocation, Reported, reported
 
 REQUEST_ID = "b5c1f6d0-0000-4000-8000-000000000001"
 OTHER_ID = "b5c1f6d0-0000-4000-8000-000000000002"
@@ -36,18 +36,32 @@ def test_unknown_choices_are_refused(choices):
         Invocation(**choices)
 
 
+REPORT = f"REPORT RequestId: {REQUEST_ID}\tDuration: 1.00 ms\tBilled Duration: 158 ms\t"
+RECORD = f'"requestId":"{REQUEST_ID}"'
+
+
 @pytest.mark.parametrize(
-    ("log", "request_id"),
+    ("log", "told"),
     [
-        (f"END RequestId: {REQUEST_ID}\nREPORT RequestId: {REQUEST_ID}\tDuration: 1.00 ms\t\n", REQUEST_ID),
-        (f'{{"time":"t","type":"platform.report","record":{{"requestId":"{REQUEST_ID}"}}}}', REQUEST_ID),
-        (f"REPORT RequestId: {OTHER_ID}\tso it says\nREPORT RequestId: {REQUEST_ID}\tDuration: 1.00 ms\n", REQUEST_ID),
-        ("the end of a long line\nno report\n", ""),
+        (f"END RequestId: {REQUEST_ID}\n{REPORT}\n", Reported(REQUEST_ID, None)),
+        (
+            f"INIT_START Runtime\n{REPORT}Init Duration: 156.08 ms\t\nXRAY TraceId: 1-2\t\n",
+            Reported(REQUEST_ID, 156.08),
+        ),
+        (f"{REPORT}Restore Duration: 398.97 ms\tBilled Restore Duration: 182 ms\t\n", Reported(REQUEST_ID, None)),
+        (f'{{"time":"t","type":"platform.report","record":{{{RECORD}}}}}', Reported(REQUEST_ID, None)),
+        (
+            f'{{"type":"platform.report","record":{{"metrics":{{"durationMs":1.5,"initDurationMs":156}},{RECORD}}}}}\n',
+            Reported(REQUEST_ID, 156.0),
+        ),
+        (f"REPORT RequestId: {OTHER_ID}\tInit Duration: 9 ms, so it says\n{REPORT}\n", Reported(REQUEST_ID, None)),
+        ("the end of a long line\nREPORT of sales: Init Duration: 9 ms\n", None),
+        ('{"type":"platform.report","record":{}}', None),
     ],
 )
-def test_the_report_line_names_the_invocation(log, request_id):
-    assert reported_request_id(tail(log)) == request_id
+def test_the_report_line_names_the_invocation_and_its_init(log, told):
+    assert reported(tail(log)) == told
 
 
 def test_what_is_no_base64_names_none():
-    assert reported_request_id("***") == ""
+    assert reported("***") is None

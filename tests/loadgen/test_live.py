@@ -28,8 +28,11 @@ def count(counter: LiveCounter, **row) -> None:
     counter.add(**{**known, **row})
 
 
-def report(*requests: dict, worker: int | str = 0, span_s=1.0, cpu_s=0.1, in_flight=0, dropped=0) -> Report:
-    """What a process with these requests would send, as it comes out of Locust's channel."""
+def report(*requests: dict, worker: int | str = 0, span_s=1.0, cpu_s=0.1, dropped=0, **in_flight: int) -> Report:
+    """What a process with these requests, and so many open ones of each flow, would send.
+
+    As it comes out of Locust's channel.
+    """
     counter = LiveCounter()
     for row in requests:
         count(counter, **row)
@@ -48,7 +51,7 @@ def figures(*reports: tuple[float, Report]) -> LiveFigures:
 
 def test_before_anything_came_there_is_no_data_and_no_zero():
     window = LiveFigures().over(100.0, 10.0)
-    assert (window.requests, window.dropped, window.in_flight, window.span_s) == (0, 0, 0, 0.0)
+    assert (window.requests, window.dropped, window.span_s) == (0, 0, 0.0)
     assert (window.rps, window.error_rate, window.dropped_rate, window.mean_ms) == (None, None, None, None)
     assert (window.percentile_ms(0.5), window.lag_percentile_ms(0.99)) == (None, None)
 
@@ -126,13 +129,15 @@ def test_warm_up_can_be_left_out():
 
 def test_in_flight_is_the_last_word_of_each_process_that_still_speaks():
     live = figures(
-        (1.0, report(worker=0, in_flight=50)),
-        (5.0, report(worker=0, in_flight=7)),
-        (5.0, report(worker=1, in_flight=3)),
+        (1.0, report(worker=0, vote=50)),
+        (5.0, report(worker=0, vote=7, shop=2)),
+        (5.0, report(worker=1, vote=3)),
     )
-    assert live.over(5.0, 10.0).in_flight == 10
-    live.receive(report(worker=0, in_flight=6), 5.5 + SILENT_AFTER_S)
-    assert live.over(5.5 + SILENT_AFTER_S, 10.0).in_flight == 6, "worker 1 is gone"
+    assert live.in_flight(5.0) == 12
+    assert [live.in_flight(5.0, flow) for flow in ("vote", "shop", "direct")] == [10, 2, 0]
+    assert live.flows == ["shop", "vote"], "those that have not answered yet are seen, too"
+    live.receive(report(worker=0, vote=6), 5.5 + SILENT_AFTER_S)
+    assert live.in_flight(5.5 + SILENT_AFTER_S) == 6, "worker 1 is gone"
 
 
 def test_processor_share_of_each_process_over_the_window():
@@ -190,12 +195,12 @@ def test_counts_are_handed_over_once():
 
 def test_every_row_is_counted_in_its_phase():
     log = RequestLog(0, 100.0, lambda rows, lines: None)
-    said = ("POST /vote", "POST", 200, "", "", "r", "", "t", "c", "", 10, 2)
+    said = ("POST /vote", "POST", 200, "", "", "r", "", "t", "c", "", 10, 2, None)
     log.add(99.0, 99.5, 12.0, "vote", *said)
     log.add(100.0, 100.25, 12.0, "vote", *said)
     log.add_dropped(101.0, "vote")
     log.flush()
-    live = figures((1.0, Report("run", 0, 1.0, 0.0, 0, log.live.take())))
+    live = figures((1.0, Report("run", 0, 1.0, 0.0, {}, log.live.take())))
     assert (live.over(1.0).requests, live.over(1.0, measured_only=True).requests) == (2, 1)
     assert live.over(1.0).dropped == 1
     assert live.over(1.0, measured_only=True).lag_percentile_ms(0.5) == pytest.approx(250.0, rel=0.01)

@@ -35,6 +35,7 @@ def add(log: RequestLog, **changed) -> None:
             "executed_version": "",
             "bytes_sent": 10,
             "bytes_received": 20,
+            "init_ms": None,
         }
         | changed
     )
@@ -79,7 +80,12 @@ def test_every_column_has_its_value_in_its_unit():
         "bytes_sent": "10",
         "bytes_received": "20",
         "phase": "measure",
+        "init_ms": "",
     }
+
+
+def test_an_init_that_the_answer_told_stands_in_the_row():
+    assert Flushed().row(init_ms=156.08)["init_ms"] == "156.080"
 
 
 def test_header_is_the_shared_list_of_columns():

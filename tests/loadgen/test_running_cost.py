@@ -15,7 +15,7 @@ def figures(**requests_by_flow: int) -> LiveFigures:
     for flow, requests in requests_by_flow.items():
         for _ in range(requests):
             counter.add(True, flow, f"POST /{flow}", "POST", 200, "", "", 200.0, None)
-    live.receive(Report("run", 0, 1.0, 0.1, 0, counter.take()), 1.0)
+    live.receive(Report("run", 0, 1.0, 0.1, {}, counter.take()), 1.0)
     return live
 
 

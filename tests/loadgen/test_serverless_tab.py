@@ -15,7 +15,8 @@ def live() -> LiveFigures:
     counter.add(True, "direct", "place-vote", "Invoke", None, "connection refused", "", None, None)
     counter.add_dropped(True, "vote")
     figures = LiveFigures()
-    figures.receive(Report("run", 0, span_s=2.0, cpu_s=0.1, in_flight=5, counts=counter.take()), now=1.0)
+    in_flight = {"vote": 5, "direct": 2}
+    figures.receive(Report("run", 0, span_s=2.0, cpu_s=0.1, in_flight=in_flight, counts=counter.take()), now=1.0)
     return figures
 
 
@@ -35,6 +36,7 @@ def test_a_flow_has_its_statuses_throttles_lag_and_dropped_arrivals():
         "statuses": "200: 8, 429: 1",
         "throttles": 1,
         "function_errors": 0,
+        "in_flight": 5,
         "dropped": 1,
     }
 
@@ -46,18 +48,19 @@ def test_what_has_no_schedule_has_no_lag():
         "statuses": "200: 1, none: 1",
         "throttles": 0,
         "function_errors": 1,
+        "in_flight": 2,
         "dropped": 0,
     }
 
 
 def test_open_requests_are_those_of_all_flows():
     found = shown(rows(live(), 1.2, running=True, cloudwatch=None), "all flows")
-    assert (found["requests"], found["in_flight"]) == (11, 5)
+    assert (found["requests"], found["in_flight"]) == (11, 7)
 
 
 def test_rate_and_lag_are_recent_while_the_run_goes_and_of_all_of_it_afterwards():
     later = shown(rows(live(), 60.0, running=True, cloudwatch=None), "flow vote")
-    assert (later["requests"], "per_second" in later, "lag_p99_ms" in later) == (9, False, False)
+    assert (later["requests"], later["in_flight"], "per_second" in later, "lag_p99_ms" in later) == (9, 0, False, False)
     assert shown(rows(live(), 60.0, running=False, cloudwatch=None), "flow vote")["per_second"] == 4.5
 
 
