@@ -34,7 +34,7 @@ def attribute_lines(db: duckdb.DuckDBPyConnection) -> None:
     db.execute(
         """CREATE TABLE invocation_failures AS
             WITH said AS (
-                SELECT inv, logged_at, kind, error_type, error_message, operation, resource, frame
+                SELECT inv, line, logged_at, kind, error_type, error_message, operation, resource, frame
                 FROM log_errors JOIN error_owners USING (line)
                 UNION ALL BY NAME
                 SELECT inv, reported_at AS logged_at, error_type,
@@ -46,7 +46,8 @@ def attribute_lines(db: duckdb.DuckDBPyConnection) -> None:
             FROM said
             QUALIFY row_number() OVER (
                 PARTITION BY inv
-                ORDER BY CASE kind WHEN 'error' THEN 0 WHEN 'runtime' THEN 1 WHEN 'timeout' THEN 2 ELSE 3 END, logged_at
+                ORDER BY CASE kind WHEN 'error' THEN 0 WHEN 'runtime' THEN 1 WHEN 'timeout' THEN 2 ELSE 3 END,
+                         logged_at, line
             ) = 1"""
     )
 

@@ -212,7 +212,7 @@ _FAILED = f"""
             LEFT JOIN refused_starts t ON t.row = j.row
             WHERE NOT j.ok
         ), kinds AS (SELECT *, {_KIND} AS kind FROM evidence)
-        SELECT kind, status, flow, endpoint, {_NAMED} AS error_type,
+        SELECT row, kind, status, flow, endpoint, {_NAMED} AS error_type,
                -- what an exception says of itself belongs to no other kind
                CASE WHEN kind NOT IN ('gateway_timeout', 'function_timeout') THEN operation END AS operation,
                CASE WHEN kind NOT IN ('gateway_timeout', 'function_timeout') THEN resource END AS resource,
@@ -263,7 +263,7 @@ def root_causes(db: duckdb.DuckDBPyConnection, deployment: Mapping[str, Any] | N
         f"""SELECT cause, kind, status, flow, function, error_type, operation, resource, frame, pattern AS message,
                    count(*) AS requests, count(*) / sum(count(*)) OVER () AS share,
                    min(happened_at) AS first_at, max(happened_at) AS last_at,
-                   arg_min(example, happened_at, {EXAMPLES}) AS examples
+                   arg_min(example, (happened_at, row), {EXAMPLES}) AS examples
             FROM failed_requests GROUP BY ALL ORDER BY cause, requests DESC, first_at, flow, status"""
     )
     names = [column[0] for column in found.description or ()]

@@ -131,8 +131,9 @@ def write_invocations(files: Files, target: Path) -> int:
     """Write `invocations.parquet`, one row per REPORT event; -> its rows.
 
     Columns: function, log_group, log_stream, version, reported_at (when the REPORT was written), started_at
-    (reported_at minus duration_ms, so without an init), ptr, and those of REPORT_TYPES. The attempts of an asynchronous
-    event have one request_id and a row each.
+    (reported_at minus duration_ms, so without an init), ptr, and those of REPORT_TYPES; status is NULL where nothing
+    failed, which text leaves out and JSON says. The attempts of an asynchronous event have one request_id and a row
+    each.
     """
     db = connect(target.parent / ".spill")
     _create_events(db, files, _IS_REPORT)
@@ -174,7 +175,7 @@ def _invocations(reports: str) -> str:
                nullif(regexp_extract(log_stream, '\\[([^\\]]+)\\]', 1), '') AS version,
                logged_at AS reported_at, logged_at - duration_ms / 1000 AS started_at,
                {", ".join(key for key in REPORT_TYPES if key != "request_id")}, ptr
-        FROM ({reports})"""
+        FROM (SELECT * REPLACE (nullif(status, 'success') AS status) FROM ({reports}))"""
 
 
 def write_errors(files: Files, target: Path, stack_name: str | None = None) -> int:
@@ -313,14 +314,15 @@ def newest_errors(files: Files) -> str:
 def describe_error(message: str, stack_name: str | None = None) -> Event | None:
     """What an event says about a failed invocation, under the keys of `log_errors.parquet`; None where it does not."""
     event = parse_event(message)
-    if not is_failure(event):
+    process_ended = _process_ended(event) or (event["kind"] == "error" and _RUNTIME.match(message))
+    if not is_failure(event) and not process_ended:
         return None
     told = event.get("error_message", "")
     operation = _OPERATION.search(told)
     frames = _FRAME.findall("\n".join(event.get("stack_trace", ())))
     return {
         "request_id": event.get("request_id"),
-        "kind": "runtime" if event["kind"] == "error" and _RUNTIME.match(message) else event["kind"],
+        "kind": "runtime" if process_ended else event["kind"],
         "error_type": event.get("error_type"),
         "error_message": told or None,
         "operation": operation[1] if operation else None,
@@ -328,6 +330,12 @@ def describe_error(message: str, stack_name: str | None = None) -> Event | None:
         "frame": f"{frames[-1][0]}:{frames[-1][1]} {frames[-1][2]}" if frames else None,
         "message": message[:MESSAGE_LIMIT],
     }
+
+
+def _process_ended(event: Event) -> bool:
+    """Whether it is a `platform.runtimeDone` that says how the process ended: of a crash, nothing else names the type
+    in the JSON format. After an exception it repeats the type that the runtime logged with message and frames."""
+    return event["kind"] == "runtime_done" and event.get("error_type", "").startswith(("Runtime.", "Extension."))
 
 
 def _resource(text: str, stack_name: str | None) -> str | None:

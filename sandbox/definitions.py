@@ -32,6 +32,8 @@ class FunctionDefinition:
     code_sha256: str
     code_zip: bytes
     log_group: str
+    log_format: str = "Text"
+    """LoggingConfig.LogFormat: `Text` or `JSON`."""
     tracing_active: bool = False
     reserved_concurrency: int | None = None
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import orjson
 
@@ -32,6 +32,7 @@ from sandbox.faults import (
 )
 from sandbox.identifiers import Identifiers, parse_trace_header
 from sandbox.invoke_results import InvokeResult, OnDone, invalid_request_content, throttled, too_large
+from sandbox.log_formats import Failure, JsonFormat, LogFormat, Report, TextFormat
 from sandbox.model.durations import DurationModel, duration_model
 from sandbox.model.environments import AccountConcurrency, Environment, EnvironmentPool, FunctionConcurrency
 from sandbox.model.parameters import Parameters
@@ -48,15 +49,21 @@ MALFORMED = b'{"message":"no proxy response: it has no statusCode"}'
 class _Version:
     """One version and configuration of a function: its environments share code, memory and variables."""
 
-    __slots__ = ("durations", "function", "package", "pool")
+    __slots__ = ("durations", "function", "log_format", "package", "pool")
 
     def __init__(
-        self, function: FunctionDefinition, package: CodePackage, durations: DurationModel, pool: EnvironmentPool
+        self,
+        function: FunctionDefinition,
+        package: CodePackage,
+        durations: DurationModel,
+        pool: EnvironmentPool,
+        log_format: LogFormat,
     ) -> None:
         self.function = function
         self.package = package
         self.durations = durations
         self.pool = pool
+        self.log_format = log_format
 
 
 class _Function:
@@ -124,12 +131,10 @@ class _Run:
 
 
 class _Ending(NamedTuple):
-    """What an invocation's end shows of its outcome. None where REPORT says nothing of it."""
+    """What an invocation's end shows of its outcome."""
 
     payload: bytes
-    lines: Sequence[str] = ()
-    status: str | None = None
-    error_type: str | None = None
+    failure: Failure | None = None
     memory_mb: int | None = None
     """Where it is not the environment's high-water mark."""
 
@@ -168,6 +173,7 @@ class LambdaService:
         self._faults = faults
         self._seed = seed
         self._ensure_log_group = ensure_log_group
+        self._text_format = TextFormat(new_style=parameters.lambda_.failure_style == "new")
         self._packages: dict[str, CodePackage] = {}
         self._async_events = AsyncEvents(
             definitions,
@@ -285,14 +291,14 @@ class LambdaService:
         error = environment.runtime.init()
         written = environment.runtime.drain()
         started_at = now + init_ms / 1000
-        run.lines = [
-            (now, log_lines.init_start(parameters.runtime_version, run.version.function.region, self._runtime_hash))
-        ]
+        log_format, function = run.version.log_format, run.version.function
+        run.lines = [(now, log_format.init_start(now, function, parameters.runtime_version, self._runtime_hash))]
         run.lines += [(started_at, line) for line in written]
         status, error_type = None, None
         if error is not None:
             if not error.exited:
-                run.lines.append((started_at, error.log_event()))
+                event = log_format.error(started_at, "", error.type, error.message, error.stack_trace)
+                run.lines.append((started_at, event))
             status, error_type = "error", error.type
         elif init_ms > parameters.init_timeout_s * 1000:
             init_ms = parameters.init_timeout_s * 1000
@@ -300,7 +306,8 @@ class LambdaService:
         if status is None:
             run.init_ms = init_ms
         else:
-            run.lines.append((started_at, log_lines.init_report(init_ms, "init", status, error_type)))
+            report = log_format.init_report(started_at, init_ms, "init", status, error_type)
+            run.lines.append((started_at, report))
             environment.init_due = True
         run.started_at = max(started_at, requested_at)
 
@@ -333,35 +340,30 @@ class LambdaService:
         ended_at = run.started_at + run.duration_ms / 1000
         memory_mb = environment.use_memory(state.rng)
         outcome = self._outcome(run, ended_at)
-        lines = run.lines
-        lines.append((run.started_at, log_lines.start(run.request_id, function.version)))
-        lines += [(ended_at, line) for line in environment.runtime.drain()]
-        if isinstance(outcome, HandlerError):
-            failure, ending = outcome, self._failed(run, outcome, ended_at)
-            lines += [(ended_at, line) for line in ending.lines]
-            memory_mb = ending.memory_mb or memory_mb
-        else:
-            failure, ending = None, _Ending(outcome)
+        ending = self._failed(run, outcome) if isinstance(outcome, HandlerError) else _Ending(outcome)
         billed_ms = math.ceil(round(run.duration_ms + (run.init_ms or 0.0), 2))
-        report = log_lines.report(
+        report = Report(
             run.request_id,
             run.duration_ms,
             billed_ms,
             function.memory_mb,
-            memory_mb,
-            init_ms=run.init_ms,
-            status=ending.status,
-            error_type=ending.error_type,
-            xray=run.xray,
+            ending.memory_mb or memory_mb,
+            run.init_ms,
+            run.xray,
+            function.timeout_s,
+            ending.failure,
         )
-        lines += ((ended_at, log_lines.end(run.request_id)), (ended_at, report))
+        lines, log_format = run.lines, run.version.log_format
+        lines.append((run.started_at, log_format.start(run.started_at, report, function.version)))
+        lines += [(ended_at, line) for line in environment.runtime.drain()]
+        lines += [(ended_at, line) for line in log_format.ended(ended_at, report)]
         append, group, stream = self._logs.append, function.log_group, environment.log_stream
         for at, line in lines:
             append(group, stream, at, line)
             if embedded_metrics.MARK in line:
                 for value in embedded_metrics.metric_values(line):
                     self._metrics.add(*value)
-        self._count(run, failure, ending.payload, billed_ms)
+        self._count(run, ending, billed_ms)
         state.concurrency.end()
         run.version.pool.give_back(environment, self._scheduler.now())
         self._truth.pending -= 1
@@ -369,42 +371,35 @@ class LambdaService:
             InvokeResult(
                 status=200,
                 payload=ending.payload,
-                function_error=None if failure is None else "Unhandled",
+                function_error=None if ending.failure is None else "Unhandled",
                 executed_version=function.version,
                 request_id=run.request_id,
                 log_tail=_log_tail(lines) if run.log_tail else None,
             )
         )
 
-    def _failed(self, run: _Run, failure: HandlerError, ended_at: float) -> _Ending:
+    def _failed(self, run: _Run, error: HandlerError) -> _Ending:
         """How a failure shows: in the answer, in the log, in REPORT."""
-        request_id, new_style = run.request_id, self._lambda.failure_style == "new"
-        environment, function = run.environment, run.version.function
+        environment, request_id = run.environment, run.request_id
         if run.timed_out:
             environment.init_due = True
-            error = {"errorType": failure.type} if failure.type else {}
-            payload = to_json(error | {"errorMessage": failure.message})
-            if new_style:
-                return _Ending(payload, status="timeout")
-            return _Ending(payload, [log_lines.timed_out(ended_at, request_id, function.timeout_s)])
-        if failure.exited:  # the runtime is gone; the environment will start it again
+            named = {"errorType": error.type} if error.type else {}
+            payload = to_json(named | {"errorMessage": error.message})
+            return _Ending(payload, Failure("timeout", error.type, error.message))
+        if error.exited:  # the runtime is gone; the environment will start it again
             environment.init_due = True
-            message = f"RequestId: {request_id} Error: {failure.message}"
-            payload = to_json({"errorType": failure.type, "errorMessage": message})
-            memory_mb = function.memory_mb if isinstance(run.fault, ExhaustMemory) else None
-            if new_style:
-                return _Ending(payload, status="error", error_type=failure.type, memory_mb=memory_mb)
-            return _Ending(payload, [log_lines.exited(request_id, failure.message)], memory_mb=memory_mb)
-        payload, lines = failure.payload(request_id), [failure.log_event()]
-        if run.error is None:
-            return _Ending(payload, lines)
-        environment.init_due = True  # the repeated init failed: not the handler but the environment
-        lines.append(log_lines.init_report(run.duration_ms, "invoke", "error", failure.type))
-        return _Ending(payload, lines, status="error", error_type=failure.type)
+            message = f"RequestId: {request_id} Error: {error.message}"
+            payload = to_json({"errorType": error.type, "errorMessage": message})
+            memory_mb = run.version.function.memory_mb if isinstance(run.fault, ExhaustMemory) else None
+            return _Ending(payload, Failure("exit", error.type, error.message), memory_mb)
+        if run.error is not None:  # the repeated init failed: not the handler but the environment
+            environment.init_due = True
+        how: Literal["init", "exception"] = "exception" if run.error is None else "init"
+        return _Ending(error.payload(request_id), Failure(how, error.type, error.message, error.stack_trace))
 
     def _outcome(self, run: _Run, ended_at: float) -> bytes | HandlerError:
         """What comes of the invocation: the handler's result, or how it failed."""
-        fault, new_style = run.fault, self._lambda.failure_style == "new"
+        fault, new_style = run.fault, run.version.log_format.new_style
         if run.timed_out:
             message = f"Task timed out after {run.version.function.timeout_s:.2f} seconds"
             if new_style:
@@ -433,8 +428,9 @@ class LambdaService:
             return HandlerError("Function.ResponseSizeTooLarge", message)
         return outcome
 
-    def _count(self, run: _Run, failure: HandlerError | None, result: bytes, billed_ms: int) -> None:
+    def _count(self, run: _Run, ending: _Ending, billed_ms: int) -> None:
         state, truth, at, add = run.state, run.state.truth, run.started_at, self._metrics.add
+        failure = ending.failure
         truth.invocations += 1
         truth.billed_ms += billed_ms
         if run.init_ms is not None:
@@ -446,7 +442,7 @@ class LambdaService:
         else:
             chain = self._truth.chain_by_last.get(state.logical_name)
             if chain is not None:
-                chain.completed(run.payload, result)
+                chain.completed(run.payload, ending.payload)
         dimensions, busy = state.dimensions, state.concurrency.busy
         add(NAMESPACE, "Invocations", dimensions, at, 1.0)
         add(NAMESPACE, "Errors", dimensions, at, 0.0 if failure is None else 1.0)
@@ -493,6 +489,7 @@ class LambdaService:
                 self._package(function),
                 duration_model(self._parameters.timing(state.logical_name), function.memory_mb, parameters),
                 EnvironmentPool(parameters.idle_expiry_s, parameters.environment_lifetime_s),
+                JsonFormat() if function.log_format == "JSON" else self._text_format,
             )
             state.versions[function.version] = version
         return version
@@ -515,6 +512,7 @@ class LambdaService:
             self._make_client,
             self._make_resource,
             self._scheduler.now,
+            version.log_format,
         )
         return environment
 
@@ -542,6 +540,7 @@ def _same_environment(one: FunctionDefinition, other: FunctionDefinition) -> boo
         and one.handler == other.handler
         and one.timeout_s == other.timeout_s
         and one.log_group == other.log_group
+        and one.log_format == other.log_format
         and dict(one.environment) == dict(other.environment)
     )
 

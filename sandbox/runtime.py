@@ -26,9 +26,9 @@ from typing import Any
 
 import boto3
 
-from sandbox import log_lines
 from sandbox.code_package import TASK_ROOT, CodeError, CodePackage, format_stack
 from sandbox.definitions import ACCOUNT_ID, FunctionDefinition
+from sandbox.log_formats import LogFormat
 
 MakeClient = Callable[[str, FunctionDefinition], Any]
 """(service name, function) -> what `boto3.client(service)`, or `.resource`, gives inside that function."""
@@ -53,9 +53,6 @@ class HandlerError:
             "stackTrace": list(self.stack_trace),
         }
         return _ENCODER.encode(error).encode("utf-8", "replace")
-
-    def log_event(self) -> str:
-        return log_lines.python_error(self.type, self.message, self.stack_trace)
 
 
 class LambdaContext:
@@ -125,14 +122,15 @@ class _LineCapture(io.TextIOBase):
 
 
 class _LambdaLogHandler(logging.Handler):
-    def __init__(self, capture: _LineCapture) -> None:
+    def __init__(self, capture: _LineCapture, log_format: LogFormat) -> None:
         super().__init__()
         self._capture = capture
+        self._log_format = log_format
         self.request_id = ""
 
     def emit(self, record: logging.LogRecord) -> None:
-        message = self.format(record)
-        self._capture.lines.append(log_lines.python_logging(record.levelname, record.created, self.request_id, message))
+        message, write = self.format(record), self._log_format.logged
+        self._capture.lines.append(write(record.created, self.request_id, record.levelname, record.name, message))
 
 
 class PythonRuntime:
@@ -150,6 +148,7 @@ class PythonRuntime:
         make_client: MakeClient,
         make_resource: MakeClient,
         now: Callable[[], float],
+        log_format: LogFormat,
     ) -> None:
         self._package = package
         self._function = function
@@ -158,8 +157,8 @@ class PythonRuntime:
         self._environ = _environ(function, log_stream)
         self._boto3 = _boto3_stand_in(function, make_client, make_resource)
         self._stdout = _LineCapture()
-        self._log_handler = _LambdaLogHandler(self._stdout)
-        self._root_level = logging.WARNING
+        self._log_handler = _LambdaLogHandler(self._stdout, log_format)
+        self._root_level = log_format.level
         self._modules: dict[str, ModuleType] = {}
         self._builtins = {**vars(builtins), "__import__": self._import}
         self._handler: Callable[[Any, LambdaContext], Any] | None = None

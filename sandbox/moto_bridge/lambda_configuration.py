@@ -24,6 +24,11 @@ def log_group(function: LambdaFunction) -> str:
     return function.logs_group_name
 
 
+def log_format(function: Any) -> str:
+    """The format of its log events: `Text` or `JSON`."""
+    return str(function.logging_config["LogFormat"])
+
+
 def _create_with_logging(
     self: LambdaFunction, account_id: str, spec: dict[str, Any], *args: Any, **kwargs: Any
 ) -> None:

@@ -118,8 +118,9 @@ def test_every_sample_report_gives_what_the_parser_says(tmp_path: Path, sample: 
         assert rows == []
         return
     (row,) = rows
+    # a success that only JSON tells of is none in the table, as in that of a text log
     assert {key: row[key] for key in log_tables.REPORT_TYPES} == {
-        key: event.get(key) for key in log_tables.REPORT_TYPES
+        key: event.get(key) if event.get(key) != "success" else None for key in log_tables.REPORT_TYPES
     }
 
 
@@ -174,6 +175,17 @@ def test_nothing_read_gives_tables_of_the_right_columns(tmp_path: Path) -> None:
     for name in "abcd":
         described = duckdb.execute("DESCRIBE SELECT * FROM read_parquet($1)", [str(tmp_path / f"{name}.parquet")])
         assert "ptr" in [row[0] for row in described.fetchall()]
+
+
+def test_how_a_process_ended_is_in_the_runtime_done_record_of_a_json_log(tmp_path: Path) -> None:
+    """The form: DataDog's Lambda extension, pull request 776, and AWS's telemetry schema."""
+
+    def done(status: str, error_type: str) -> str:
+        record = {"requestId": ID, "status": status, "errorType": error_type}
+        return json.dumps({"time": "2026-10-03T20:36:17.500Z", "type": "platform.runtimeDone", "record": record})
+
+    (row,) = errors(tmp_path, done("error", "Runtime.OutOfMemory"), done("error", "KeyError"))
+    assert (row["kind"], row["request_id"], row["error_type"]) == ("runtime", ID, "Runtime.OutOfMemory")
 
 
 def test_a_throttled_call_names_operation_resource_and_frame(tmp_path: Path) -> None:

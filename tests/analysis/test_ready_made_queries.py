@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
@@ -41,6 +41,26 @@ EVENTS = [
 ]
 
 
+def json_report(request_id: str, status: str = "success", **metrics: float) -> str:
+    sizes = {"durationMs": 100.0, "billedDurationMs": 250, "memorySizeMB": 128, "maxMemoryUsedMB": 64}
+    record = {"requestId": request_id, "metrics": sizes | metrics, "status": status}
+    return json.dumps({"time": "2027-01-15T08:00:00.000Z", "type": "platform.report", "record": record}) + "\n"
+
+
+RAISED = {"timestamp": "2027-01-15T08:00:01Z", "log_level": "ERROR", "errorType": "ValueError", "requestId": IDS[1]}
+JSON_EVENTS = [
+    json_report(IDS[0], initDurationMs=150.0),
+    json.dumps(RAISED) + "\n",
+    json_report(IDS[1], "error"),
+    json_report(IDS[2], "timeout"),
+    json_report(IDS[3], "error"),
+    json_report(IDS[4], "timeout"),
+    json_report(IDS[5]),
+    '{"level": "INFO", "swarmscope": 1, "message": "platform.report"}\n',
+]
+"""The same invocations in a log group of JSON format."""
+
+
 @pytest.fixture(scope="module")
 def engine() -> Iterator[Engine]:
     engine = Engine()
@@ -48,10 +68,10 @@ def engine() -> Iterator[Engine]:
     engine.close()
 
 
-def rows(engine: Engine, name: str) -> list[dict[str, str]]:
+def rows(engine: Engine, name: str, events: Sequence[str] = EVENTS) -> list[dict[str, str]]:
     store = LogStore()
     try:
-        for second, message in enumerate(EVENTS):
+        for second, message in enumerate(events):
             store.append(GROUP, "2027/01/15/[$LATEST]00", START + second, message)
         start_ms, end_ms = int(START * 1000), int((START + 100) * 1000)
         compiled = engine.compile(query.load(name).text, now=START + 100)
@@ -97,3 +117,14 @@ def test_statistics_has_the_five_values_of_each_report(engine: Engine) -> None:
     assert {(row["duration_ms"], row["billed_ms"], row["memory_mb"], row["max_memory_mb"]) for row in found} == {
         ("100.00", "250", "128", "64")
     }
+
+
+@pytest.mark.parametrize("name", ["billed", "cold_starts", "memory", "percentiles"])
+def test_a_log_group_in_json_format_gives_the_same_rows(engine: Engine, name: str) -> None:
+    assert rows(engine, name, JSON_EVENTS) == rows(engine, name)
+
+
+def test_failures_are_counted_and_found_in_json_format_too(engine: Engine) -> None:
+    (row,) = rows(engine, "error_rate", JSON_EVENTS)
+    assert (row["invocations"], row["failed"]) == ("6", "4")
+    assert len(rows(engine, "errors", JSON_EVENTS)) == 3

@@ -1,6 +1,7 @@
 """Every cause of a failed request, mixed, against what the sandbox knows that it did: the confusion matrix is diagonal.
 
-In virtual time, through the real pull, join and explanation. A run of each style in which Lambda shows failures.
+In virtual time, through the real pull, join and explanation. A run of each style in which Lambda shows failures, and
+one with logs in JSON: all three say the same.
 """
 
 from __future__ import annotations
@@ -8,11 +9,13 @@ from __future__ import annotations
 import base64
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from analysis.causes import root_causes
@@ -170,21 +173,32 @@ def _shard_of(deployed: Deployed) -> str:
     )
 
 
-@pytest.fixture(scope="module", params=["new", "old"])
-def mixture(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mixture]:
-    model = MODEL | {
-        "lambda": {
-            "failure_style": request.param,
-            "account_concurrency": ACCOUNT,
-            "scaling_environments": SCALED,
+@pytest.fixture(scope="module")
+def mixtures(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Mixture]:
+    @cache
+    def of_style(style: str) -> Mixture:
+        model = MODEL | {
+            "lambda": {
+                "failure_style": "old" if style == "old" else "new",
+                "account_concurrency": ACCOUNT,
+                "scaling_environments": SCALED,
+            }
         }
-    }
-    deployed = Deployed(3, model, ApiFunctionTimeout="40")
-    deployed.client("lambda").put_function_concurrency(
-        FunctionName=deployed.outputs["GetResultsFunction"], ReservedConcurrentExecutions=RESERVED
-    )
-    yield mix(deployed, tmp_path_factory.mktemp("mixture") / "run")
-    deployed.sandbox.close()
+        log_format = "JSON" if style == "JSON" else "Text"
+        deployed = Deployed(3, model, ApiFunctionTimeout="40", LogFormat=log_format)
+        deployed.client("lambda").put_function_concurrency(
+            FunctionName=deployed.outputs["GetResultsFunction"], ReservedConcurrentExecutions=RESERVED
+        )
+        mixture = mix(deployed, tmp_path_factory.mktemp("mixture") / "run")
+        deployed.sandbox.close()
+        return mixture
+
+    return of_style
+
+
+@pytest.fixture(params=["new", "old", "JSON"])
+def mixture(request: pytest.FixtureRequest, mixtures: Callable[[str], Mixture]) -> Mixture:
+    return mixtures(request.param)
 
 
 def test_the_confusion_matrix_is_diagonal(mixture):
@@ -250,3 +264,43 @@ def test_inits_repeated_within_an_invocation_are_as_many_as_there_were(mixture):
         name: one["suppressed_inits"] for name, one in truth.items() if one["suppressed_inits"]
     }
     assert told["place-vote"] > 10
+
+
+def test_logs_in_json_give_the_same_tables_and_the_same_summary(mixtures):
+    """Not compared: what a format does not say (see NOT_IN_BOTH), and the price of its bytes."""
+    text, in_json = mixtures("new"), mixtures("JSON")
+    for table in ("invocations", "log_errors", "inits", "correlations", "access_log"):
+        assert rows_of(in_json, table) == rows_of(text, table), table
+    summaries = [{**one.summary, "cost": sums_but_of_logs(one.summary["cost"])} for one in (text, in_json)]
+    assert summaries[0] == summaries[1]
+
+
+NOT_IN_BOTH = {
+    "invocations": (
+        "status",  # after an exception JSON says `error`, text nothing
+        "error_type",  # in JSON it is platform.runtimeDone's, which becomes a row of log_errors
+        "segment_id",
+    ),
+    "log_errors": ("request_id", "message"),
+    "inits": ("phase", "initialization_type"),
+}
+
+
+def rows_of(mixture: Mixture, table: str) -> Counter[tuple[Any, ...]]:
+    left_out = ("ptr", *NOT_IN_BOTH.get(table, ()))
+    source = f"read_parquet('{mixture.run.run.file(f'{table}.parquet')}')"
+    # of a process that ended by itself, JSON and the old style have a row, the new style of text a status of REPORT
+    where = "WHERE kind <> 'runtime'" if table == "log_errors" else ""
+    return Counter(duckdb.sql(f"SELECT * EXCLUDE ({', '.join(left_out)}) FROM {source} {where}").fetchall())
+
+
+def sums_but_of_logs(cost: dict[str, Any]) -> list[dict[str, Any]]:
+    return [item for item in cost["items"] if item["unit"] != "GB"]
+
+
+def test_old_and_new_failure_styles_give_the_same_failures(mixtures):
+    new, old = mixtures("new"), mixtures("old")
+    for part in ("client", "functions", "join", "breakdown", "cold_start_shares", "metrics", "clocks"):
+        assert old.summary[part] == new.summary[part], part
+    causes = [[{**row, "message": None} for row in one.summary["root_causes"]] for one in (new, old)]
+    assert causes[0] == causes[1]  # the old style also says how a process exited

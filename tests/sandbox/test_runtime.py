@@ -13,6 +13,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from sandbox.code_package import CodePackage
+from sandbox.log_formats import TextFormat
 from sandbox.runtime import HandlerError, PythonRuntime
 from tests.sandbox.lab import function, zipped
 
@@ -27,7 +28,9 @@ def runtime(code: str, handler: str = "handler.handle", clients: Any = None, **o
     def client(service: str, of: Any) -> Any:
         return clients[service]
 
-    return PythonRuntime(CodePackage(package), definition, "the-stream", client, client, lambda: 1000.0)
+    return PythonRuntime(
+        CodePackage(package), definition, "the-stream", client, client, lambda: 1000.0, TextFormat(new_style=True)
+    )
 
 
 def call(code: str, event: Any = None, **options: Any) -> Any:
@@ -95,7 +98,10 @@ def test_module_state_belongs_to_an_environment():
     code = "calls = []\ndef handle(event, context):\n    calls.append(1)\n    return len(calls)"
     package, definition = CodePackage(zipped(handler=code)), function(code=code)
     one, other = (
-        PythonRuntime(package, definition, "s", lambda *_: None, lambda *_: None, lambda: 0.0) for _ in range(2)
+        PythonRuntime(
+            package, definition, "s", lambda *_: None, lambda *_: None, lambda: 0.0, TextFormat(new_style=True)
+        )
+        for _ in range(2)
     )
     assert one.init() is None and other.init() is None
     assert [one.run({}, REQUEST_ID, 1.0), one.run({}, REQUEST_ID, 1.0), other.run({}, REQUEST_ID, 1.0)] == [
