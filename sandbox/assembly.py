@@ -45,7 +45,11 @@ class Sandbox:
         self.faults = Faults(seed)
         self.permissions = Permissions(self.faults)
         self._ingestion_lag_s = parameters.logs.ingestion_lag_s
-        self.bridge = MotoBridge(parameters.lambda_.account_concurrency)
+        self.bridge = MotoBridge(
+            parameters.lambda_.account_concurrency,
+            now=scheduler.now,
+            function_update_s=parameters.lambda_.function_update_ms / 1000,
+        )
         self.metrics = Metrics()
         self.logs = LogStore(self._log_lag)
         self.metrics.derive("AWS/Logs", "IncomingBytes", "LogGroupName", self.logs.ingested_bytes)

@@ -194,6 +194,8 @@ class LambdaParameters(_Section):
     """AWS [invocation-async-error-handling]: five minutes."""
     async_event_age_max_s: PositiveFloat = 21_600.0
     """AWS [invocation-async-error-handling]: six hours, then the event is dropped."""
+    function_update_ms: NonNegativeFloat = 100.0
+    """Assumption: how long an update of a function's code or configuration is InProgress."""
     payload_max_bytes: PositiveInt = 6 * 1024 * 1024
     """AWS [gettingstarted-limits]: request and response of a synchronous invocation."""
     async_payload_max_bytes: PositiveInt = 1024 * 1024

@@ -12,6 +12,7 @@ from __future__ import annotations
 import datetime
 import io
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -31,6 +32,7 @@ from sandbox.moto_bridge import (
     cloudformation_stacks,
     instance_tracking,
     lambda_configuration,
+    lambda_versions,
     resources,
 )
 from sandbox.moto_bridge.provisioned_concurrency import ProvisionedConcurrency
@@ -69,14 +71,22 @@ class MotoBridge:
     time.
     """
 
-    def __init__(self, account_concurrency: int = DEFAULT_ACCOUNT_CONCURRENCY) -> None:
-        """`account_concurrency`: the quota that GetAccountSettings tells."""
+    def __init__(
+        self,
+        account_concurrency: int = DEFAULT_ACCOUNT_CONCURRENCY,
+        *,
+        now: Callable[[], float] = time.time,
+        function_update_s: float = 0.0,
+    ) -> None:
+        """`account_concurrency`: the quota that GetAccountSettings tells; `function_update_s`: how long a function is
+        being updated, by the clock `now`."""
         self._account_concurrency = account_concurrency
         cloudformation_apigateway.install()
         cloudformation_events.install()
         cloudformation_stacks.install()
         instance_tracking.install()
         lambda_configuration.install()
+        lambda_versions.install(now, function_update_s)
         self._application = DomainDispatcherApplication(create_backend_app)
         self._generation = 0
         self._listeners: list[Callable[[], None]] = []

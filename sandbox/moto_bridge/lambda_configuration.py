@@ -15,8 +15,8 @@ def install() -> None:
     """Teach moto's LambdaFunction both settings. Calling it again changes nothing."""
     mended: Any = LambdaFunction
     mended.__init__ = _create_with_logging
-    mended.update_configuration = _update_with_both
-    mended.get_configuration = _describe_with_logging
+    mended.update_configuration = update_with_both
+    mended.get_configuration = describe_with_logging
 
 
 def log_group(function: LambdaFunction) -> str:
@@ -36,7 +36,7 @@ def _create_with_logging(
     _set_logging(self, spec.get("LoggingConfig") or {})
 
 
-def _update_with_both(self: LambdaFunction, config_updates: dict[str, Any]) -> dict[str, Any]:
+def update_with_both(self: LambdaFunction, config_updates: dict[str, Any]) -> dict[str, Any]:
     if "TracingConfig" in config_updates:
         self.tracing_config = config_updates["TracingConfig"]
     if "LoggingConfig" in config_updates:
@@ -45,7 +45,7 @@ def _update_with_both(self: LambdaFunction, config_updates: dict[str, Any]) -> d
     return answer
 
 
-def _describe_with_logging(self: Any, on_create: bool = False) -> dict[str, Any]:
+def describe_with_logging(self: Any, on_create: bool = False) -> dict[str, Any]:
     return {**_describe(self, on_create), "LoggingConfig": self.logging_config}
 
 

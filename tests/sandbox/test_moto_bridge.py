@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ParamValidationError
 from moto.dynamodb.models.dynamo_type import Item
 
 from sandbox.moto_bridge import MotoBridge
@@ -473,6 +473,123 @@ def test_tracing_and_log_group_can_be_changed(bridge: MotoBridge, client: Client
     assert (function.tracing_active, function.log_group) == (True, "/mine")
     shown = client("lambda").get_function_configuration(FunctionName="f")
     assert shown["LoggingConfig"] == {"LogFormat": "Text", "LogGroup": "/mine"}
+
+
+# -------------------------------------------------------------------- versions, aliases, updates
+
+
+def refusal(call: Callable[..., Any], **arguments: Any) -> str:
+    with pytest.raises(ClientError) as refused:
+        call(FunctionName="f", **arguments)
+    return str(refused.value.response["Error"]["Code"])
+
+
+@pytest.fixture
+def lambda_client(client: Client, role: str) -> Any:
+    create_function(client, role, MemorySize=128, Description="mine")
+    return client("lambda")
+
+
+def versions(lambda_client: Any) -> dict[str, int]:
+    listed = lambda_client.list_versions_by_function(FunctionName="f")["Versions"]
+    return {version["Version"]: version["MemorySize"] for version in listed}
+
+
+def test_a_publish_without_a_change_gives_the_version_there_is(lambda_client: Any) -> None:
+    first = lambda_client.publish_version(FunctionName="f", Description="a")
+    again = lambda_client.publish_version(FunctionName="f", Description="b")
+    assert (first["Version"], again["Version"], again["Description"]) == ("1", "1", "a")
+
+
+def test_a_changed_memory_makes_a_version_and_changed_back_another(lambda_client: Any) -> None:
+    for memory_mb in (128, 256, 128):
+        lambda_client.update_function_configuration(FunctionName="f", MemorySize=memory_mb)
+        lambda_client.publish_version(FunctionName="f")
+    assert versions(lambda_client) == {"$LATEST": 128, "1": 128, "2": 256, "3": 128}
+
+
+def test_the_number_of_a_deleted_version_is_not_given_again(lambda_client: Any) -> None:
+    lambda_client.publish_version(FunctionName="f")
+    lambda_client.update_function_configuration(FunctionName="f", MemorySize=256)
+    lambda_client.publish_version(FunctionName="f")
+    lambda_client.delete_function(FunctionName="f", Qualifier="1")
+    lambda_client.delete_function(FunctionName="f", Qualifier="2")
+    assert lambda_client.publish_version(FunctionName="f")["Version"] == "3"
+    assert versions(lambda_client) == {"$LATEST": 256, "3": 256}
+
+
+def test_a_version_that_is_not_there_is_deleted_without_a_word(lambda_client: Any) -> None:
+    lambda_client.delete_function(FunctionName="f", Qualifier="9")
+    assert versions(lambda_client) == {"$LATEST": 128}
+
+
+def test_what_an_alias_refers_to_and_the_latest_cannot_be_deleted(lambda_client: Any) -> None:
+    lambda_client.publish_version(FunctionName="f")
+    lambda_client.create_alias(FunctionName="f", Name="live", FunctionVersion="1")
+    assert refusal(lambda_client.delete_function, Qualifier="1") == "ResourceConflictException"
+    assert refusal(lambda_client.delete_function, Qualifier="$LATEST") == "InvalidParameterValueException"
+    lambda_client.delete_alias(FunctionName="f", Name="live")
+    lambda_client.delete_function(FunctionName="f", Qualifier="1")
+    assert versions(lambda_client) == {"$LATEST": 128}
+
+
+def test_an_alias_exists_once(lambda_client: Any) -> None:
+    lambda_client.publish_version(FunctionName="f")
+    lambda_client.create_alias(FunctionName="f", Name="live", FunctionVersion="1")
+    assert refusal(lambda_client.create_alias, Name="live", FunctionVersion="1") == "ResourceConflictException"
+
+
+def test_only_the_last_revision_may_be_changed(lambda_client: Any) -> None:
+    """Updates and publishing change a function's revision, creating an alias does not; an alias has its own."""
+
+    def revision() -> str:
+        return str(lambda_client.get_function_configuration(FunctionName="f")["RevisionId"])
+
+    seen = [revision()]
+    lambda_client.update_function_configuration(FunctionName="f", MemorySize=256, RevisionId=seen[-1])
+    seen.append(revision())
+    version = lambda_client.publish_version(FunctionName="f", RevisionId=seen[-1])
+    seen.append(revision())
+    alias = lambda_client.create_alias(FunctionName="f", Name="live", FunctionVersion="1")
+    assert revision() == seen[-1]
+    assert len({*seen, version["RevisionId"], alias["RevisionId"]}) == 5
+    stale = "PreconditionFailedException"
+    assert refusal(lambda_client.update_function_configuration, MemorySize=512, RevisionId=seen[0]) == stale
+    assert refusal(lambda_client.publish_version, RevisionId=seen[0]) == stale
+    updated = lambda_client.update_alias(FunctionName="f", Name="live", FunctionVersion="$LATEST")
+    assert refusal(lambda_client.update_alias, Name="live", RevisionId=alias["RevisionId"]) == stale
+    lambda_client.update_alias(FunctionName="f", Name="live", Description="x", RevisionId=updated["RevisionId"])
+    assert versions(lambda_client)["$LATEST"] == 256
+
+
+def test_a_publish_may_ask_for_the_code_it_means(lambda_client: Any) -> None:
+    code = lambda_client.get_function_configuration(FunctionName="f")["CodeSha256"]
+    assert refusal(lambda_client.publish_version, CodeSha256="other") == "InvalidParameterValueException"
+    assert lambda_client.publish_version(FunctionName="f", CodeSha256=code)["Version"] == "1"
+
+
+@pytest.mark.parametrize("memory_mb", [127, 10_241])
+def test_memory_has_bounds(lambda_client: Any, memory_mb: int) -> None:
+    with pytest.raises((ClientError, ParamValidationError), match=r"(?i)memorySize"):
+        lambda_client.update_function_configuration(FunctionName="f", MemorySize=memory_mb)
+
+
+def test_a_function_that_is_being_updated_can_be_neither_updated_nor_published() -> None:
+    now = [100.0]
+    bridge = MotoBridge(now=lambda: now[0], function_update_s=1.0)
+    role = boto3_client(bridge.handle, "iam").create_role(RoleName="r", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+    create_function(lambda service: boto3_client(bridge.handle, service), role)
+    function = boto3_client(bridge.handle, "lambda")
+    begun = function.update_function_configuration(FunctionName="f", MemorySize=256)
+    assert begun["LastUpdateStatus"] == "InProgress"
+    assert refusal(function.publish_version) == "ResourceConflictException"
+    assert refusal(function.update_function_configuration, MemorySize=512) == "ResourceConflictException"
+    now[0] += 1.0
+    done = function.get_function_configuration(FunctionName="f")
+    assert (done["LastUpdateStatus"], done["MemorySize"]) == ("Successful", 256)
+    assert done["RevisionId"] != begun["RevisionId"]
+    published = function.publish_version(FunctionName="f")
+    assert (published["Version"], published["MemorySize"]) == ("1", 256)
 
 
 # -------------------------------------------------------------------- provisioned concurrency

@@ -192,6 +192,7 @@ def test_an_event_that_fails_is_tried_three_times(server, function):
 def test_memory_set_with_boto3_shows_and_a_published_version_has_its_own_stream(server, function):
     client = server.client("lambda")
     client.update_function_configuration(FunctionName=function, MemorySize=512)
+    client.get_waiter("function_updated_v2").wait(FunctionName=function, WaiterConfig={"Delay": 0.1})
     version = client.publish_version(FunctionName=function)["Version"]
     answer = client.invoke(FunctionName=function, Qualifier=version, LogType="Tail")
     assert answer["ExecutedVersion"] == version
