@@ -15,12 +15,22 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from config.errors import ConfigError
 
 SANDBOX_ENDPOINT = "http://127.0.0.1:4566"
 SANDBOX_REGION = "us-east-1"
+_SERVICE_ENDPOINT = "AWS_ENDPOINT_URL_"
 
 FUNCTION_VARIABLES: Mapping[str, str] = {
     "place-vote": "VOTE_FUNCTION",
@@ -64,6 +74,16 @@ def function_name(function: str) -> str:
     return parts[parts.index("function") + 1] if "function" in parts[:-1] else parts[0]
 
 
+def _is_base_url(url: str) -> bool:
+    parts = urlsplit(url)
+    try:
+        _ = parts.port
+    except ValueError:
+        return False
+    nothing_else = not (parts.username or parts.query or parts.fragment or any(map(str.isspace, url)))
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and nothing_else
+
+
 def _words(value: object) -> object:
     return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
 
@@ -104,6 +124,8 @@ class Settings(BaseModel):
     region: str | None = Field(None, alias="AWS_REGION")
     profile: str | None = Field(None, alias="AWS_PROFILE")
     endpoint_url: str | None = Field(None, alias="AWS_ENDPOINT_URL", pattern=r"^https?://[^/\s]+/?$")
+    service_endpoints: Mapping[str, str] = Field(default_factory=dict)
+    """Variable -> URL, of the services that have an endpoint of their own: `AWS_ENDPOINT_URL_LAMBDA` and the like."""
     metric_limits: Path | None = Field(None, alias="METRIC_LIMITS")
     """A file of the user's over config/metrics.toml."""
     custom_metrics: Words = Field((), alias="CUSTOM_METRICS")
@@ -112,6 +134,21 @@ class Settings(BaseModel):
     web_user: str | None = Field(None, alias="WEB_USER")
     web_password: SecretStr | None = Field(None, alias="WEB_PASSWORD")
     """Of the web UI, with `--web-login`."""
+
+    @field_validator("endpoint_url")
+    @classmethod
+    def _is_url(cls, url: str | None) -> str | None:
+        if url is not None and not _is_base_url(url):
+            raise ValueError(f"{url!r} is not a URL such as http://127.0.0.1:4566")
+        return url
+
+    @field_validator("service_endpoints")
+    @classmethod
+    def _are_urls(cls, endpoints: Mapping[str, str]) -> Mapping[str, str]:
+        malformed = [f"{variable} {url!r}" for variable, url in endpoints.items() if not _is_base_url(url)]
+        if malformed:
+            raise ValueError(f"{', '.join(malformed)}: not a URL such as https://host:port")
+        return endpoints
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
@@ -188,12 +225,15 @@ def settings_from(variables: Mapping[str, str]) -> Settings:
     values["functions"] = {
         logical: values[variable] for logical, variable in FUNCTION_VARIABLES.items() if values.get(variable)
     }
+    values["service_endpoints"] = {
+        name: value for name, value in values.items() if name.startswith(_SERVICE_ENDPOINT) and value
+    }
     try:
         return Settings.model_validate(values)
     except ValidationError as invalid:
         problems = []
         for error in invalid.errors():
-            where = ".".join(str(part) for part in error["loc"])
+            where = ".".join(str(part) for part in error["loc"]).replace("service_endpoints", f"{_SERVICE_ENDPOINT}*")
             message = error["msg"].removeprefix("Value error, ")
             problems.append(f"{where}: {message} (see .env.example)" if where else message)
         raise ConfigError(problems) from None

@@ -63,6 +63,7 @@ class Custom:
                     "rows": file.rows,
                     "order": self.flow.payloads[name].order,
                     "rows_handed_out": lessors[name].handed_out,
+                    **({"rows_unsent": lessors[name].unsent} if self.flow.payloads[name].order == "once" else {}),
                 }
                 for name, file in self.files.items()
             },

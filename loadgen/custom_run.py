@@ -99,12 +99,13 @@ class _RecordingRun(CustomRun):
         self.lessors: dict[str, Lessor] = {}
         self._custom: Custom | None = None
         """Of the run that goes; None where it is without the flow."""
-        self._ending = False
+        self._all_used = False
+        """Whether those who send have found no row left."""
 
     def hand_out(self) -> None:
         """Begin with all rows anew; the manifest says what is sent."""
         record, self._custom = self.session.record, self.session.chosen.custom
-        self._ending = False
+        self._all_used = False
         self.lessors = {}
         if record is None or self._custom is None:
             return
@@ -122,12 +123,9 @@ class _RecordingRun(CustomRun):
         lost = {entry["index"] for entry in manifest.get("workers", ()) if "lost_at" in entry}
         warnings = list(manifest.get("warnings", ()))
         for name, lessor in self.lessors.items():
-            held = sum(lessor.rows_with(tenant) for tenant in lessor.tenants if self.index_of(tenant) in lost)
-            if held and custom.flow.payloads[name].order == "once":
-                warnings.append(
-                    f"payload {name}: {held} rows of {custom.files[name].path.name} were with a worker that was "
-                    "lost; those of them that it had not sent yet were not sent at all"
-                )
+            killed = [tenant for tenant in lessor.tenants if self.index_of(tenant) in lost]
+            complaints = lessor.complaints(custom.files[name].path.name, killed, ended=self._all_used)
+            warnings += [f"payload {name}: {complaint}" for complaint in complaints]
         warnings += self._unwritten_requests()
         directory.update_manifest(
             custom_flow=custom.manifest(self.lessors, self.session.chosen.functions), warnings=warnings
@@ -148,14 +146,15 @@ class _RecordingRun(CustomRun):
 
     def end_run(self) -> None:
         """Nothing is left to send: end the run where no other flow goes on."""
-        if self._ending or self.session.record is None or set(self.session.record.plan.profile.flows) != {FLOW}:
+        if self._all_used:
             return
-        self._ending = True
+        self._all_used = True
+        if self.session.record is None or set(self.session.record.plan.profile.flows) != {FLOW}:
+            return
         logger.info("All rows of the payload files have been used")
         if isinstance(self.environment.shape_class, ProfileShape):
             self.session.all_sent()
             return
-
         gevent.spawn(self.session.end_early)
 
 

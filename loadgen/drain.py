@@ -50,14 +50,16 @@ def attach(environment: Environment, runner: Runner, session: Session, custom: C
     def test_start() -> None:
         try:
             session.test_start()
+            custom.test_start()
         except ConfigError as refused:
+            session.not_started(str(refused))
             raise StopTest(f"Cannot start: {refused}") from None
-        except Exception:
-            # Without a record there must be no load.
+        except Exception as mistake:
+            # Without a record there must be no load: of all exceptions StopTest alone keeps Locust from going on.
+            session.not_started(f"{type(mistake).__name__}: {mistake}")
             environment.process_exit_code = 3
             gevent.spawn(runner.quit)
-            raise
-        custom.test_start()
+            raise StopTest(f"Cannot start: {mistake}") from mistake
 
     def test_stop(**_: Any) -> None:
         with stopping, ExitStack() as steps:

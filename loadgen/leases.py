@@ -15,7 +15,7 @@ In each pass over the file a row is handed out once, whoever joins and leaves me
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from math import ceil
 from random import Random
@@ -91,7 +91,7 @@ class Lessor:
     @property
     def exhausted(self) -> bool:
         """Whether no row is left; never so where the file is gone through over and over."""
-        return self._order == "once" and not self._pass_rows_left and not self._given_back
+        return self._order == "once" and not self.unsent
 
     @property
     def tenants(self) -> list[str]:
@@ -103,9 +103,34 @@ class Lessor:
         """Rows with the tenants, or sent by them."""
         return sum(tenancy.rows for tenancy in self._tenants.values())
 
+    @property
+    def unsent(self) -> int:
+        """Rows of this pass over the file that no tenant has: never handed out, or given back."""
+        return self._pass_rows_left + _count(self._given_back)
+
     def rows_with(self, tenant: str) -> int:
         """Rows that a tenant was given and did not give back: it sent them, or has them still."""
         return self._tenants[tenant].rows if tenant in self._tenants else 0
+
+    def complaints(self, file: str, lost: Iterable[str], *, ended: bool) -> list[str]:
+        """What a record of the run should say of rows of `file` that were to be sent once.
+
+        `lost`: tenants that were killed; `ended`: nobody asks for rows any more, since there were none.
+        """
+        if self._order != "once":
+            return []
+        found = []
+        if held := sum(map(self.rows_with, lost)):
+            found.append(
+                f"{held} rows of {file} were with a worker that was lost; those of them that it had not sent yet were "
+                "not sent at all"
+            )
+        if ended and self.unsent:
+            found.append(
+                f"{self.unsent} rows of {file} were not sent: a worker gave them back when no other asked for rows "
+                "any more"
+            )
+        return found
 
     def ask(self, tenant: str, number: int, wanted: int) -> list[Piece]:
         """The answer to a tenant's question: about as many rows as wanted; none where none is left.
@@ -121,7 +146,7 @@ class Lessor:
         limit = max(1, min(wanted, MAX_WANTED))
         if self._order == "once":
             # The fewer rows are left, the fewer at a time: all tenants come to the end together.
-            limit = min(limit, max(1, self._rows_left // (2 * len(self._tenants))))
+            limit = min(limit, max(1, self.unsent // (2 * len(self._tenants))))
         granted: list[Piece] = []
         while limit > 0 and (piece := self._take(limit)) is not None:
             granted.append(piece)
@@ -136,10 +161,6 @@ class Lessor:
             self._tenants[tenant].rows -= _count(pieces)
             self._tenants[tenant].granted = []
             self._given_back.extend(pieces)
-
-    @property
-    def _rows_left(self) -> int:
-        return self._pass_rows_left + _count(self._given_back)
 
     def _take(self, limit: int) -> Piece | None:
         if self._given_back:

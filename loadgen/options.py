@@ -297,11 +297,13 @@ def check_reachable(chosen: Chosen, classes: Iterable[type[User]], host: str | N
                 allowed = explicit and settings.allowed_hosts is None and settings.target != "sandbox"
                 if not allowed and not settings.host_allowed(name):
                     problems.append(f"ALLOWED_HOSTS: load to {name} is not allowed with TARGET={settings.target}")
-    if settings.allowed_hosts is not None and settings.region is not None:
+    if settings.allowed_hosts is not None:
         for service in called_services(flows, chosen):
-            name = parse_endpoint(service_endpoint(service, settings, os.environ)).host
-            if not settings.host_allowed(name):
-                problems.append(f"ALLOWED_HOSTS: load to {name} is not allowed with TARGET={settings.target}")
+            # Without a region there may be none; that is told below.
+            if url := service_endpoint(service, settings):
+                name = parse_endpoint(url).host
+                if not settings.host_allowed(name):
+                    problems.append(f"ALLOWED_HOSTS: load to {name} is not allowed with TARGET={settings.target}")
     if "direct" in flows and "place-vote" not in settings.functions:
         problems.append("VOTE_FUNCTION: not set; flow direct needs the function's name or ARN")
     if "events" in flows and not settings.event_destinations:
@@ -348,21 +350,26 @@ def called_services(flows: Iterable[str], chosen: Chosen) -> list[str]:
     return list(dict.fromkeys(called))
 
 
-def service_endpoint(service: str, settings: Settings, environ: Mapping[str, str]) -> str:
+def service_endpoint(service: str, settings: Settings) -> str:
     """Where a service is: AWS_ENDPOINT_URL_<SERVICE>, AWS_ENDPOINT_URL, else the region's own; empty without a region.
 
     The variable of EventBridge is AWS_ENDPOINT_URL_EVENTBRIDGE, as the SDKs have it.
     """
     variable = f"AWS_ENDPOINT_URL_{_SERVICE_VARIABLES.get(service, service.upper())}"
-    if settings.target != "sandbox" and (own := environ.get(variable)):
-        return own
+    if variable in settings.service_endpoints:
+        return settings.service_endpoints[variable]
     if settings.endpoint_url is not None:
         return settings.endpoint_url
     return default_endpoint(service, settings.region, settings.profile) if settings.region else ""
 
 
-def adhoc_profile(options: Namespace, flows: Mapping[str, float], rate_per_user: float | None) -> Profile:
-    """What a run without a profile amounts to: no think time, one stage, and the open model where a rate is given."""
+def adhoc_profile(options: Namespace, flows: Mapping[str, float], chosen: Chosen) -> Profile:
+    """What a run without a profile amounts to: no think time, one stage, and the open model where a rate is given.
+
+    MAX_USERS then limits what users are in the closed model, too: open requests.
+    """
+    rate_per_user = chosen.rate_per_user
+    most_in_flight = min(DEFAULT_MAX_IN_FLIGHT, chosen.settings.max_users or DEFAULT_MAX_IN_FLIGHT)
     users = options.num_users or 1
     return Profile(
         name=ADHOC,
@@ -381,7 +388,7 @@ def adhoc_profile(options: Namespace, flows: Mapping[str, float], rate_per_user:
         scale=1.0,
         time_scale=1.0,
         arrivals=None if rate_per_user is None else EVEN,
-        max_in_flight=None if rate_per_user is None else DEFAULT_MAX_IN_FLIGHT,
+        max_in_flight=None if rate_per_user is None else most_in_flight,
         rate_per_user=rate_per_user,
     )
 

@@ -29,13 +29,13 @@ logger = logging.getLogger(__name__)
 class RunRecord:
     """One run: its plan, its directory, its manifest, Locust's statistics."""
 
-    def __init__(self, environment: Environment, chosen: Chosen, environ: Mapping[str, str]) -> None:
-        """Make the directory and start writing. Raises OSError."""
+    def __init__(self, environment: Environment, chosen: Chosen) -> None:
+        """Make the directory and start writing. Raises OSError, and leaves no manifest then."""
         options = environment.parsed_options or Namespace()
         settings = chosen.settings
         started_at = time.time()
         shares = flow_shares({user_class: user_class.weight for user_class in environment.user_classes})
-        profile = chosen.profile or adhoc_profile(options, shares, chosen.rate_per_user)
+        profile = chosen.profile or adhoc_profile(options, shares, chosen)
         run_id = chosen.run_id or rundir.new_run_id(profile.name, started_at)
         self.directory = rundir.create(chosen.runs_dir, run_id)
         self.plan = RunPlan(
@@ -54,12 +54,15 @@ class RunRecord:
             event_batch=chosen.event_batch,
             poison_share=chosen.poison_share,
             endpoints={
-                service: service_endpoint(service, settings, environ)
-                for service in called_services(profile.flows, chosen)
+                service: service_endpoint(service, settings) for service in called_services(profile.flows, chosen)
             },
             region=settings.region or "",
             custom=None if chosen.custom is None else chosen.custom.as_message(),
         )
+        self._statistics = StatisticsFiles(
+            environment, self.directory.csv_prefix, full_history=bool(options.stats_history_enabled)
+        )
+        # Last: what says that a run goes must be there to say that it has ended.
         self.directory.update_manifest(
             run_id=self.directory.run_id,
             profile=profile.as_dict(),
@@ -86,9 +89,6 @@ class RunRecord:
             breakpoint=None,
             workers=[],
             warnings=[],
-        )
-        self._statistics = StatisticsFiles(
-            environment, self.directory.csv_prefix, full_history=bool(options.stats_history_enabled)
         )
         logger.info(f"Recording this run in {self.directory.path}")
 

@@ -91,7 +91,7 @@ class RunSetups:
         collect(problems, lambda: check_model(chosen, weights))
         collect(problems, lambda: check_recordable(chosen))
         if chosen.settings.max_cost_usd is not None:
-            profile = chosen.profile or adhoc_profile(options, flow_shares(weights), chosen.rate_per_user)
+            profile = chosen.profile or adhoc_profile(options, flow_shares(weights), chosen)
             problems += budget_problems(chosen.settings, profile, load_prices(chosen.settings.region or ""))
         if isinstance(self._runner, MasterRunner) and chosen.profile is not None and chosen.profile.messages:
             problems.append(

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
@@ -59,6 +58,9 @@ class Session:
     def test_stop(self) -> None:
         """A test has ended; no user is left. Called again, or without a run, it does nothing to the records."""
         raise NotImplementedError
+
+    def not_started(self, reason: str) -> None:
+        """The test that was to start does not, though some of it may have been made ready."""
 
     def opened(self) -> None:
         """A run goes from now on."""
@@ -119,8 +121,16 @@ class RecordingSession(Session):
         self.runs: list[RunDir] = []
         """Those of this process, oldest first."""
         self._record: RunRecord | None = None
+        self._recording = False
+        """Whether the record is of a run that has not been closed."""
         self._was_interrupted = False
         self._aborted: dict[str, Any] | None = None
+        self._not_started: str | None = None
+
+    def not_started(self, reason: str) -> None:
+        self._not_started = reason
+        if self._recording and not self.running:
+            self.close_record([], [])
 
     def opened(self) -> None:
         super().opened()
@@ -174,8 +184,9 @@ class RecordingSession(Session):
         self.environment.host = self.environment.host or self.chosen.settings.api_base_url
         check_reachable(self.chosen, self.environment.user_classes, self.environment.host, host_needed=True)
         self._was_interrupted = False
-        self._aborted = None
-        self._record = RunRecord(self.environment, self.chosen, os.environ)
+        self._aborted = self._not_started = None
+        self._record = RunRecord(self.environment, self.chosen)
+        self._recording = True
         self.runs.append(self._record.directory)
         self.live = LiveFigures(KEPT_S + longest_window_s(self._record.plan.profile))
         if isinstance(self.environment.shape_class, BreakpointShape):
@@ -192,7 +203,10 @@ class RecordingSession(Session):
         `transport.ConnectionCounts`).
         """
         assert self._record is not None
+        self._recording = False
         workers, warnings = list(workers), list(warnings)
+        if self._not_started is not None:
+            warnings.append(f"the run did not start: {self._not_started}")
         rows = sum(worker["rows"] - worker.get("dropped", 0) for worker in workers)
         counted = self.environment.stats.total.num_requests
         if rows != counted:
@@ -202,7 +216,8 @@ class RecordingSession(Session):
         shape = self.environment.shape_class
         cut_short = isinstance(shape, ProfileShape) and not shape.over
         state = COMPLETE
-        if workers and all("lost_at" in worker or "failed" in worker for worker in workers):
+        nobody_sent = bool(workers) and all("lost_at" in worker or "failed" in worker for worker in workers)
+        if nobody_sent or self._not_started is not None:
             state = FAILED
         elif self._aborted is not None:
             state = ABORTED

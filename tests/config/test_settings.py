@@ -84,6 +84,16 @@ def test_bearer_auth_needs_a_token_or_a_command(variables):
         settings_from({"API_AUTH": "bearer"} | variables)
 
 
+@pytest.mark.parametrize(
+    "url", ["elsewhere", "https://", "ftp://host", "http://host:port", "http://a b", "http://h/?x"]
+)
+def test_an_endpoint_of_a_service_is_a_url(url):
+    with pytest.raises(ConfigError, match=r"AWS_ENDPOINT_URL_LAMBDA .*not a URL such as"):
+        settings_from({"TARGET": "aws", "AWS_ENDPOINT_URL_LAMBDA": url, "AWS_ENDPOINT_URL_LOGS": "https://host"})
+    with pytest.raises(ConfigError, match="AWS_ENDPOINT_URL: "):
+        settings_from({"TARGET": "aws", "AWS_ENDPOINT_URL": url})
+
+
 def test_functions_come_by_logical_name():
     assert settings_from({"VOTE_FUNCTION": "prod-vote"}).functions == {"place-vote": "prod-vote"}
 

@@ -98,6 +98,7 @@ def test_the_manifest_names_the_files_and_their_digests(killed, lasting_locust):
         "rows": ROWS,
         "order": "once",
         "rows_handed_out": ROWS,
+        "rows_unsent": 0,
     }
 
 

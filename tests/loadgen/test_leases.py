@@ -194,3 +194,15 @@ def test_a_question_without_answer_is_repeated_and_answered_alike():
     assert again == first
     assert lessor.ask("a", *again) == lost
     assert lessor.handed_out == 10
+
+
+def test_rows_that_come_back_when_nobody_asks_any_more_are_counted_and_told():
+    network = Network(Lessor(chunks(100), "once", 7))
+    network.send("idle", network.worker("idle").question(0.0, waiting=30))
+    taken = list(iter(lambda: network.take("busy"), None))
+    assert network.lessor.complaints("orders.csv", [], ended=True) == []
+    network.leave("idle")
+    assert network.lessor.unsent == 100 - len(taken) == 30
+    [complaint] = network.lessor.complaints("orders.csv", [], ended=True)
+    assert complaint.startswith("30 rows of orders.csv were not sent")
+    assert network.lessor.complaints("orders.csv", [], ended=False) == [], "the run was ended before its rows were"

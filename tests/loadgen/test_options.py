@@ -208,10 +208,10 @@ def test_events_need_a_destination_and_no_api():
 
 
 def test_eventbridge_has_the_sdks_variable():
-    settings = settings_from({"TARGET": "aws", "AWS_REGION": "eu-west-1"})
-    variables = {"AWS_ENDPOINT_URL_EVENTBRIDGE": "https://elsewhere"}
-    assert service_endpoint("events", settings, variables) == "https://elsewhere"
-    assert service_endpoint("events", settings, {}) == "https://events.eu-west-1.amazonaws.com"
+    variables = {"TARGET": "aws", "AWS_REGION": "eu-west-1"}
+    assert service_endpoint("events", settings_from(variables)) == "https://events.eu-west-1.amazonaws.com"
+    variables["AWS_ENDPOINT_URL_EVENTBRIDGE"] = "https://elsewhere"
+    assert service_endpoint("events", settings_from(variables)) == "https://elsewhere"
 
 
 @pytest.mark.parametrize(
@@ -255,26 +255,47 @@ def test_flow_that_no_locustfile_has_is_named():
 
 
 @pytest.mark.parametrize(
-    ("variables", "environ", "endpoint"),
+    ("variables", "endpoint"),
     [
-        ({}, {"AWS_ENDPOINT_URL_LAMBDA": "https://elsewhere"}, "http://127.0.0.1:4566"),
-        ({"TARGET": "aws", "AWS_REGION": "eu-west-1"}, {}, "https://lambda.eu-west-1.amazonaws.com"),
-        ({"TARGET": "emulator", "AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, {}, "http://127.0.0.1:1"),
+        ({"AWS_ENDPOINT_URL_LAMBDA": "https://elsewhere"}, "http://127.0.0.1:4566"),
+        ({"TARGET": "aws", "AWS_REGION": "eu-west-1"}, "https://lambda.eu-west-1.amazonaws.com"),
+        ({"TARGET": "emulator", "AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, "http://127.0.0.1:1"),
         (
-            {"TARGET": "emulator", "AWS_ENDPOINT_URL": "http://127.0.0.1:1"},
-            {"AWS_ENDPOINT_URL_LAMBDA": "http://127.0.0.1:2"},
+            {
+                "TARGET": "emulator",
+                "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
+                "AWS_ENDPOINT_URL_LAMBDA": "http://127.0.0.1:2",
+            },
             "http://127.0.0.1:2",
         ),
     ],
 )
-def test_where_lambda_is(variables, environ, endpoint):
-    assert service_endpoint("lambda", settings_from(variables), environ) == endpoint
+def test_where_lambda_is(variables, endpoint):
+    assert service_endpoint("lambda", settings_from(variables)) == endpoint
+
+
+def test_an_endpoint_of_a_service_must_be_allowed_too():
+    given = chosen(
+        TARGET="aws", ALLOWED_HOSTS="api.example.com", VOTE_FUNCTION="f", AWS_ENDPOINT_URL_LAMBDA="https://elsewhere:1"
+    )
+    with pytest.raises(ConfigError, match="ALLOWED_HOSTS: load to elsewhere is not allowed"):
+        check_reachable(given, [user_class("direct")], None, host_needed=True)
 
 
 def test_rate_without_a_profile_makes_users_tokens():
     found = resolve(options(rate="2.5"))
-    profile = adhoc_profile(Namespace(num_users=4, spawn_rate=None, run_time=None), {"vote": 1.0}, found.rate_per_user)
+    profile = adhoc_profile(Namespace(num_users=4, spawn_rate=None, run_time=None), {"vote": 1.0}, found)
     assert (profile.model, profile.rate_per_user, profile.arrivals) == ("open", 2.5, "even")
+    assert profile.max_in_flight == 1000
+
+
+def test_max_users_limits_users_and_with_a_rate_open_requests_too(monkeypatch):
+    monkeypatch.setenv("MAX_USERS", "50")
+    with pytest.raises(ConfigError, match="MAX_USERS: 51 users asked for, 50 allowed"):
+        resolve(options(rate="2.5", num_users=51))
+    found = resolve(options(rate="2.5", num_users=50))
+    given = Namespace(num_users=50, spawn_rate=None, run_time=None)
+    assert adhoc_profile(given, {"vote": 1.0}, found).max_in_flight == 50
 
 
 @pytest.mark.parametrize("rate", ["0", "-1", "nan", "inf", "fast"])

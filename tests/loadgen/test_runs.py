@@ -285,6 +285,23 @@ def test_run_that_nothing_can_record_does_not_start(locust, server):
     assert server.count == 0
 
 
+def test_run_that_fails_to_start_is_no_run_that_goes(locust, server):
+    broken = locust.directory / "broken.py"
+    broken.write_text(
+        "from locust import events\n"
+        "from loadgen import lone\n"
+        "from locustfiles.vote import VoteUser\n"
+        "def fail(*_):\n"
+        "    raise OSError(28, 'No space left on device')\n"
+        "lone.Reporter = fail\n"
+    )
+    run = locust.run("-u", "1", "-t", "5s", locustfiles=str(broken))
+    assert run.finish() == 3
+    assert run.manifest["state"] == "failed"
+    assert run.manifest["warnings"] == ["the run did not start: OSError: [Errno 28] No space left on device"]
+    assert server.count == 0
+
+
 def test_the_time_limit_counts_from_the_first_user(locust):
     run = locust.run("-u", "1", "-t", "1s")
     assert run.finish() == 0
