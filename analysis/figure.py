@@ -4,7 +4,7 @@ A figure is plain data here (what Plotly calls data and layout); the page draws 
 traces, for a wide page with the legends beside the rows and for a narrow one with the legends above them. Colours that
 depend on the light or dark theme (text, grid) are set by the page.
 
-Plotly reads a small HTML dialect in every text: names that came from logs go through `html.escape`.
+Plotly reads a small HTML dialect in every text: names that came from logs go through `label`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ _BLUE, _AMBER, _RED, _GREEN, _VIOLET, _TEAL, _GREY = (
     "#2aa5a0",
     "#8a919e",
 )
-_FUNCTION_COLOURS = (_BLUE, _AMBER, _GREEN, _VIOLET, _TEAL, "#d9669b")
+LINE_COLOURS = [_BLUE, _AMBER, _GREEN, _VIOLET, _TEAL, "#d9669b"]
+NEUTRAL = _GREY
 _PERCENTILE_COLOURS = {"p50": _BLUE, "p95": _AMBER, "p99": _RED}
 _ERROR_COLOURS = (_RED, _AMBER, _VIOLET, _BLUE, _TEAL, "#d9669b")
 
@@ -60,14 +61,15 @@ class Panel:
 
 
 def draw(series: Series) -> Json:
-    """`{"traces": [...], "wide": layout, "narrow": layout}`; the page adds colours and draws."""
+    """`{"x", "traces", "wide", "narrow", "bins"}`; the page gives every trace the one x, adds colours and draws.
+
+    `bins` has what the page adds up for the stretch of time that somebody looks at.
+    """
     panels = [panel for panel in _panels(series) if panel.traces]
-    x = [_iso(at) for at in series.at]
     width_ms = series.width_s * 1000
     traces = [
         {
             **trace,
-            "x": x,
             "xaxis": "x",
             "yaxis": f"y{_number(row)}",
             "legend": f"legend{_number(row)}",
@@ -77,15 +79,29 @@ def draw(series: Series) -> Json:
         for trace in panel.traces
     ]
     return {
+        "x": [_iso(at) for at in series.at],
         "traces": traces,
         "wide": _layout(panels, series, narrow=False),
         "narrow": _layout(panels, series, narrow=True),
+        "bins": {
+            "starts_at": series.starts_at,
+            "width_s": series.width_s,
+            "sent": _counts([series.sent_per_s], series),
+            "failed": _counts([series.failed_per_s], series),
+            "cold_starts": _counts([each / series.width_s for each in series.cold_starts.values()], series),
+        },
     }
+
+
+def _counts(per_s: Sequence[Floats | None], series: Series) -> list[int] | None:
+    """Requests in each bin, of several rates together; None where nothing was counted."""
+    rates = [rate for rate in per_s if rate is not None]
+    return np.rint(np.sum(rates, axis=0) * series.width_s).astype(int).tolist() if rates else None
 
 
 def _panels(series: Series) -> list[Panel]:
     per = "each second" if series.width_s == 1 else f"each {series.width_s} s"
-    functions = dict(zip(series.concurrency, _FUNCTION_COLOURS, strict=False))  # the same colour in every row
+    functions = dict(zip(series.concurrency, LINE_COLOURS, strict=False))  # the same colour in every row
     return [
         Panel(
             "Users",
@@ -129,8 +145,8 @@ def _line(name: str, values: Floats, colour: str, fill: bool = False, step: bool
         "type": "scatter",
         "mode": "lines+markers" if _has_lone_values(values) else "lines",
         "marker": {"size": 4},
-        "name": html.escape(visible(name, 40)),
-        "y": _numbers(values),
+        "name": label(name),
+        "y": numbers(values),
         "line": {"color": colour, "width": 1.6, "shape": "hv" if step else "linear"},
         **({"fill": "tozeroy", "fillcolor": f"{colour}33"} if fill else {}),
     }
@@ -144,15 +160,15 @@ def _has_lone_values(values: Floats) -> bool:
 
 def _bars(by_label: Mapping[str, Floats], colours: Mapping[str, str]) -> list[Json]:
     """One trace a label; those after LABELS_SHOWN are added up as `other`."""
-    labels = list(by_label)
-    shown = {label: by_label[label] for label in labels[:LABELS_SHOWN]}
-    if len(labels) > LABELS_SHOWN:
-        shown["other"] = np.sum([by_label[label] for label in labels[LABELS_SHOWN:]], axis=0)
+    names = list(by_label)
+    shown = {name: by_label[name] for name in names[:LABELS_SHOWN]}
+    if len(names) > LABELS_SHOWN:
+        shown["other"] = np.sum([by_label[name] for name in names[LABELS_SHOWN:]], axis=0)
     return [
         {
             "type": "bar",
-            "name": html.escape(visible(name, 40)),
-            "y": _numbers(values),
+            "name": label(name),
+            "y": numbers(values),
             "marker": {"color": colours.get(name, _GREY), "line": {"width": 0}},
         }
         for name, values in shown.items()
@@ -243,8 +259,12 @@ def _layout(panels: Sequence[Panel], series: Series, narrow: bool) -> Json:
 
 
 def _logarithmic(panel: Panel) -> Json:
+    return logarithmic([value for trace in panel.traces for value in trace["y"] if value is not None])
+
+
+def logarithmic(values: Sequence[float]) -> Json:
     """An axis from a 1, 2 or 5 below the least value to one above the greatest, so that it has at least two ticks."""
-    values = [value for trace in panel.traces for value in trace["y"] if value is not None and value > 0]
+    values = [value for value in values if value > 0]
     if not values:
         return {"type": "log"}
     lower = max(step for step in _steps(min(values)) if step <= min(values))
@@ -280,6 +300,11 @@ def _iso(at: float) -> str:
     return "" if when is None else when.strftime("%Y-%m-%d %H:%M:%S.") + f"{when.microsecond // 1000:03d}"
 
 
-def _numbers(values: Floats) -> list[float | None]:
+def label(name: object) -> str:
+    """A name from logs as text of a chart: Plotly reads tags and the entities of `<`, `>` and `&` in it."""
+    return html.escape(visible(name, 40), quote=False)
+
+
+def numbers(values: Floats) -> list[float | None]:
     """JSON has no NaN: what was not measured is null. Four digits after the point are more than a chart shows."""
     return [None if math.isnan(value) else round(value, 4) for value in values.tolist()]

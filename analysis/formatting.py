@@ -1,51 +1,67 @@
 """How values are written for people: in the terminal, in Markdown and in the HTML report alike.
 
-What was not measured (None) is written as an en dash, never as 0. Text that came from logs, payloads or names goes
-through `visible`, which makes control and direction-changing characters harmless in a terminal.
+What was not measured (None), or is no finite number, is written as an en dash, never as 0. Text that came from logs,
+payloads or names goes through `visible`, which makes control and direction-changing characters harmless in a terminal,
+and keeps a message of a megabyte from filling the page.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import UTC, datetime
 
 NOTHING = "–"
 """What stands where nothing was measured."""
 
-_INVISIBLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
+LONGEST = 1000
+"""Characters of a text that nobody set another limit for."""
+ABSURD = 1e15
+"""Numbers from here on are written as `1e+15`: no count or time of a run is so large, and 300 digits fit nowhere."""
+
+_INVISIBLE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"
+    "\ud800-\udfff\ufffe\uffff]+"  # halves of a surrogate pair, and what no text has: XML cannot hold them
+)
 
 
-def visible(value: object, limit: int | None = None) -> str:
+def visible(value: object, limit: int = LONGEST) -> str:
     """One line of text without control characters (terminal escapes, line ends, changes of direction).
 
-    Each stretch of them becomes one blank. Text longer than `limit` characters ends in an ellipsis. None is NOTHING.
+    Each stretch of them becomes one blank. Text longer than `limit` characters ends in an ellipsis. None is NOTHING,
+    and so is a text that nobody could see.
     """
     if value is None or value == "":
         return NOTHING
-    text = _INVISIBLE.sub(" ", str(value)).strip()
-    return text if limit is None or len(text) <= limit else text[: limit - 1] + "…"
+    text = _INVISIBLE.sub(" ", str(value)[: 2 * LONGEST]).strip() or NOTHING
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _written(value: float | None, form: str) -> str:
+    """A number in a format, unless it is none or absurd."""
+    if value is None or not math.isfinite(value):
+        return NOTHING
+    return f"{value:.3g}" if abs(value) >= ABSURD else format(value, form)
 
 
 def count(value: float | None) -> str:
     """`12,345`."""
-    return NOTHING if value is None else f"{value:,.0f}"
+    return _written(value, ",.0f")
 
 
 def decimal(value: float | None) -> str:
     """A measured number to about four digits: `0.034`, `3.46`, `51.5`, `12,346`."""
-    if value is None:
+    if value is None or not math.isfinite(value):
         return NOTHING
     size = abs(value)
     if size >= 1000 or value == int(value):
-        return f"{value:,.0f}"
+        return count(value)
     return f"{value:.1f}" if size >= 10 else f"{value:.2f}" if size >= 0.1 else f"{value:.2g}"
 
 
 def milliseconds(value: float | None) -> str:
     """`48.2` below a second, `1,235` above; the unit stands in the column's header."""
-    if value is None:
-        return NOTHING
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.1f}"
+    return NOTHING if value is None else _written(value, ",.0f" if abs(value) >= 1000 else ".1f")
 
 
 def share(part: float | None) -> str:
@@ -57,7 +73,8 @@ def share(part: float | None) -> str:
         return "<0.01 %"
     if 99.99 < percent < 100:
         return ">99.99 %"
-    return f"{percent:.0f} %" if percent in (0, 100) else f"{percent:.2f} %"
+    written = _written(percent, ".0f" if percent in (0, 100) else ".2f")
+    return written if written == NOTHING else f"{written} %"
 
 
 def percent(part: float) -> str:
@@ -76,13 +93,16 @@ def usd(value: float | None) -> str:
         return NOTHING
     if 0 < value < 0.0001:
         return "<$0.0001"
-    return f"${value:,.2f}" if value >= 1 else f"${value:.4f}"
+    written = _written(value, ",.2f" if value >= 1 else ".4f")
+    return written if written == NOTHING else f"${written}"
 
 
 def timespan(seconds: float | None) -> str:
     """`42.5 s`, `3 min 20 s`, `1 h 05 min`."""
-    if seconds is None:
+    if seconds is None or not math.isfinite(seconds):
         return NOTHING
+    if abs(seconds) >= ABSURD:
+        return f"{seconds:.3g} s"
     if seconds < 60:
         return f"{seconds:.1f} s"
     whole = round(seconds)

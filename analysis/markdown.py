@@ -1,7 +1,8 @@
 """`summary.md`: the run for a pull-request comment or a CI step summary.
 
 GitHub renders Markdown with HTML inside it, mentions and links: whatever came from logs or names is escaped so that it
-stays text.
+stays text. A comment holds 65,536 characters (a step summary 1 MiB), so that tables are cut after ROWS_SHOWN rows, and
+sections that would not fit are left out; both say so.
 """
 
 from __future__ import annotations
@@ -16,6 +17,10 @@ from analysis.formatting import NOTHING, count, date_and_time, decimal, share, t
 from analysis.verdict import answers, cause_title, causes, judge
 
 CAUSES_SHOWN = 5
+ROWS_SHOWN = 20
+WARNINGS_SHOWN = 20
+MOST_BYTES = 60_000
+"""Of the whole document: what GitHub takes as one comment, and some room for what others write above it."""
 _ICONS = {"passed": "✅", "failed": "❌", "incomplete": "⚠️", "unjudged": "ℹ️"}
 _OUTCOMES = {"worse": "❌", "better": "✅", "no difference": "✅", "inconclusive": "❔", "no data": "⚠️"}
 _SPECIAL = re.compile(r"([\\`*_\[\]|~$])")
@@ -38,7 +43,14 @@ def escape(text: str) -> str:
 
 def render(summary: Mapping[str, Any]) -> str:
     """The whole document, ending in a line feed."""
-    return "\n".join(_lines(summary)) + "\n"
+    document, left_out = "", []
+    for title, lines in _sections(summary):
+        section = "\n".join((*([f"### {title}", ""] if title else []), *lines)) + "\n"
+        if len((document + section).encode()) > MOST_BYTES:
+            left_out.append(title)
+        else:
+            document += f"\n{section}" if document else section
+    return document + (f"\nLeft out for their length: {', '.join(left_out)}. See report.html.\n" if left_out else "")
 
 
 def render_comparison(found: Comparison) -> str:
@@ -51,7 +63,47 @@ def render_comparison(found: Comparison) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _lines(summary: Mapping[str, Any]) -> Iterator[str]:
+def _sections(summary: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
+    """Title and lines of each section, the most important first; the first one has no title."""
+    yield "", list(_verdict(summary))
+    found = causes(summary)
+    if found:
+        more = [f"- … and {len(found) - CAUSES_SHOWN} more in report.html"] if len(found) > CAUSES_SHOWN else []
+        yield "Why requests failed", [*(line for cause in found[:CAUSES_SHOWN] for line in _cause(cause)), *more]
+    for table in (
+        tables.thresholds(summary),
+        tables.breakpoint(summary),
+        tables.workers(summary),
+        tables.endpoints(summary),
+        tables.schedule(summary),
+        tables.functions(summary),
+        tables.chains(summary),
+        tables.metrics_out_of_limits(summary),
+    ):
+        if table.rows:
+            more = (
+                [] if len(table.rows) <= ROWS_SHOWN else ["", f"… and {count(len(table.rows) - ROWS_SHOWN)} more rows."]
+            )
+            yield table.title, [*_table(table.first(ROWS_SHOWN).narrow()), *more]
+    in_words = [
+        *(f"{_spent(summary)}: {escape(spent)}." for spent in (tables.cost_in_words(summary),) if spent),
+        *(f"{escape(held)}." for held in (tables.metrics_in_words(summary),) if held),
+        *(f"{escape(joined)}." for joined in (tables.join_in_words(summary),) if joined),
+    ]
+    if in_words:
+        yield "", "\n\n".join(in_words).split("\n")
+    warnings = (summary.get("run") or {}).get("warnings") or []
+    if warnings:
+        shown = [f"- {escape(visible(warning, 400))}" for warning in warnings[:WARNINGS_SHOWN]]
+        more = [f"- … and {len(warnings) - WARNINGS_SHOWN} more"] if len(warnings) > WARNINGS_SHOWN else []
+        yield "Warnings", [*shown, *more]
+
+
+def _spent(summary: Mapping[str, Any]) -> str:
+    return "What AWS would have charged" if (summary.get("run") or {}).get("simulated") else "Cost"
+
+
+def _verdict(summary: Mapping[str, Any]) -> Iterator[str]:
     verdict = judge(summary)
     run, client = summary.get("run") or {}, summary.get("client") or {}
     yield f"## {_ICONS[verdict.kind]} {escape(verdict.headline)}"
@@ -70,49 +122,6 @@ def _lines(summary: Mapping[str, Any]) -> Iterator[str]:
         f"{date_and_time(started_at)}, {lasted}: {count(client.get('requests'))} requests, "
         f"{count(client.get('failures'))} failed, {dropped}{decimal(client.get('rps'))}/s."
     )
-    found = causes(summary)
-    if found:
-        yield ""
-        yield "### Why requests failed"
-        yield ""
-        for cause in found[:CAUSES_SHOWN]:
-            yield from _cause(cause)
-        if len(found) > CAUSES_SHOWN:
-            yield f"- … and {len(found) - CAUSES_SHOWN} more in report.html"
-    for table in (
-        tables.thresholds(summary),
-        tables.breakpoint(summary),
-        tables.workers(summary),
-        tables.endpoints(summary),
-        tables.schedule(summary),
-        tables.functions(summary),
-        tables.chains(summary),
-        tables.metrics_out_of_limits(summary),
-    ):
-        if table.rows:
-            yield ""
-            yield f"### {table.title}"
-            yield ""
-            yield from _table(table.narrow())
-    spent = tables.cost_in_words(summary)
-    if spent:
-        yield ""
-        yield f"{'What AWS would have charged' if run.get('simulated') else 'Cost'}: {escape(spent)}."
-    held = tables.metrics_in_words(summary)
-    if held:
-        yield ""
-        yield f"{escape(held)}."
-    joined = tables.join_in_words(summary)
-    if joined:
-        yield ""
-        yield f"{escape(joined)}."
-    warnings = run.get("warnings") or []
-    if warnings:
-        yield ""
-        yield "### Warnings"
-        yield ""
-        for warning in warnings:
-            yield f"- {escape(visible(warning, 400))}"
 
 
 def _cause(cause: Mapping[str, Any]) -> Iterator[str]:

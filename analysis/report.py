@@ -15,11 +15,15 @@ import jinja2
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from analysis import breakpoint, figure, formatting, junit, markdown, tables
+from analysis import breakpoint, figure, formatting, junit, latency, latency_chart, markdown, tables
 from analysis.errors import DataFormatError
+from analysis.latency import Latency
 from analysis.series import Series, build
 from analysis.verdict import answers, cause_title, causes, judge, message
 from runstore.rundir import RunDir
+
+ROWS_SHOWN = 200
+"""Of any table: an endpoint for every id in an address makes thousands, which nobody reads."""
 
 # What the template names: absent in an older or unfinished summary, it is None.
 _RUN = ("id", "profile", "flows", "target", "simulated", "region", "started_at", "ended_at", "warnings")
@@ -29,8 +33,9 @@ _CAUSE = ("status", "requests", "share", "flow", "frame", "first_at", "last_at",
 
 def write_all(run: RunDir, summary: Mapping[str, Any]) -> list[Path]:
     """Write `report.html`, `summary.md` and `junit.xml` into the run's directory; the paths of what was written."""
+    series = build(run)
     documents = {
-        "report.html": render(summary, build(run), run.read_manifest(), _read_pull(run)),
+        "report.html": render(summary, series, latency.build(run, series), run.read_manifest(), _read_pull(run)),
         "summary.md": markdown.render(summary),
         "junit.xml": junit.render(summary),
     }
@@ -42,6 +47,7 @@ def write_all(run: RunDir, summary: Mapping[str, Any]) -> list[Path]:
 def render(
     summary: Mapping[str, Any],
     series: Series | None = None,
+    response_times: Latency | None = None,
     manifest: Mapping[str, Any] | None = None,
     pull: Mapping[str, Any] | None = None,
 ) -> str:
@@ -72,40 +78,75 @@ def render(
     run = {**dict.fromkeys(_RUN), **(summary.get("run") or {})}
     client = {**dict.fromkeys(_CLIENT), **(summary.get("client") or {})}
     drawn = figure.draw(series) if series is not None else None
+    charts = {"time": drawn, "latency": latency_chart.draw(response_times) if response_times else None}
+    shown = charts if drawn and drawn["traces"] else None
     return environment.get_template("report.html").render(
         run=run,
         client=client,
-        failed_share=formatting.ratio(client.get("failures"), client.get("requests")),
-        functions=summary.get("functions") or {},
+        tiles=_tiles(summary),
         verdict=judge(summary),
+        broken=[
+            {"expression": formatting.visible(one.get("expression"), 200), "measured": tables.measured_in_words(one)}
+            for one in summary.get("thresholds") or []
+            if one.get("verdict") != "pass"
+        ],
         lasted=_lasted(run),
         causes=[_card(cause) for cause in causes(summary)],
-        breakdown=breakdown_bars(summary),
+        breakdown=breakdown_bars(summary)[:ROWS_SHOWN],
         search=_search(summary),
         parts=tables.PARTS,
         tables=[
-            ("thresholds", tables.thresholds(summary)),
-            ("breakpoint", tables.breakpoint(summary)),
-            ("workers", tables.workers(summary)),
-            ("endpoints", tables.endpoints(summary)),
-            ("schedule", tables.schedule(summary)),
-            ("breakdown", tables.breakdown(summary)),
-            ("functions", tables.functions(summary)),
-            ("billing", tables.billing(summary)),
-            ("cold-starts", tables.cold_starts(summary)),
-            ("chains", tables.chains(summary)),
-            ("hops", tables.hops(summary)),
-            ("metrics", tables.metrics(summary)),
-            ("custom-metrics", tables.custom_metrics(summary)),
-            ("cost", tables.cost(summary)),
-            ("join", tables.join(summary)),
-            ("pull", tables.pull(pull or {})),
-            ("manifest", tables.manifest(manifest or {})),
+            (key, table.first(ROWS_SHOWN))
+            for key, table in (
+                ("breakpoint", tables.breakpoint(summary)),
+                ("latency", tables.latency(response_times)),
+                ("endpoints", tables.endpoints(summary)),
+                ("schedule", tables.schedule(summary)),
+                ("breakdown", tables.breakdown(summary)),
+                ("functions", tables.functions(summary)),
+                ("billing", tables.billing(summary)),
+                ("cold-starts", tables.cold_starts(summary)),
+                ("chains", tables.chains(summary)),
+                ("hops", tables.hops(summary)),
+                ("cost", tables.cost(summary)),
+                ("metrics", tables.metrics(summary)),
+                ("custom-metrics", tables.custom_metrics(summary)),
+                ("thresholds", tables.thresholds(summary)),
+                ("workers", tables.workers(summary)),
+                ("join", tables.join(summary)),
+                ("pull", tables.pull(pull or {})),
+                ("manifest", tables.manifest(manifest or {})),
+            )
         ],
-        figure=script_json(drawn) if drawn and drawn["traces"] else None,
+        charts=script_json(shown) if shown else None,
+        not_drawn=series.not_drawn if series is not None else 0,
         # the library's own text holds no "</script"; a test keeps watch over that
-        plotly=Markup(get_plotlyjs()) if drawn and drawn["traces"] else None,
+        plotly=Markup(get_plotlyjs()) if shown else None,
     )
+
+
+def _tiles(summary: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The key figures under the verdict, each with its label; what was not measured is left out."""
+    client, functions = summary.get("client") or {}, (summary.get("functions") or {}).values()
+    spent = (summary.get("cost") or {}).get("per_million_usd")
+    invocations, cold_starts = (
+        sum(one.get(name) or 0 for one in functions) if functions else None for name in ("invocations", "cold_starts")
+    )
+    failed = formatting.ratio(client.get("failures"), client.get("requests"))
+    tiles = [
+        ("requests", formatting.count(client.get("requests"))),
+        (f"failed ({formatting.count(client.get('failures'))})", formatting.share(failed)),
+        ("requests per second", formatting.decimal(client.get("rps"))),
+        ("p50, ms", formatting.milliseconds(client.get("p50_ms"))),
+        ("p95, ms", formatting.milliseconds(client.get("p95_ms"))),
+        ("p99, ms", formatting.milliseconds(client.get("p99_ms"))),
+        (f"cold starts of {formatting.count(invocations)} calls", formatting.count(cold_starts)),
+        ("per million requests", formatting.usd(spent)),
+    ]
+    if client.get("dropped"):
+        offered = formatting.count(client.get("offered"))
+        tiles.insert(2, (f"dropped of {offered} offered", formatting.count(client["dropped"])))
+    return [{"label": label, "value": value} for label, value in tiles if value != formatting.NOTHING]
 
 
 def _search(summary: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -20,11 +20,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.locust_csv import read_history
-from analysis.requests_table import create_requests
-from runstore.columns import DROPPED, UNFINISHED
+from analysis.requests_table import create_requests, create_requests_view, literal
+from runstore.columns import DROPPED, REQUEST_COLUMNS, UNFINISHED
 from runstore.rundir import RunDir
 
 MAX_BINS = 600
+LONGEST_RUN_S = 7 * 86_400.0
+"""What began longer before or after the middle request than this had no working clock: it is counted, and not drawn."""
+LONGEST_ANSWER_MS = 900_000.0
+"""Lambda's longest timeout. Whatever a row says, nobody waited longer, and no bins are made for it."""
 WIDTHS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
 
 Floats = NDArray[np.float64]
@@ -51,6 +55,8 @@ class Series:
     """By status, or by what stood in its place: `no response`, `dropped`, `unfinished`."""
     cold_starts: Mapping[str, Floats] = field(default_factory=dict)
     """By function: invocations that began with an init or a restore."""
+    not_drawn: int = 0
+    """Requests and invocations whose times are too far from the others' to be in the picture."""
     concurrency: Mapping[str, Floats] = field(default_factory=dict)
     """By function: the most invocations that were under way at once within the bin."""
 
@@ -66,12 +72,13 @@ def build(run: RunDir) -> Series | None:
     requests = _requests(db, run)
     invocations = _invocations(db, run)
     users = _users(run)
+    not_drawn = _keep_within_reach(db, requests, invocations)
     span = _span(db, requests, invocations, users)
     if span is None:
         return None
     starts_at, width_s, bins = span
     binning = {"starts_at": starts_at, "width_s": width_s}
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = {"not_drawn": not_drawn}
     if requests:
         values.update(_rates_and_latency(db, binning, bins))
         values["offered_per_s"] = _offered(db, binning, bins)
@@ -108,31 +115,63 @@ def most_at_once(started_at: Floats, ended_at: Floats, edges: Floats) -> Floats:
     return most
 
 
-def _requests(db: duckdb.DuckDBPyConnection, run: RunDir) -> bool:
-    """Make the view `sent_or_due`, from the joined table or else the CSVs. False where the run has neither."""
+def create_client_rows(db: duckdb.DuckDBPyConnection, run: RunDir) -> bool:
+    """Make the view `requests` from the joined table or else the CSVs. False where the run has neither."""
     if run.file("joined.parquet").is_file():
-        db.read_parquet(str(run.file("joined.parquet"))).create_view("requests")
+        source = f"read_parquet({literal(str(run.file('joined.parquet')))})"
+        create_requests_view(db, f"(SELECT {', '.join(REQUEST_COLUMNS)} FROM {source})")
     elif run.requests_files():
         create_requests(db, run.requests_files())
     else:
         return False
+    return True
+
+
+def _requests(db: duckdb.DuckDBPyConnection, run: RunDir) -> bool:
+    """Make the view `rows_sent_or_due`. False where the run has no rows."""
+    if not create_client_rows(db, run):
+        return False
     db.execute(
-        """CREATE VIEW sent_or_due AS
+        f"""CREATE VIEW rows_sent_or_due AS
            SELECT coalesce(started_at, scheduled_at) AS begun_at, coalesce(scheduled_at, started_at) AS due_at,
-                  started_at, response_ms, ok::BOOLEAN AS ok,
-                  status::VARCHAR AS status, error, function_error, phase
+                  started_at,
+                  CASE WHEN response_ms BETWEEN 0 AND {LONGEST_ANSWER_MS} THEN response_ms END AS response_ms,
+                  ok, status::VARCHAR AS status, error, function_error, phase
            FROM requests WHERE begun_at IS NOT NULL"""
     )
     return True
 
 
 def _invocations(db: duckdb.DuckDBPyConnection, run: RunDir) -> bool:
-    """Make the view `invocations`. False where the run has none."""
+    """Make the view `reports`. False where the run has none."""
     file = run.file("invocations.parquet")
     if not file.is_file():
         return False
-    db.read_parquet(str(file)).filter("started_at IS NOT NULL AND reported_at IS NOT NULL").create_view("invocations")
+    db.read_parquet(str(file)).filter("started_at IS NOT NULL AND reported_at IS NOT NULL").create_view("reports")
     return True
+
+
+def _keep_within_reach(db: duckdb.DuckDBPyConnection, requests: bool, invocations: bool) -> int:
+    """Make the views `sent_or_due` and `invocations` of those rows whose times are near to the others'; -> how many
+    rows are not in them."""
+    sources = [
+        (there, view, rows, moments)
+        for there, view, rows, moments in (
+            (requests, "sent_or_due", "rows_sent_or_due", ("begun_at",)),
+            (invocations, "invocations", "reports", ("started_at", "reported_at")),
+        )
+        if there
+    ]
+    middles = [
+        db.execute(f"SELECT median({moments[0]}) FROM {rows}").fetchall()[0][0] for _, _, rows, moments in sources
+    ]
+    middle = next((one for one in middles if one is not None), 0.0)
+    far = 0
+    for _, view, rows, moments in sources:
+        near = " AND ".join(f"abs({moment} - {middle!r}) < {LONGEST_RUN_S}" for moment in moments)
+        db.execute(f"CREATE VIEW {view} AS SELECT * FROM {rows} WHERE {near}")
+        far += db.execute(f"SELECT count(*) FROM {rows} WHERE NOT ({near})").fetchall()[0][0]
+    return far
 
 
 def _users(run: RunDir) -> tuple[Floats, Floats] | None:
@@ -206,8 +245,10 @@ def _offered(db: duckdb.DuckDBPyConnection, binning: Mapping[str, Any], bins: in
         return None
     offered = np.zeros(bins)
     # A request that was due before the first bin begins was sent in it.
+    last = {"last": binning["starts_at"] + binning["width_s"] * (bins - 1)}
+    due_at = "least(greatest(due_at, $starts_at), $last)"
     for index, number in db.execute(
-        f"SELECT greatest({_BIN.format(at='due_at')}, 0) AS bin, count(*) FROM sent_or_due GROUP BY bin", binning
+        f"SELECT {_BIN.format(at=due_at)} AS bin, count(*) FROM sent_or_due GROUP BY bin", {**binning, **last}
     ).fetchall():
         offered[index] = number
     return offered / binning["width_s"]

@@ -7,6 +7,7 @@ anywhere, any time. Where nothing was measured a value is None, never 0.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -126,7 +127,16 @@ def build_summary(
     judged = judge_thresholds(
         summary, _thresholds(manifest), lambda threshold: worst_window(db, threshold), manifest.get("aborted")
     )
-    return {**summary, "thresholds": judged}
+    return finite({**summary, "thresholds": judged})
+
+
+def finite(value: Any) -> Any:
+    """The same structure with None for numbers that are none: JSON has no infinity, which a sum of absurd times is."""
+    if isinstance(value, dict):
+        return {key: finite(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_json(run: RunDir, name: str) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from analysis.formatting import (
     usd,
     visible,
 )
+from analysis.latency import TABLE_LEVELS, Latency
 from config.thresholds import parse_threshold
 
 Summary = Mapping[str, Any]
@@ -51,6 +52,17 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     note: str = ""
+
+    def first(self, number: int) -> Table:
+        """The table with so many rows at most: where there are more, those that call for attention before the others.
+        Its note says how many were left out."""
+        if len(self.rows) <= number:
+            return self
+        order = {"bad": 0, "warn": 1}
+        worst = sorted(range(len(self.rows)), key=lambda index: order.get(self.rows[index].tone or "", 2))[:number]
+        left_out = f"{count(len(self.rows) - number)} more rows are in summary.json."
+        rows = tuple(self.rows[index] for index in sorted(worst))
+        return replace(self, rows=rows, note=f"{self.note} {left_out}".strip())
 
     def narrow(self) -> Table:
         """The table without its wide columns."""
@@ -87,7 +99,7 @@ def thresholds(summary: Summary) -> Table:
             Row(
                 (
                     "fail, aborted" if one.get("aborted") else visible(one.get("verdict")),
-                    visible(one.get("expression")),
+                    visible(one.get("expression"), 200),
                     measured(one.get("expression", ""), one.get("value")),
                 ),
                 tones.get(one.get("verdict", "")),
@@ -112,6 +124,14 @@ def measured(expression: str, value: float | None) -> str:
     if metric.endswith("_usd"):
         return usd(value)
     return share(value) if metric.endswith("_rate") else decimal(value)
+
+
+def measured_in_words(threshold: Mapping[str, Any]) -> str:
+    """`measured 4.02 %`, of a threshold that does not hold."""
+    if threshold.get("value") is None:
+        return "nothing was measured for it"
+    words = f"measured {measured(threshold.get('expression', ''), threshold['value'])}"
+    return f"{words}, which aborted the run" if threshold.get("aborted") else words
 
 
 def comparison(found: Comparison) -> Table:
@@ -284,6 +304,27 @@ def endpoints(summary: Summary) -> Table:
             for name, one in _section(summary, "client", "endpoints").items()
         ),
         "Response times as the client saw them, warm-up excluded; counts cover the whole run.",
+    )
+
+
+def latency(found: Latency | None) -> Table:
+    """Response times by endpoint up to p99.99, from the raw rows."""
+    statistics = (*TABLE_LEVELS, "max")
+    left_out = found.endpoints_left_out if found else 0
+    return Table(
+        "Latency distribution",
+        (text("endpoint"), Column("measured", "requests"), *(Column(name, "ms") for name in statistics)),
+        _rows(
+            (
+                "all endpoints" if curve.endpoint is None else visible(curve.endpoint, 40),
+                count(curve.requests),
+                *(milliseconds(curve.at[name]) for name in statistics),
+            )
+            for curve in (found.curves if found else ())
+        ),
+        "Of measured requests, failed ones too. A percentile stands where at least one request was slower: p99.9 from "
+        "1,000 requests on, p99.99 from 10,000."
+        + (f" Without the {plural(left_out, 'endpoint')} with the fewest requests." if left_out else ""),
     )
 
 

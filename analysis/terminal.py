@@ -31,6 +31,9 @@ from analysis.verdict import answers, cause_title, causes, judge, message
 
 WIDTH = 100
 EXAMPLES_SHOWN = 2
+CAUSES_SHOWN = 10
+ROWS_SHOWN = 30
+WARNINGS_SHOWN = 20
 _TONES = {"good": "green", "bad": "bold red", "warn": "yellow", None: ""}
 _VERDICTS = {"passed": "bold green", "failed": "bold red", "incomplete": "bold yellow", "unjudged": "bold"}
 _OUTCOMES = {"worse": "bold red", "better": "bold green", "no difference": "bold green", "inconclusive": "bold yellow"}
@@ -84,8 +87,9 @@ def _parts(summary: Mapping[str, Any]) -> Iterator[RenderableType]:
     found = causes(summary)
     if found:
         yield _heading("Why requests failed")
-        for number, cause in enumerate(found, 1):
+        for number, cause in enumerate(found[:CAUSES_SHOWN], 1):
             yield from _cause(number, cause)
+        yield from _more(len(found) - CAUSES_SHOWN, "")
     for table in (
         tables.thresholds(summary),
         tables.breakpoint(summary),
@@ -99,7 +103,8 @@ def _parts(summary: Mapping[str, Any]) -> Iterator[RenderableType]:
     ):
         if table.rows:
             yield _heading(table.title)
-            yield _table(table.narrow())
+            yield _table(table.first(ROWS_SHOWN).narrow())
+            yield from _more(len(table.rows) - ROWS_SHOWN, " rows")
     spent = tables.cost_in_words(summary)
     if spent:
         simulated = "What AWS would have charged" if (summary.get("run") or {}).get("simulated") else "Cost"
@@ -113,8 +118,9 @@ def _parts(summary: Mapping[str, Any]) -> Iterator[RenderableType]:
     warnings = (summary.get("run") or {}).get("warnings") or []
     if warnings:
         yield _heading("Warnings")
-        for warning in warnings:
+        for warning in warnings[:WARNINGS_SHOWN]:
             yield _indented(Text(f"! {visible(warning)}", style="yellow"), 1)
+        yield from _more(len(warnings) - WARNINGS_SHOWN, "")
 
 
 def _about(run: Mapping[str, Any]) -> Text:
@@ -128,6 +134,11 @@ def _about(run: Mapping[str, Any]) -> Text:
         f" · {date_and_time(started_at)}, {lasted}"
     )
     return about
+
+
+def _more(left_out: int, what: str) -> Iterator[Text]:
+    if left_out > 0:
+        yield Text(f" … and {count(left_out)} more{what} in report.html", style="dim")
 
 
 def _heading(title: str) -> Text:

@@ -136,7 +136,10 @@ class RunDir:
         self.write_text(name, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
     def write_text(self, name: str, text: str) -> None:
-        """Write a text file whole or not at all."""
+        """Write a text file whole or not at all.
+
+        Half a surrogate pair, which JSON may hold and UTF-8 cannot, is written as `\\ud800`: JSON reads that back.
+        """
         temporary = self.path / f".{name}.partial"
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
         temporary.replace(self.path / name)

@@ -1,27 +1,135 @@
 "use strict";
 (() => {
-  const place = document.getElementById("charts");
-  const figure = JSON.parse(document.getElementById("figure").textContent);
+  const { time, latency } = JSON.parse(document.getElementById("charts").textContent);
+  const places = { time: document.getElementById("time-charts"), latency: document.getElementById("latency-chart") };
   const themes = {
     light: { ink: "#3a404a", grid: "#e6e9ee", hover: "#ffffff" },
     dark: { ink: "#c3cad4", grid: "#2a303a", hover: "#222832" },
   };
   const dark = matchMedia("(prefers-color-scheme: dark)");
+  const { bins } = time;
+  const span = [bins.starts_at, bins.starts_at + bins.width_s * time.x.length];
+  let seen = span; // epoch seconds of the stretch that is looked at
 
-  function draw(theme, width) {
-    const layout = structuredClone(width < 640 ? figure.narrow : figure.wide);
+  const iso = (at) => new Date(at * 1000).toISOString().replace("T", " ").replace("Z", "");
+  const epoch = (text) => Date.parse(`${text.replace(" ", "T")}Z`) / 1000;
+  const whole = () => seen[0] <= span[0] && seen[1] >= span[1];
+  const count = (number) => number.toLocaleString("en-US");
+
+  // The bins that lie in the stretch by their middle: [first, beyond the last].
+  function binsSeen() {
+    const bin = (at) => Math.round((at - bins.starts_at) / bins.width_s);
+    const first = Math.min(Math.max(bin(seen[0]), 0), time.x.length - 1);
+    return [first, Math.min(Math.max(bin(seen[1]), first + 1), time.x.length)];
+  }
+
+  function themed(layout, theme, width) {
     layout.width = width;
     layout.font = { family: getComputedStyle(document.body).fontFamily, size: 12, color: theme.ink };
     layout.hoverlabel = { bgcolor: theme.hover, bordercolor: theme.grid, font: { color: theme.ink } };
-    layout.xaxis.spikecolor = theme.ink;
     for (const [name, axis] of Object.entries(layout)) {
-      if (/^[xy]axis/.test(name)) Object.assign(axis, { gridcolor: theme.grid, linecolor: theme.grid });
+      if (/^[xy]axis/.test(name)) Object.assign(axis, { gridcolor: theme.grid, linecolor: theme.grid, spikecolor: theme.ink });
     }
-    Plotly.react(place, figure.traces, layout, { displayModeBar: false, displaylogo: false });
+    return layout;
   }
 
-  const onScreen = () => draw(dark.matches ? themes.dark : themes.light, place.clientWidth);
+  const layoutOf = (figure, width) => structuredClone(width < 640 ? figure.narrow : figure.wide);
+  const options = { displayModeBar: false, doubleClick: false, typesetMath: false };
+
+  function drawTime(theme, width) {
+    const layout = themed(layoutOf(time, width), theme, width);
+    layout.xaxis.range = seen.map(iso);
+    Plotly.react(places.time, time.traces.map((trace) => ({ ...trace, x: time.x })), layout, options);
+  }
+
+  // Percentiles of one curve's requests in the stretches [first, beyond), from their histograms: within 5 %.
+  function percentiles(stretches, first, beyond, levels) {
+    const buckets = new Map();
+    let requests = 0;
+    for (let stretch = first; stretch < beyond; stretch += 1) {
+      const flat = stretches[stretch] ?? [];
+      for (let i = 0; i < flat.length; i += 2) {
+        buckets.set(flat[i], (buckets.get(flat[i]) ?? 0) + flat[i + 1]);
+        requests += flat[i + 1];
+      }
+    }
+    const sorted = [...buckets].sort((one, other) => one[0] - other[0]);
+    const { least_ms: least, ratio } = latency.stretches;
+    let bucket = 0;
+    let below = 0; // requests in the buckets before
+    return levels.map((nines) => {
+      const above = requests * 10 ** -nines;
+      if (above < 1 - 1e-9) return null;
+      while (bucket < sorted.length - 1 && below + sorted[bucket][1] < requests - above) below += sorted[bucket++][1];
+      const share = Math.max(0, Math.min(1, (requests - above - below) / sorted[bucket][1]));
+      return Number((least * ratio ** (sorted[bucket][0] + share)).toPrecision(4));
+    });
+  }
+
+  function drawLatency(theme, width) {
+    const layout = themed(layoutOf(latency, width), theme, width);
+    let { traces } = latency;
+    if (!whole()) {
+      const [first, beyond] = binsSeen().map((bin, end) => Math[end ? "ceil" : "floor"](bin / latency.stretches.bins));
+      const [title] = layout.annotations;
+      title.text += " · the stretch chosen above, within 5 %; the whole run is dotted";
+      if (width < 640) title.text = "<b>Response time, ms</b> · stretch chosen (dotted: all)";
+      const dotted = { ...traces[0], showlegend: false, hoverinfo: "skip", hovertemplate: null, line: { ...traces[0].line, width: 1.4, dash: "dot" } };
+      traces = [...traces.map((trace, i) => ({ ...trace, y: percentiles(latency.stretches.counts[i], first, beyond, trace.x) })), dotted];
+    }
+    Plotly.react(places.latency, traces, layout, options);
+  }
+
+  function say() {
+    const [first, beyond] = binsSeen();
+    const sum = (values) => values.slice(first, beyond).reduce((total, one) => total + one, 0);
+    const clock = (at) => iso(at).slice(11, 19);
+    const seconds = (beyond - first) * bins.width_s;
+    const from = bins.starts_at + first * bins.width_s;
+    const words = [whole() ? "Whole run" : `${clock(from)} to ${clock(from + seconds)} UTC (${count(seconds)} s)`];
+    if (bins.sent) {
+      const [sent, failed] = [sum(bins.sent), sum(bins.failed)];
+      words.push(`${count(sent)} requests`, `${count(failed)} failed${sent ? ` (${((100 * failed) / sent).toFixed(2)} %)` : ""}`);
+    }
+    if (bins.cold_starts) words.push(`${count(sum(bins.cold_starts))} cold starts`);
+    document.getElementById("stretch").textContent = words.join(" · ");
+    document.querySelectorAll("[data-move]").forEach((button) => {
+      button.disabled = button.dataset.move === "in" ? beyond - first < 2 : whole();
+    });
+  }
+
+  function draw(theme, widths) {
+    drawTime(theme, widths.time);
+    if (latency) drawLatency(theme, widths.latency);
+    say();
+  }
+
+  const themeNow = () => (dark.matches ? themes.dark : themes.light);
+  const widthsNow = () => ({ time: places.time.clientWidth, latency: places.latency?.clientWidth });
+  const onScreen = () => draw(themeNow(), widthsNow());
+
+  function look(from, to) {
+    const seconds = Math.min(Math.max(to - from, bins.width_s), span[1] - span[0]);
+    const start = Math.min(Math.max(from, span[0]), span[1] - seconds);
+    seen = [start, start + seconds];
+    onScreen();
+  }
+
+  document.querySelector(".stretch").hidden = false;
   onScreen();
+  places.time.on("plotly_relayout", (change) => {
+    const range = change["xaxis.range"] ?? [change["xaxis.range[0]"], change["xaxis.range[1]"]];
+    if (range[0] && range[1]) look(...range.map((one) => epoch(String(one))));
+  });
+  places.time.on("plotly_doubleclick", () => look(...span));
+  document.querySelectorAll("[data-move]").forEach((button) => {
+    button.addEventListener("click", () => {
+      const [from, to] = seen;
+      const step = (to - from) / 4;
+      const moves = { in: [from + step, to - step], back: [from - step, to - step], on: [from + step, to + step], all: span };
+      look(...moves[button.dataset.move]);
+    });
+  });
   dark.addEventListener("change", onScreen);
   let width = innerWidth;
   addEventListener("resize", () => {
@@ -31,7 +139,7 @@
   });
   addEventListener("beforeprint", () => {
     document.querySelectorAll("details").forEach((one) => { one.open = true; });
-    draw(themes.light, 700);
+    draw(themes.light, { time: 700, latency: 700 });
   });
   addEventListener("afterprint", onScreen);
 })();

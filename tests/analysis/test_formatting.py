@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 import pytest
 
 from analysis import formatting as form
@@ -85,3 +88,27 @@ def test_no_control_character_stays_visible_text(hostile: object, shown: str) ->
 
 def test_long_text_ends_in_an_ellipsis() -> None:
     assert form.visible("abcdef", 4) == "abc…"
+
+
+@pytest.mark.parametrize("write", [form.count, form.decimal, form.milliseconds, form.share, form.usd, form.timespan])
+@pytest.mark.parametrize("value", [1e300, -1e300, 1e15, math.inf, -math.inf, math.nan])
+def test_absurd_numbers_are_short_and_those_that_are_none_are_nothing(
+    write: Callable[[float | None], str], value: float
+) -> None:
+    written = write(value)
+    assert len(written) < 15
+    assert (written == form.NOTHING) == (not math.isfinite(value))
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\u200b\u2060", "–"),
+        ("a\ud800b\uffffc", "a b c"),
+        ("x" * 2_000_000, "x" * 999 + "…"),
+        ("a\U000e0041b", "a b"),
+        ("👩\u200d🚀 é", "👩\u200d🚀 é"),
+    ],
+)
+def test_what_cannot_be_seen_or_written_is_left_out(text: str, shown: str) -> None:
+    assert form.visible(text) == shown

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import pytest
 
 from analysis import markdown
@@ -34,3 +37,39 @@ def test_many_causes_are_cut_short_and_counted() -> None:
     assert "E4" in document
     assert "E5" not in document
     assert "3 more in report.html" in document
+
+
+def many(number: int, name: str) -> dict[str, Any]:
+    """A run with that many endpoints, functions, thresholds, warnings and causes, all of long names."""
+    names = [f"{name} {index}" for index in range(number)]
+    return {
+        "run": {"complete": True, "warnings": names},
+        "client": {"endpoints": {each: {"requests": 1} for each in names}},
+        "functions": {each: {"invocations": 1} for each in names},
+        "chains": {each: {"sent": 1} for each in names},
+        "thresholds": [{"expression": each, "value": 1.0, "verdict": "pass"} for each in names[:-1]]
+        + [{"expression": "the broken one", "value": 1.0, "verdict": "fail"}],
+        "root_causes": [{"error_type": each, "advice": each, "requests": 1} for each in names],
+    }
+
+
+def test_long_tables_are_cut_and_say_by_how_much() -> None:
+    document = markdown.render(many(500, "GET /item"))
+    assert document.count("GET /item") < 150
+    assert document.count("… and 480 more rows.") == 4
+    assert "the broken one" in document, "what is broken is not what is cut"
+
+
+@pytest.mark.parametrize("name", ["@|" * 500, "漢" * 1000, "x" * 1000])
+def test_it_fits_into_one_comment_whatever_the_names(name: str) -> None:
+    document = markdown.render(many(500, name))
+    assert len(document.encode()) <= 65_536
+    assert document.startswith("## ❌ Failed: 1 of 500 thresholds broken")
+
+
+def test_what_is_left_out_for_its_length_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(markdown, "MOST_BYTES", 4_000)
+    document = markdown.render(many(500, "GET /item"))
+    assert re.search(r"\nLeft out for their length: .*Chains.*\. See report\.html\.\n$", document)
+    assert "### Chains" not in document and "### Thresholds" in document
+    assert len(document.encode()) <= 4_100

@@ -14,7 +14,8 @@ import plotly.graph_objects
 import pytest
 from plotly.offline import get_plotlyjs
 
-from analysis import figure, report
+from analysis import figure, latency_chart, report
+from analysis.latency import LEVELS, Curve, Latency
 from analysis.series import Series
 from runstore.rundir import RunDir
 
@@ -33,6 +34,13 @@ def series(**more: Any) -> Series:
         "concurrency": {"place-vote": np.array([1.0, 2.0, 0.0])},
     }
     return Series(1_795_255_223.0, 1, 3, **{**given, **more})
+
+
+def response_times(*names: str | None) -> Latency:
+    """The same curve for each endpoint: 200 requests that took 1 to 200 ms, in the second of three stretches."""
+    ms = np.where(np.arange(len(LEVELS)) <= 46, 1 + 199 * LEVELS, np.nan)
+    at = {"p50": 100.5, "p90": 180.1, "p95": 190.05, "p99": 198.01, "p99.9": None, "p99.99": None, "max": 200.0}
+    return Latency([Curve(name, 200, ms, at, {1: {70: 200}}) for name in names], 0, 1)
 
 
 class Page(HTMLParser):
@@ -65,7 +73,15 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def page() -> Page:
-    return Page(report.render(SUMMARY, series(), {"run_id": "r", "workers": []}, {"complete": True, "slices": []}))
+    return Page(
+        report.render(
+            SUMMARY,
+            series(),
+            response_times("POST /vote"),
+            {"run_id": "r", "workers": []},
+            {"complete": True, "slices": []},
+        )
+    )
 
 
 def hostile_everywhere(value: Any) -> Any:
@@ -138,13 +154,14 @@ def test_the_bottleneck_is_named_with_its_evidence(page: Page) -> None:
 
 
 def test_hostile_names_stay_text_everywhere() -> None:
-    clean = Page(report.render(SUMMARY, series(), {"run_id": "r"}, {}))
+    clean = Page(report.render(SUMMARY, series(), response_times("a"), {"run_id": "r"}, {}))
     hostile = Page(
         report.render(
             hostile_everywhere(SUMMARY),
             series(
                 errors_per_s={HOSTILE: np.ones(3)}, cold_starts={HOSTILE: np.ones(3)}, concurrency={HOSTILE: np.ones(3)}
             ),
+            response_times(HOSTILE),
             {"run_id": HOSTILE, "functions": {HOSTILE: HOSTILE}, "versions": {HOSTILE: HOSTILE}},
             {},
         )
@@ -174,6 +191,8 @@ def test_the_chart_library_can_stand_in_a_script_element() -> None:
 def test_plotly_accepts_the_figure(width: str) -> None:
     drawn = figure.draw(series(warmup_until=1_795_255_224.0))
     plotly.graph_objects.Figure({"data": drawn["traces"], "layout": drawn[width]})
+    curves = latency_chart.draw(response_times(None, "a", "b"))
+    plotly.graph_objects.Figure({"data": curves["traces"], "layout": curves[width]})
 
 
 def test_all_rows_share_one_time_axis_and_do_not_overlap() -> None:

@@ -197,6 +197,34 @@ def test_a_history_that_has_only_its_header_is_no_history(run: RunDir) -> None:
 
 
 @pytest.mark.parametrize(
+    "row",
+    [
+        {"started_at": T0, "response_ms": 1e308},
+        {"started_at": T0, "response_ms": -5},
+        {"started_at": 1e300, "response_ms": 1},
+        {"started_at": 1.0, "response_ms": 1},
+        {"started_at": -1e300, "response_ms": 1e308},
+        {"scheduled_at": 1e300, "error": "dropped", "ok": 0},
+        {"started_at": T0, "scheduled_at": 1e300, "response_ms": 1},
+        {"started_at": T0, "scheduled_at": -1e300, "response_ms": 1},
+    ],
+    ids=str,
+)
+def test_absurd_times_neither_break_nor_stretch_the_picture(run: RunDir, row: dict[str, Any]) -> None:
+    sound = [{"started_at": T0 + second, "response_ms": 10, "scheduled_at": T0 + second} for second in range(3)]
+    dropped = {"scheduled_at": T0, "error": "dropped", "ok": 0}
+    write_requests(run, [*sound, dropped, row])
+    write_invocations(run, [("vote", T0, T0 + 1, 5.0), ("vote", -1e300, 1e308, 1e308), ("vote", T0, 1e308, None)])
+    series = build(run)
+    assert series is not None
+    drawn_too = row.get("started_at") == T0
+    assert (series.starts_at, series.width_s, series.bins) == (T0, 1, 3)
+    assert values(series.latency_ms["p99"])[1:3] == [10, 10]
+    assert series.not_drawn == 2 + (not drawn_too)
+    assert values(series.concurrency["vote"])[:2] == [1, 0]
+
+
+@pytest.mark.parametrize(
     ("seconds", "width"), [(0, 1), (600, 1), (601, 2), (3600, 10), (86_400, 300), (30 * 86_400, 2 * 3600)]
 )
 def test_a_long_run_gets_wider_bins(seconds: float, width: int) -> None:

@@ -67,3 +67,28 @@ def test_a_narrow_terminal_is_kept_to() -> None:
     out = io.StringIO()
     terminal.print_summary(SUMMARY, Console(file=out, width=60, markup=False, emoji=False, highlight=False))
     assert max(len(line) for line in out.getvalue().splitlines()) <= 60
+
+
+def test_long_tables_and_lists_are_cut_and_say_by_how_much() -> None:
+    names = [f"name {number}" for number in range(1000)]
+    text = printed(
+        {
+            "client": {"endpoints": {name: {"requests": 1} for name in names}},
+            "root_causes": [{"error_type": name, "requests": 1} for name in names],
+            "run": {"warnings": names},
+        }
+    )
+    assert len(text.splitlines()) < 120
+    for words in ("… and 970 more rows in report.html", "… and 990 more in report.html", "… and 980 more in report"):
+        assert words in text
+
+
+def test_absurd_figures_do_not_make_it_wider() -> None:
+    figures = dict.fromkeys(("requests", "failures", "rps", "p50_ms", "p95_ms", "p99_ms", "max_ms"), 1e308)
+    duration = dict.fromkeys(("p50", "p95", "p99"), 1e308)
+    summary = {
+        "client": {**figures, "endpoints": {"a": figures}},
+        "functions": {"f": {"invocations": 10**300, "duration_ms": duration, "memory_mb": {"max": 1e308}}},
+        "cost": {"run_usd": 1e308, "per_million_usd": 1e308, "items": []},
+    }
+    assert max(len(line) for line in printed(summary).splitlines()) <= 100

@@ -1,6 +1,7 @@
 """Headless Chromium, driven over the DevTools protocol: as much of it as a test of a page needs.
 
-Protocol: https://chromedevtools.github.io/devtools-protocol/ (JSON over a WebSocket; Page, Runtime and Input domains).
+Protocol: https://chromedevtools.github.io/devtools-protocol/ (JSON over a WebSocket; Page, Runtime, Log, Network,
+Emulation and Input domains).
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ class Page:
                 start_new_session=True,
             )
         self._ids = count(1)
+        self._events: list[tuple[str, dict[str, Any]]] = []
         try:
             self._socket = create_connection(
                 self._address(log), suppress_origin=True, http_no_proxy=["127.0.0.1"], timeout=30
@@ -80,12 +82,38 @@ class Page:
         number = next(self._ids)
         self._socket.send(json.dumps({"id": number, "method": method, "params": parameters}))
         while (message := json.loads(self._socket.recv())).get("id") != number:
-            pass
+            if "method" in message:
+                self._events.append((message["method"], message["params"]))
         assert "error" not in message, message
         return dict(message["result"])
 
     def open(self, url: str) -> None:
         self.call("Page.navigate", url=url)
+
+    def watch(self) -> None:
+        """From now on remember what the page says on its console, throws and asks the network for."""
+        for domain in ("Runtime", "Log", "Network"):
+            self.call(f"{domain}.enable")
+
+    def complaints(self) -> list[str]:
+        """Console messages, uncaught exceptions and the browser's own entries since `watch`."""
+        texts = {
+            "Runtime.consoleAPICalled": lambda event: " ".join(str(one.get("value")) for one in event["args"]),
+            "Runtime.exceptionThrown": lambda event: str(event["exceptionDetails"]),
+            "Log.entryAdded": lambda event: f"{event['entry']['text']} {event['entry'].get('url', '')}",
+        }
+        return [texts[method](event) for method, event in self._events if method in texts]
+
+    def requested(self) -> list[str]:
+        """URLs that the page asked for since `watch`."""
+        return [event["request"]["url"] for method, event in self._events if method == "Network.requestWillBeSent"]
+
+    def show(self, width: int, scheme: str) -> None:
+        """The page in a window of that width, in the `light` or `dark` scheme."""
+        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        self.call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 600
+        )
 
     def evaluate(self, expression: str) -> Any:
         """The value of a JavaScript expression in the page."""
