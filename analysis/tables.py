@@ -589,15 +589,29 @@ def join(summary: Summary) -> Table:
     )
 
 
+def clocks_in_words(summary: Summary) -> str | None:
+    """How far the target's clock is ahead of that worker's which differs most, in a sentence; None if unknown."""
+    clocks = summary.get("clocks") or ()
+    known = [one for one in clocks if one.get("offset_ms") is not None or one.get("date_offset_ms") is not None]
+
+    def apart_ms(one: Mapping[str, Any]) -> float:
+        return abs(one["date_offset_ms"] if one.get("offset_ms") is None else one["offset_ms"])
+
+    return _clock(max(known, key=apart_ms)) if known else None
+
+
 def _clock(one: Mapping[str, Any]) -> str:
     """One worker's clock, as a sentence."""
     worker = visible(one.get("worker"), 20)
-    if one.get("offset_ms") is None:
-        return f"The clock of worker {worker} or the target's was set during the run."
-    told = (
-        f"The target's clock is {milliseconds(one['offset_ms'])} ± {milliseconds(one['error_ms'])} ms ahead of worker"
-    )
-    return f"{told} {worker}'s{', and times are corrected by that' if one.get('corrected') else ''}."
+    told = []
+    for by, prefix, known in (("logs", "", "requests"), ("Date headers", "date_", "date_answers")):
+        offset_ms, error_ms = one.get(f"{prefix}offset_ms"), one.get(f"{prefix}error_ms")
+        if offset_ms is not None:
+            told.append(f"{milliseconds(offset_ms)} ± {milliseconds(error_ms)} ms by the {by}")
+        elif one.get(known):
+            told.append(f"by the {by} not known, for one of the two was set during the run")
+    corrected = ", and times are corrected by that of the logs" if one.get("corrected") else ""
+    return f"The target's clock is ahead of worker {worker}'s by: {'; '.join(told)}{corrected}."
 
 
 def join_in_words(summary: Summary) -> str | None:
