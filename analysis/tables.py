@@ -114,13 +114,17 @@ def measured(expression: str, value: float | None) -> str:
     return share(value) if metric.endswith("_rate") else decimal(value)
 
 
+_METRICS = {metric.name: metric for metric in METRICS}
+
+
 def comparison(found: Comparison) -> Table:
     """Run B against run A, figure by figure."""
     tones: Mapping[str, Tone] = {"worse": "bad", "better": "good", "inconclusive": "warn", "no data": "warn"}
 
-    def row(label: str, kind: Kind, one: Compared) -> Row:
+    def row(one: Compared) -> Row:
+        kind = _METRICS[one.metric].kind
         cells = (
-            label,
+            _METRICS[one.metric].label,
             _figure(kind, one.a),
             _figure(kind, one.b),
             _change(kind, one.change),
@@ -130,11 +134,7 @@ def comparison(found: Comparison) -> Table:
         )
         return Row(cells, tones.get(one.verdict))
 
-    unknown = (
-        f"{metric.label}: {visible(one.why)}"
-        for metric, one in zip(METRICS, found.metrics, strict=True)
-        if one.why is not None
-    )
+    unknown = (f"{_METRICS[one.metric].label}: {visible(one.why)}" for one in found.metrics if one.why is not None)
     return Table(
         "Run against run",
         (
@@ -146,7 +146,7 @@ def comparison(found: Comparison) -> Table:
             Column("verdict", f"within {percent(found.within)}", numeric=False),
             Column("to decide", "requests"),
         ),
-        tuple(row(metric.label, metric.kind, one) for metric, one in zip(METRICS, found.metrics, strict=True)),
+        tuple(map(row, found.metrics)),
         ". ".join(unknown),
     )
 
@@ -154,8 +154,8 @@ def comparison(found: Comparison) -> Table:
 def comparison_in_words(found: Comparison) -> str:
     """`Worse: p95 by +9.8 % (+8.1 % to +11.6 %)`, what it all comes to."""
     named = [
-        (metric, one)
-        for metric, one in zip(METRICS, found.metrics, strict=True)
+        (_METRICS[one.metric], one)
+        for one in found.metrics
         if one.verdict == found.verdict and found.verdict in ("worse", "better", "inconclusive")
     ]
     if not named:

@@ -342,6 +342,8 @@ def test_the_cost_is_that_of_what_really_happened(outcome):
     assert usd.get("kinesis_put_units", 0) == pytest.approx(
         truth["streams"].get("votes", {}).get("accepted", 0) * 0.014e-6
     )
-    assert usd["kms_requests"] is None
+    assert usd.get("kms_requests", 0) == pytest.approx(
+        functions.get("shop-decrypt", {}).get("invocations", 0) * 0.03e-4
+    )
     assert cost["simulated"] is True
     assert cost["run_usd"] == pytest.approx(sum(one for one in usd.values() if one is not None))
