@@ -16,7 +16,7 @@ import duckdb
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from analysis.bootstrap import Estimate, Sample, describe_units, estimates
+from analysis.bootstrap import Arrivals, Estimate, Sample, describe_units, estimates
 from analysis.errors import DataFormatError, UsageError
 from analysis.evidence import connect
 from analysis.functions import COLD
@@ -68,7 +68,10 @@ def measure(run: RunDir, split: tuple[str, str] | None = None) -> Baseline:
     db = connect()
     try:
         _open(db, joined, invocations, split)
-        sample = read_sample(db, summary.get("cost") or {})
+        manifest = read_json(run, "manifest.json")
+        is_open = split is None and (manifest.get("profile") or {}).get("model") == "open"
+        arrivals = read_arrivals(db, joined) if is_open else None
+        sample = read_sample(db, summary.get("cost") or {}, arrivals)
         memory = db.execute(
             """SELECT function, list_sort(list(DISTINCT memory_mb)) FROM invocations
                WHERE memory_mb IS NOT NULL GROUP BY function ORDER BY function"""
@@ -87,7 +90,7 @@ def measure(run: RunDir, split: tuple[str, str] | None = None) -> Baseline:
         simulated=about.get("simulated"),
         complete=bool(about.get("complete")),
         facts={
-            **_facts(read_json(run, "manifest.json")),
+            **_facts(manifest),
             "endpoint": split[1] if split is not None and split[0] == "endpoint" else "all",
             **{f"memory_mb of {name}": sizes for name, sizes in memory},
         },
@@ -155,7 +158,17 @@ def _open(db: duckdb.DuckDBPyConnection, joined: Path, invocations: Path, split:
         db.execute(f"CREATE VIEW {view} AS FROM {read} {answered}")
 
 
-def read_sample(db: duckdb.DuckDBPyConnection, cost: Mapping[str, Any]) -> Sample:
+def read_arrivals(db: duckdb.DuckDBPyConnection, joined: Path) -> Arrivals:
+    """The measured arrivals, whatever became of them."""
+    found = db.execute(
+        f"""SELECT coalesce(scheduled_at, started_at) AS due_at,
+                   error IS NOT DISTINCT FROM {literal(DROPPED)} AS dropped
+            FROM read_parquet({literal(str(joined))}) WHERE phase = 'measure'"""
+    ).fetchnumpy()
+    return Arrivals(due_at=_plain(found["due_at"], np.nan), dropped=_plain(found["dropped"], False))
+
+
+def read_sample(db: duckdb.DuckDBPyConnection, cost: Mapping[str, Any], arrivals: Arrivals | None = None) -> Sample:
     """The arrays of a bootstrap, from the views of `_open` and the summary's `cost`."""
     db.execute(
         """CREATE TABLE environments AS
@@ -200,6 +213,7 @@ def read_sample(db: duckdb.DuckDBPyConnection, cost: Mapping[str, Any]) -> Sampl
         requests_paid=paid,
         usd_per_gb_s=usd_per_gb_s,
         other_usd_per_million=other,
+        arrivals=arrivals,
     )
 
 

@@ -53,6 +53,15 @@ _TOO_FEW_UNITS = "one execution environment served nearly all of it, and says no
 
 
 @dataclass(frozen=True)
+class Arrivals:
+    """The measured arrivals of a run in the open model."""
+
+    due_at: Floats
+    """Epoch seconds."""
+    dropped: Booleans
+
+
+@dataclass(frozen=True)
 class Sample:
     """The measured requests of a run, or of one version in it, and the invocations that they led to."""
 
@@ -76,6 +85,8 @@ class Sample:
     """None: nothing was priced."""
     other_usd_per_million: float | None = None
     """What a million requests cost beside Lambda's compute."""
+    arrivals: Arrivals | None = None
+    """None: users who wait for their answers drop nothing, and what never arrived belongs to no version."""
 
 
 @dataclass(frozen=True)
@@ -97,12 +108,15 @@ NO_DATA = Estimate(None, why="nothing was measured")
 
 
 def estimates(sample: Sample) -> dict[str, Estimate]:
-    """Name of a metric -> its estimate: PERCENTILES, `error_rate`, `cold_start_rate`, `cost_per_million_usd`."""
+    """Name of a metric -> its estimate: PERCENTILES, `error_rate`, `cold_start_rate`, `cost_per_million_usd`, and where
+    there are arrivals `dropped_rate`."""
     random = np.random.default_rng(SEED)
+    arrivals = sample.arrivals
     return {
         **_of_requests(sample, random),
         "cold_start_rate": _cold_start_rate(sample, random),
         "cost_per_million_usd": _cost_per_million(sample, random),
+        **({} if arrivals is None else {"dropped_rate": _dropped_rate(arrivals, random)}),
     }
 
 
@@ -208,6 +222,18 @@ def _cold_start_rate(sample: Sample, random: np.random.Generator) -> Estimate:
     units, weights = _effective(size), _weights(len(size), random)
     rates = (weights @ np.bincount(unit, weights=cold)) / (weights @ size)
     return _rate(int(cold.sum()), len(cold), _spread(rates, units), units)
+
+
+def _dropped_rate(arrivals: Arrivals, random: np.random.Generator) -> Estimate:
+    """By the second in which they were due: what leaves one arrival without a slot leaves its neighbours without."""
+    dropped = arrivals.dropped
+    if not len(dropped):
+        return NO_DATA
+    seconds = _blocks(arrivals.due_at)
+    size = np.bincount(seconds)
+    units, weights = _effective(size), _weights(len(size), random)
+    rates = (weights @ np.bincount(seconds, weights=dropped)) / (weights @ size)
+    return _rate(int(dropped.sum()), len(dropped), _spread(rates, units), units)
 
 
 def _cost_per_million(sample: Sample, random: np.random.Generator) -> Estimate:

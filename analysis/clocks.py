@@ -1,14 +1,19 @@
-"""How far the target's clock is ahead of each worker's, from bounds that hold whatever the network does.
+"""How far the target's clock is ahead of each worker's, from bounds that hold whatever the network does: those of the
+logs, and those of the answers' Date headers.
 
 A request cannot arrive before it was sent, nor be answered after its answer was there. With the server's clock ahead of
 the client's by `offset`: arrived − started >= offset, and answered − ended <= offset. Every joined request narrows both
 sides; what is left between them is the error of the estimate, about the least round trip. Arrival and answer are the
 access log's. Without one the start of the handler stands for both, and the error is larger: a REPORT may be written
 after the answer has gone.
+
+The Date headers are the load generator's business (`loadgen.server_clock`), which leaves its bounds in the manifest:
+a run without logs has them too. They are shown beside; nothing is corrected by them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import duckdb
@@ -43,22 +48,40 @@ def create_clock_offsets(db: duckdb.DuckDBPyConnection) -> None:
     )
 
 
-def clocks(db: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
+def clocks(db: duckdb.DuckDBPyConnection, workers: Sequence[Mapping[str, Any]] = ()) -> list[dict[str, Any]]:
     """The summary's `clocks`: per worker, how far the target's clock is ahead of its own, in milliseconds.
 
-    `offset_ms` ± `error_ms`, None where the bounds contradict each other: one of the clocks was set during the run.
+    `workers`: entries of the manifest. `offset_ms` ± `error_ms` over `requests` is by the logs, `date_offset_ms` ±
+    `date_error_ms` over `date_answers` by the Date headers. An offset is None where nothing bounds it (`requests` or
+    `date_answers` is 0) or where its bounds contradict each other: one of the clocks was set during the run.
     `corrected`: whether the clocks differ for sure, so that times that cross from one to the other are corrected.
     """
-    found = db.execute(
-        "SELECT worker, requests, low_s, high_s, correction_s FROM clock_offsets ORDER BY worker"
-    ).fetchall()
-    return [
-        {
-            "worker": worker,
-            "requests": requests,
-            "offset_ms": (low_s + high_s) * 500 if low_s <= high_s else None,
-            "error_ms": (high_s - low_s) * 500 if low_s <= high_s else None,
-            "corrected": correction_s != 0,
-        }
-        for worker, requests, low_s, high_s, correction_s in found
-    ]
+    found = db.execute("SELECT worker, requests, low_s, high_s, correction_s FROM clock_offsets").fetchall()
+    by_logs = {worker: known for worker, *known in found}
+    by_date = {str(worker.get("index")): worker["date_offset"] for worker in workers if worker.get("date_offset")}
+    rows = []
+    for worker in sorted({*by_logs, *by_date}):
+        requests, low_s, high_s, correction_s = by_logs.get(worker, (0, None, None, 0))
+        date = by_date.get(worker, {})
+        offset_ms, error_ms = _middle(low_s, high_s)
+        date_offset_ms, date_error_ms = _middle(date.get("low_s"), date.get("high_s"))
+        rows.append(
+            {
+                "worker": worker,
+                "requests": requests,
+                "offset_ms": offset_ms,
+                "error_ms": error_ms,
+                "corrected": correction_s != 0,
+                "date_answers": date.get("answers", 0),
+                "date_offset_ms": date_offset_ms,
+                "date_error_ms": date_error_ms,
+            }
+        )
+    return rows
+
+
+def _middle(low_s: float | None, high_s: float | None) -> tuple[float | None, float | None]:
+    """Bounds in seconds -> their middle and the distance of each from it, in milliseconds."""
+    if low_s is None or high_s is None or low_s > high_s:
+        return None, None
+    return (low_s + high_s) * 500, (high_s - low_s) * 500

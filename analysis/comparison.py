@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from analysis import errors
 from analysis.baseline import Baseline
-from analysis.bootstrap import Estimate, error_together, interval_half_width
+from analysis.bootstrap import NO_DATA, Estimate, error_together, interval_half_width
 
 WITHIN = 0.05
 CONFIDENCE = 0.95
@@ -45,7 +45,9 @@ METRICS = (
     Metric("error_rate", "error rate", "rate"),
     Metric("cold_start_rate", "cold-start rate", "rate"),
     Metric("cost_per_million_usd", "cost per million", "usd"),
+    Metric("dropped_rate", "dropped arrivals", "rate"),
 )
+"""The last one of runs in the open model only."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class Compared:
     """One figure. `change`, `low` and `high` are relative to A (0.1: a tenth more), of a rate its difference."""
 
     metric: str
+    """The name of one of METRICS."""
     a: float | None
     b: float | None
     change: float | None
@@ -140,8 +143,16 @@ def compare(a: Baseline, b: Baseline, *, within: float = WITHIN, confidence: flo
             if name in b.facts and a.facts[name] != b.facts[name]
         ),
         metrics=tuple(
-            judge(metric, a.metrics[metric.name], b.metrics[metric.name], requests, within, confidence)
+            judge(
+                metric,
+                a.metrics.get(metric.name, NO_DATA),
+                b.metrics.get(metric.name, NO_DATA),
+                requests,
+                within,
+                confidence,
+            )
             for metric in METRICS
+            if metric.name in a.metrics or metric.name in b.metrics
         ),
     )
 

@@ -9,6 +9,7 @@
 | SNS | metric NumberOfMessagesPublished of the topics; without it the client's own messages |
 | SQS, EventBridge | the client's own calls and events |
 | DynamoDB | metrics ConsumedWriteCapacityUnits and ConsumedReadCapacityUnits of the tables |
+| KMS | an estimate: one request for each invocation of a function that is known to decrypt |
 | Logs ingested | metric IncomingBytes of the log groups |
 | Insights scanned, metrics read | pull.json and metrics.json: what the analysis itself cost |
 | X-Ray | trace ids that a REPORT line calls sampled |
@@ -54,6 +55,8 @@ OF_THE_ANALYSIS = frozenset({"logs_scanned_gb", "metrics_read"})
 _PUTTING_FLOWS = frozenset({"vote", "direct"})
 _WRITING_FLOWS = frozenset({"vote", "direct", "shop"})
 """Flows of the sample applications whose functions put records on a stream, and write items."""
+_DECRYPTING = ("shop-decrypt",)
+"""Functions of the sample applications that call KMS, once an invocation."""
 UNKNOWN_REGION = "unknown"
 
 
@@ -92,9 +95,7 @@ def measure(db: duckdb.DuckDBPyConnection, facts: RunFacts) -> Quantities:
     if "events" in sent:
         found.items["eventbridge_events"] = sent["events"].units
     _dynamodb(facts, found)
-    if _uses(facts, found, {"shop"}):
-        found.items["kms_requests"] = None
-        found.notes.append("KMS: no metric counts the requests of a key")
+    _kms(db, found)
     _logs(facts, found)
     (traces,) = db.execute("SELECT count(DISTINCT xray_trace_id) FROM invocations WHERE sampled").fetchone() or (0,)
     if traces:
@@ -250,6 +251,18 @@ def _dynamodb(facts: RunFacts, found: Quantities) -> None:
     if tables and "dynamodb_write_units" not in found.items and _uses(facts, found, _WRITING_FLOWS):
         found.items["dynamodb_write_units"] = None
         found.notes.append("DynamoDB: CloudWatch had no metric of the tables yet; pull again later with --force")
+
+
+def _kms(db: duckdb.DuckDBPyConnection, found: Quantities) -> None:
+    (invoked,) = db.execute(
+        "SELECT count(*) FROM invocations WHERE list_contains(?, function)", [_DECRYPTING]
+    ).fetchone() or (0,)
+    if invoked:
+        found.items["kms_requests"] = invoked
+        found.assumptions.append(
+            f"KMS: an estimate, one request for each of the {invoked:,} invocations of {', '.join(_DECRYPTING)}; "
+            "retries of the SDK and what other functions ask of KMS are not in it"
+        )
 
 
 def _logs(facts: RunFacts, found: Quantities) -> None:

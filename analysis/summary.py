@@ -105,7 +105,7 @@ def build_summary(
         "functions": of_functions,
         "cold_start_shares": cold_start_shares(db),
         "join": coverage.as_dict(),
-        "clocks": clocks(db),
+        "clocks": clocks(db, manifest.get("workers") or ()),
         "breakdown": breakdown(db),
         "chains": chains(
             db,

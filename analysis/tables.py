@@ -134,13 +134,17 @@ def measured_in_words(threshold: Mapping[str, Any]) -> str:
     return f"{words}, which aborted the run" if threshold.get("aborted") else words
 
 
+_METRICS = {metric.name: metric for metric in METRICS}
+
+
 def comparison(found: Comparison) -> Table:
     """Run B against run A, figure by figure."""
     tones: Mapping[str, Tone] = {"worse": "bad", "better": "good", "inconclusive": "warn", "no data": "warn"}
 
-    def row(label: str, kind: Kind, one: Compared) -> Row:
+    def row(one: Compared) -> Row:
+        kind = _METRICS[one.metric].kind
         cells = (
-            label,
+            _METRICS[one.metric].label,
             _figure(kind, one.a),
             _figure(kind, one.b),
             _change(kind, one.change),
@@ -150,11 +154,7 @@ def comparison(found: Comparison) -> Table:
         )
         return Row(cells, tones.get(one.verdict))
 
-    unknown = (
-        f"{metric.label}: {visible(one.why)}"
-        for metric, one in zip(METRICS, found.metrics, strict=True)
-        if one.why is not None
-    )
+    unknown = (f"{_METRICS[one.metric].label}: {visible(one.why)}" for one in found.metrics if one.why is not None)
     return Table(
         "Run against run",
         (
@@ -166,7 +166,7 @@ def comparison(found: Comparison) -> Table:
             Column("verdict", f"within {percent(found.within)}", numeric=False),
             Column("to decide", "requests"),
         ),
-        tuple(row(metric.label, metric.kind, one) for metric, one in zip(METRICS, found.metrics, strict=True)),
+        tuple(map(row, found.metrics)),
         ". ".join(unknown),
     )
 
@@ -174,8 +174,8 @@ def comparison(found: Comparison) -> Table:
 def comparison_in_words(found: Comparison) -> str:
     """`Worse: p95 by +9.8 % (+8.1 % to +11.6 %)`, what it all comes to."""
     named = [
-        (metric, one)
-        for metric, one in zip(METRICS, found.metrics, strict=True)
+        (_METRICS[one.metric], one)
+        for one in found.metrics
         if one.verdict == found.verdict and found.verdict in ("worse", "better", "inconclusive")
     ]
     if not named:
@@ -630,15 +630,29 @@ def join(summary: Summary) -> Table:
     )
 
 
+def clocks_in_words(summary: Summary) -> str | None:
+    """How far the target's clock is ahead of that worker's which differs most, in a sentence; None if unknown."""
+    clocks = summary.get("clocks") or ()
+    known = [one for one in clocks if one.get("offset_ms") is not None or one.get("date_offset_ms") is not None]
+
+    def apart_ms(one: Mapping[str, Any]) -> float:
+        return abs(one["date_offset_ms"] if one.get("offset_ms") is None else one["offset_ms"])
+
+    return _clock(max(known, key=apart_ms)) if known else None
+
+
 def _clock(one: Mapping[str, Any]) -> str:
     """One worker's clock, as a sentence."""
     worker = visible(one.get("worker"), 20)
-    if one.get("offset_ms") is None:
-        return f"The clock of worker {worker} or the target's was set during the run."
-    told = (
-        f"The target's clock is {milliseconds(one['offset_ms'])} ± {milliseconds(one['error_ms'])} ms ahead of worker"
-    )
-    return f"{told} {worker}'s{', and times are corrected by that' if one.get('corrected') else ''}."
+    told = []
+    for by, prefix, known in (("logs", "", "requests"), ("Date headers", "date_", "date_answers")):
+        offset_ms, error_ms = one.get(f"{prefix}offset_ms"), one.get(f"{prefix}error_ms")
+        if offset_ms is not None:
+            told.append(f"{milliseconds(offset_ms)} ± {milliseconds(error_ms)} ms by the {by}")
+        elif one.get(known):
+            told.append(f"by the {by} not known, for one of the two was set during the run")
+    corrected = ", and times are corrected by that of the logs" if one.get("corrected") else ""
+    return f"The target's clock is ahead of worker {worker}'s by: {'; '.join(told)}{corrected}."
 
 
 def join_in_words(summary: Summary) -> str | None:

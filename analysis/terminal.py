@@ -115,6 +115,9 @@ def _parts(summary: Mapping[str, Any]) -> Iterator[RenderableType]:
     joined = tables.join_in_words(summary)
     if joined:
         yield Text(f"\n{joined}")
+    clock = tables.clocks_in_words(summary)
+    if clock:
+        yield Text(clock)
     warnings = (summary.get("run") or {}).get("warnings") or []
     if warnings:
         yield _heading("Warnings")

@@ -57,6 +57,8 @@ class LoneSession(RecordingSession):
             worker["dropped"] = run.file.dropped_arrivals
         if reopened := sending_of(self.environment).connections.reopened:
             worker["reopened_connections"] = reopened
+        if (date_offset := sending_of(self.environment).server_clock.as_dict()) is not None:
+            worker["date_offset"] = date_offset
         if run.file.lost_rows:
             worker["missing_rows"] = run.file.lost_rows
         if (failure := sending_of(self.environment).failure) is not None:

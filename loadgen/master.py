@@ -57,6 +57,8 @@ class _Worker:
     sent_rows: int | None = None
     """Rows it says it sent; None until it has drained."""
     reopened_connections: int = 0
+    date_offset: dict[str, Any] | None = None
+    """The target's clock against its own, by its `server_clock.ServerClock`."""
     complaints: list[str] = field(default_factory=list)
     """What the worker itself has to complain about."""
     failure: str | None = None
@@ -102,6 +104,8 @@ class _Worker:
             entry["dropped"] = self.file.dropped_arrivals
         if self.reopened_connections:
             entry["reopened_connections"] = self.reopened_connections
+        if self.date_offset is not None:
+            entry["date_offset"] = self.date_offset
         # Of a lost worker it is known only how many there were up to the last batch that came.
         known_rows = self.inbox.known_rows if self.sent_rows is None else self.sent_rows
         if self.sent_rows is None:
@@ -300,6 +304,7 @@ class MasterSession(RecordingSession):
             worker.seen_at = time.time()
             worker.sent_rows = msg.data["rows"]
             worker.reopened_connections = msg.data["reopened_connections"]
+            worker.date_offset = msg.data["date_offset"]
             worker.complaints = msg.data["complaints"]
             worker.failure = msg.data["failure"]
             if self._is_going:

@@ -8,7 +8,8 @@ DRAIN = "swarmscope-drain"
 """Master -> worker: stop and hand everything over; `run_id`, `hurry`: give up open requests."""
 DRAINED = "swarmscope-drained"
 """Worker -> master: no user is left; `run_id`, `rows`: how many it sent in that run, `reopened_connections`,
-`complaints`: texts for the manifest's warnings, `failure`: why its users could not send, None where they could."""
+`date_offset`: see `server_clock.ServerClock`, None where no answer had a date, `complaints`: texts for the manifest's
+warnings, `failure`: why its users could not send, None where they could."""
 LIVE = "swarmscope-live"
 """Worker -> master, twice a second: `live.Report`. One that is lost is missing in the live figures and nowhere else."""
 

@@ -24,6 +24,7 @@ from loadgen.plan import RunPlan
 from loadgen.proxies import proxy_for
 from loadgen.recording import RequestLog
 from loadgen.renewal import Renewal, RenewalError
+from loadgen.server_clock import ServerClock
 from loadgen.signing import Signer
 from loadgen.transport import Connection, ConnectionCounts, Endpoint
 
@@ -51,6 +52,7 @@ class Sending:
         self.identities = IdentitySource(Random(), plan.sampled_share)
         self.connections = ConnectionCounts()
         self.failure_names = FailureNames()
+        self.server_clock = ServerClock()
         self._unsent = plan.profile.messages
         self._unanswered = plan.profile.messages
         self._on_all_sent = on_all_sent

@@ -199,8 +199,8 @@ class RecordingSession(Session):
         `workers` are entries of the manifest: index, host, rows, and where there is reason dropped (those of the rows
         that stand for arrivals never sent), lost_at (when it was last heard, epoch seconds), left_at (when it went by
         itself), shortfall (see `shortfall.Shortfall`), missing_rows, failed (why its users could not send),
-        clock_offset_s (by so much its clock is ahead of the master's) and reopened_connections (see
-        `transport.ConnectionCounts`).
+        clock_offset_s (by so much its clock is ahead of the master's), date_offset (by so much the target's is ahead of
+        its own, see `server_clock.ServerClock`) and reopened_connections (see `transport.ConnectionCounts`).
         """
         assert self._record is not None
         self._recording = False

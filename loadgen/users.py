@@ -101,6 +101,7 @@ class RecordedUser(User):
         self.random = self.sending.random
         self.let_others_run = False
         """Whether the event loop has had its turn since the last wait; see `UserTasks`."""
+        self._server_clock = self.sending.server_clock
         self._fire = environment.events.request.fire
         pacing_s = self.sending.plan.profile.pacing_s
         self._pacer = None if pacing_s is None else Pacer(pacing_s)
@@ -175,6 +176,7 @@ class RecordedUser(User):
             elapsed_s = perf_counter() - started
             self.let_others_run = True
             response.elapsed_ms = elapsed_s * 1000.0
+            self._server_clock.saw(response.headers, started_at, started_at + elapsed_s)
             error = check(response)
             if self.in_time is not None:
                 check_error = self.in_time(response)

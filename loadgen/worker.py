@@ -137,6 +137,7 @@ class WorkerSession(Session):
             "run_id": run_id,
             "rows": 0,
             "reopened_connections": 0,
+            "date_offset": None,
             "complaints": [],
             "failure": None,
         }
@@ -144,6 +145,7 @@ class WorkerSession(Session):
             sending = sending_of(self.environment)
             drained["rows"] = self._run.outbox.sent_rows
             drained["reopened_connections"] = sending.connections.reopened
+            drained["date_offset"] = sending.server_clock.as_dict()
             drained["complaints"] = sending.complaints()
             drained["failure"] = sending.failure
         self.runner.send_message(DRAINED, drained)

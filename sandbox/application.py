@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from email.utils import formatdate
 from typing import Any
 
 import orjson
@@ -49,6 +50,7 @@ class Application:
         self._sandbox = sandbox
         self._gateway = sandbox.gateway
         self._control = ControlApi(sandbox)
+        self._second, self._date = 0, b""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -62,6 +64,7 @@ class Application:
             if not message.get("more_body"):
                 break
         status, headers, content = await self._answer(scope, body)
+        headers.append((b"date", self._http_date()))
         if content is None:
             # uvicorn closes the connection of an answer that is never completed
             headers.append((b"content-length", b"1"))
@@ -70,6 +73,13 @@ class Application:
         headers.append((b"content-length", b"%d" % len(content)))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else content})
+
+    def _http_date(self) -> bytes:
+        """The second in which an answer is made (RFC 9110, 6.6.1)."""
+        second = int(self._sandbox.scheduler.now())
+        if second != self._second:
+            self._second, self._date = second, formatdate(second, usegmt=True).encode()
+        return self._date
 
     def _answer(self, scope: Scope, body: bytes) -> Awaitable[Answer]:
         """The answer to come. An exception in here is a bug, and uvicorn's 500."""

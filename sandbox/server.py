@@ -68,6 +68,7 @@ async def _serve(
             log_config=None,
             access_log=False,
             server_header=False,
+            date_header=False,  # uvicorn's is up to a second old, and of the request's start; ours: `Application`
             proxy_headers=False,
             backlog=4096,
             timeout_keep_alive=310,  # as API Gateway's idle connections (AWS, limits)

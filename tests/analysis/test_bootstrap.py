@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.bootstrap import Sample, error_together, estimates, interval_half_width
+from analysis.bootstrap import Arrivals, Sample, error_together, estimates, interval_half_width
 from benchmarks.compare import measure
 
 REQUESTS, ENVIRONMENTS = 8_000, 40
@@ -150,3 +150,20 @@ def test_pairs_that_do_not_differ_and_pairs_that_do():
     figures = measure(pairs=12, requests=2_000, planted=0.10)
     assert max(figures["alarms"].values()) <= 4, figures
     assert figures["planted_found"] >= 11, figures
+
+
+def test_the_dropped_rate_is_as_sure_as_the_seconds_in_which_arrivals_are_dropped():
+    """100 arrivals a second for 100 s: one in ten dropped at random, or all of every tenth second."""
+    due_at, random = 1e9 + np.arange(10_000) / 100, np.random.default_rng(7)
+    scattered = estimates(sample(arrivals=Arrivals(due_at, random.random(10_000) < 0.1)))["dropped_rate"]
+    together = estimates(sample(arrivals=Arrivals(due_at, np.arange(10_000) // 100 % 10 == 0)))["dropped_rate"]
+    assert scattered.value == pytest.approx(0.1, abs=0.01)
+    assert scattered.error == pytest.approx(math.sqrt(0.1 * 0.9 / 10_000), rel=0.25)
+    assert together.value == 0.1
+    assert together.error == pytest.approx(math.sqrt(0.1 * 0.9 / 100), rel=0.25)
+
+
+def test_users_who_wait_drop_nothing_and_have_no_dropped_rate():
+    assert "dropped_rate" not in estimates(sample())
+    nothing = Arrivals(np.zeros(0), np.zeros(0, dtype=bool))
+    assert estimates(sample(arrivals=nothing))["dropped_rate"].value is None

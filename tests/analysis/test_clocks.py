@@ -46,3 +46,24 @@ def test_without_an_access_log_the_invocations_start_bounds_the_clock(build):
 def test_nothing_joined_nothing_known(build):
     build.request()
     assert clocks(build.joined()) == []
+
+
+def test_date_headers_are_told_beside_the_logs_and_without_them(build):
+    exchange(build, 1.0, 4.0, 0.0)
+    build.requests[0]["worker"] = "0"
+    workers = [
+        {"index": 0, "date_offset": {"answers": 3, "low_s": -0.03, "high_s": 0.05}},
+        {"index": 1, "date_offset": {"answers": 9, "low_s": 1.99, "high_s": 2.01}},
+        {"index": 2},
+    ]
+    first, second = clocks(build.joined(), workers)
+    assert (first["requests"], first["date_answers"]) == (1, 3)
+    assert (first["date_offset_ms"], first["date_error_ms"]) == pytest.approx((10.0, 40.0))
+    assert (second["worker"], second["requests"], second["offset_ms"], second["corrected"]) == ("1", 0, None, False)
+    assert (second["date_offset_ms"], second["date_error_ms"]) == pytest.approx((2000.0, 10.0))
+
+
+def test_dates_that_contradict_each_other_give_no_offset(build):
+    workers = [{"index": 0, "date_offset": {"answers": 3, "low_s": 0.5, "high_s": -0.5}}]
+    (clock,) = clocks(build.joined(), workers)
+    assert (clock["date_answers"], clock["date_offset_ms"], clock["date_error_ms"]) == (3, None, None)

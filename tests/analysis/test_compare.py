@@ -11,8 +11,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from analysis.__main__ import main
+from analysis.baseline import measure
 from analysis.pipeline import explain
-from tests.analysis.conftest import RunBuilder
+from tests.analysis.conftest import T0, RunBuilder
 
 REQUESTS, ENVIRONMENTS = 600, 12
 MARKUP = "[bold]<b>@octocat"
@@ -220,3 +221,19 @@ def test_names_stay_text_in_markdown(runs):
     assert text.startswith("## ❌ Worse: p50 by +2")
     assert "| p95 |" in text
     assert "<b>" not in text and "@octocat" not in text
+
+
+def test_arrivals_that_found_no_slot_are_a_figure_of_the_open_model(build):
+    build.manifest["profile"] |= {"model": "open"}
+    for number in range(400):
+        if number % 4 == 0:
+            build.request(None, None, scheduled_at=T0 + number / 40, ok=0, error="dropped", status=None)
+        else:
+            build.request(number / 40, 20.0, scheduled_at=T0 + number / 40)
+    build.directory.mkdir()
+    run = build.write()
+    explain(run)
+    dropped = measure(run).metrics["dropped_rate"]
+    assert dropped.value == 0.25
+    assert dropped.error is not None and 0.01 < dropped.error < 0.05
+    assert "dropped_rate" not in measure(run, ("endpoint", "POST /vote")).metrics

@@ -121,3 +121,11 @@ def test_facts_that_differ_are_named():
     (difference,) = compare(side(), side(region="eu-west-1")).differences
     assert (difference.fact, difference.a, difference.b) == ("region", "us-east-1", "eu-west-1")
     assert compare(side(), side(**{"memory_mb of get-results": [128]})).differences == (), "A has no such function"
+
+
+def test_dropped_arrivals_are_compared_where_a_run_has_some():
+    """Of a baseline that was stored before there was the figure, it is not known."""
+    without = replace(side(), metrics={name: one for name, one in side().metrics.items() if name != "dropped_rate"})
+    assert "dropped_rate" not in [one.metric for one in compare(without, without).metrics]
+    (dropped,) = [one for one in compare(without, side()).metrics if one.metric == "dropped_rate"]
+    assert (dropped.verdict, dropped.why) == ("no data", "A: nothing was measured")

@@ -130,8 +130,20 @@ def test_topics_without_data_yet_are_unknown_where_the_flow_uses_them(build):
     build.manifest["flows"] = ["shop"]
     build.invocation(function="shop-accept")
     found = quantities(build, {"topics": {"sales": {"NumberOfMessagesPublished": None}}})
-    assert (found.items["sns_publishes"], found.items["kms_requests"]) == (None, None)
+    assert found.items["sns_publishes"] is None
     assert any("CloudWatch had no metric of the topics" in note for note in found.notes)
+
+
+def test_kms_is_an_estimate_from_the_invocations_that_decrypt(build):
+    build.manifest["flows"] = ["shop"]
+    build.invocation(function="shop-accept")
+    assert "kms_requests" not in quantities(build).items
+    for _ in range(3):
+        build.invocation(function="shop-decrypt")
+    found = quantities(build)
+    assert found.items["kms_requests"] == 3
+    assert any("an estimate, one request for each of the 3 invocations of shop-decrypt" in a for a in found.assumptions)
+    assert VIRGINIA.usd("kms_requests", 10_000) == pytest.approx(0.03)
 
 
 def test_streams_and_tables_without_data_yet_are_unknown_where_the_flow_uses_them(build):
@@ -189,9 +201,9 @@ def test_the_load_is_what_a_million_requests_cost_and_the_analysis_is_not():
 
 
 def test_a_cost_without_any_price_is_none():
-    cost = price(Quantities({"kms_requests": 5}), VIRGINIA, 1, simulated=True)
+    cost = price(Quantities({"kms_requests": 5}), load_prices("eu-west-1"), 1, simulated=True)
     assert (cost["run_usd"], cost["per_million_usd"]) == (None, None)
-    assert cost["unpriced"] == ["no price of kms_requests in us-east-1: add it to config/prices/us-east-1.toml"]
+    assert cost["unpriced"] == ["no price of kms_requests in eu-west-1: add it to config/prices/eu-west-1.toml"]
 
 
 def test_no_requests_have_no_cost_per_million():

@@ -115,7 +115,7 @@ def test_the_cost(tiny):
     cost = tiny["cost"]
     quantities = {item["item"]: item["quantity"] for item in cost["items"]}
     assert quantities["lambda_requests"] == 18
-    assert (quantities["kms_requests"], quantities["logs_ingested_gb"]) == (None, None)
+    assert (quantities["kms_requests"], quantities["logs_ingested_gb"]) == (3, None)
     assert (quantities["logs_scanned_gb"], quantities["metrics_read"]) == (0.00002, 30)
     assert cost["run_usd"] == pytest.approx(sum(item["usd"] for item in cost["items"] if item["usd"] is not None))
     assert (cost["requests"], cost["simulated"], cost["complete"]) == (13, True, False)

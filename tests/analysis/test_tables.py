@@ -119,3 +119,18 @@ def test_latency_from_schedule_stands_beside_latency_from_send():
         ("POST /vote", "from when it was sent", "40.0", "80.0"),
         ("POST /vote", "sent late by", "1.0", "5,920"),
     ]
+
+
+def test_the_clock_that_differs_most_is_told_by_both_its_sources():
+    clocks = [
+        {"worker": "0", "requests": 9, "offset_ms": 0.2, "error_ms": 1.1, "corrected": False},
+        {
+            "worker": "1", "requests": 9, "offset_ms": -2500.0, "error_ms": 1.0, "corrected": True,
+            "date_answers": 9, "date_offset_ms": -2490.0, "date_error_ms": 15.0,
+        },
+    ]  # fmt: skip
+    assert tables.clocks_in_words({"clocks": clocks}) == (
+        "The target's clock is ahead of worker 1's by: -2,500 ± 1.0 ms by the logs; -2,490 ± 15.0 ms by the Date "
+        "headers, and times are corrected by that of the logs."
+    )
+    assert tables.clocks_in_words({"clocks": []}) is None

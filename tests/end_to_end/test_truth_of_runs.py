@@ -254,6 +254,19 @@ def test_at_least_99_percent_of_what_reached_a_function_is_joined(outcome):
     assert join["ambiguous"] == 0
 
 
+def test_the_clocks_are_found_to_agree_by_the_logs_and_by_the_date_headers(outcome):
+    """They are one: load generator and sandbox share the machine. A date alone would leave more than 500 ms open."""
+    case, result = outcome
+    clocks = result.summary["clocks"]
+    assert [clock["worker"] for clock in clocks] == [str(number) for number in range(max(1, case.workers))]
+    for clock in clocks:
+        assert abs(clock["offset_ms"]) <= clock["error_ms"] and not clock["corrected"]
+        assert abs(clock["date_offset_ms"]) <= clock["date_error_ms"] + 1 < 400
+    answered = sum(endpoint["requests"] for endpoint in result.summary["client"]["endpoints"].values())
+    assert sum(clock["date_answers"] for clock in clocks) == answered
+    assert "The target's clock is ahead of worker" in result.output
+
+
 def test_rows_console_and_csv_agree(outcome):
     from analysis.locust_csv import read_stats
 
@@ -329,6 +342,8 @@ def test_the_cost_is_that_of_what_really_happened(outcome):
     assert usd.get("kinesis_put_units", 0) == pytest.approx(
         truth["streams"].get("votes", {}).get("accepted", 0) * 0.014e-6
     )
-    assert usd["kms_requests"] is None
+    assert usd.get("kms_requests", 0) == pytest.approx(
+        functions.get("shop-decrypt", {}).get("invocations", 0) * 0.03e-4
+    )
     assert cost["simulated"] is True
     assert cost["run_usd"] == pytest.approx(sum(one for one in usd.values() if one is not None))
