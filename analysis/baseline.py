@@ -16,7 +16,7 @@ import duckdb
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from analysis.bootstrap import Arrivals, Estimate, Sample, describe_units, estimates
+from analysis.bootstrap import NO_DATA, Arrivals, Estimate, Sample, describe_units, estimates
 from analysis.errors import DataFormatError, UsageError
 from analysis.evidence import connect
 from analysis.functions import COLD
@@ -95,8 +95,13 @@ def measure(run: RunDir, split: tuple[str, str] | None = None) -> Baseline:
             **{f"memory_mb of {name}": sizes for name, sizes in memory},
         },
         resampled=describe_units(sample),
-        metrics=estimates(sample),
+        metrics=estimates(sample) | ({} if _starts_told(summary) else {"cold_start_rate": NO_DATA}),
     )
+
+
+def _starts_told(summary: Mapping[str, Any]) -> bool:
+    """Whether the run's logs told of cold starts: those of an emulator may not."""
+    return all(one.get("cold_starts", 0) is not None for one in summary.get("functions", {}).values())
 
 
 def values_of(run: RunDir, split: str) -> list[str]:

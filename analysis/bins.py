@@ -36,9 +36,11 @@ from analysis import locust_csv
 from analysis.attribution import attribute_lines
 from analysis.errors import INCOMPLETE, OK, AnalysisError, NoRowsError, UsageError
 from analysis.evidence import open_evidence
+from analysis.functions import COLD
 from analysis.query import print_table
 from analysis.requests_table import literal
 from analysis.series import most_at_once
+from analysis.starts import starts_told
 from config.settings import Settings, load_settings
 from config.timespans import parse_timespan
 from runstore import rundir
@@ -110,6 +112,8 @@ def table(run: RunDir, every_s: float, functions: Sequence[str] = ()) -> pd.Data
         frame[column] = frame[column].fillna(0)
     for column in ("invocations", "cold_starts", "errors", "timeouts"):
         frame[column] = frame[column].fillna(0)
+    if not starts_told(db, run.read_manifest().get("target")):
+        frame["cold_starts"] = None
     frame["requests_per_s"] = frame["requests"] / every_s
     frame["concurrency"] = _concurrency(db, edges)
     frame = frame.reindex(columns=list(COLUMNS))
@@ -167,7 +171,7 @@ def _invocations(db: duckdb.DuckDBPyConnection, begin: float, every_s: float) ->
     return (
         db.execute(
             f"""SELECT floor((started_at - $begin) / $every_s)::BIGINT AS bin, count(*) AS invocations,
-                   count(*) FILTER (WHERE init_ms IS NOT NULL OR restore_ms IS NOT NULL) AS cold_starts,
+                   count(*) FILTER (WHERE {COLD}) AS cold_starts,
                    count(f.inv) AS errors, count(*) FILTER (WHERE f.timed_out) AS timeouts,
                    {_quantiles("duration", "duration_ms")}
             FROM invocations LEFT JOIN invocation_failures f USING (inv) WHERE started_at IS NOT NULL GROUP BY bin""",

@@ -51,11 +51,17 @@ def create_measured_invocations(db: duckdb.DuckDBPyConnection) -> None:
 
 
 def functions(
-    db: duckdb.DuckDBPyConnection, names: Iterable[str], metrics: Mapping[str, Any], limits: Limits
+    db: duckdb.DuckDBPyConnection,
+    names: Iterable[str],
+    metrics: Mapping[str, Any],
+    limits: Limits,
+    *,
+    starts_told: bool = True,
 ) -> dict[str, dict[str, Any]]:
     """The summary's `functions`, in the order of `names` (logical), then whatever else left a REPORT line.
 
     `metrics` is metrics.json's `functions`: throttled invocations write no log, so without it `throttles` is None.
+    `starts_told` (`analysis.starts`): where it is false, starts of every kind are None, not 0.
     """
     found = db.execute(
         f"""SELECT function AS name, count(*) AS invocations,
@@ -107,7 +113,19 @@ def functions(
     )
     columns = [column[0] for column in found.description or ()]
     seen = {row[0]: dict(zip(columns, row, strict=True)) for row in found.fetchall()}
+    if not starts_told:
+        seen = {name: _without_starts(row) for name, row in seen.items()}
     return {name: _block(seen.get(name), metrics.get(name) or {}, limits) for name in dict.fromkeys((*names, *seen))}
+
+
+def _without_starts(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        **row,
+        "cold_starts": None,
+        "suppressed_inits": None,
+        "starts": dict.fromkeys(row["starts"]),
+        "measured": {**row["measured"], "cold_starts": None},
+    }
 
 
 def _block(row: Mapping[str, Any] | None, metrics: Mapping[str, Any], limits: Limits) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 1. `lambda_request_id`: the answer named the invocation (`X-Lambda-Request-Id`, or a direct Invoke's own request id)
 2. `access_log`: the API's access log names it beside the request's id
-3. `correlation_line`: the function logged the request's id
+3. `correlation_line`: the function logged the request's id, or else the correlation id of its payload, which the later
+   invocations of a chain log too: the first answered
 4. `trace_id`: both carry the same X-Ray Root; of a chain of invocations under one Root the first answered
 
 A pair is made only where the key leads to one invocation and that invocation to one request. Requests with a
@@ -46,6 +47,7 @@ SENDING_OPERATIONS: tuple[str, ...] = (
     "PutRecords",
 )
 """Methods of the requests that send messages."""
+_SENDING = ", ".join(map(literal, SENDING_OPERATIONS))
 
 JOINED_COLUMNS: tuple[str, ...] = (
     "matched_by",
@@ -98,10 +100,25 @@ _EVIDENCE: Mapping[str, tuple[str, str]] = {
     ),
     "correlation_line": (
         "invocation_correlations",
-        """
-        SELECT DISTINCT row, inv FROM open_requests r
-        JOIN invocation_correlations c ON c.gateway_request_id = r.request_id
-        JOIN answers USING (inv)""",
+        f"""
+        WITH calls AS (
+            SELECT row, request_id, correlation_id FROM open_requests WHERE coalesce(method, '') NOT IN ({_SENDING})
+        ), by_request AS (
+            SELECT DISTINCT row, inv FROM calls c
+            JOIN invocation_correlations l ON l.gateway_request_id = c.request_id
+            JOIN answers USING (inv)
+        ), logged AS (
+            SELECT DISTINCT correlation_id, inv, function, started_at
+            FROM invocation_correlations JOIN answers USING (inv)
+            WHERE correlation_id IN (SELECT correlation_id FROM calls)
+              AND inv NOT IN (SELECT inv FROM invocation_correlations WHERE message_id IS NOT NULL)
+        ), first AS (
+            SELECT correlation_id, arg_min(function, started_at) AS function FROM logged GROUP BY correlation_id
+        )
+        FROM by_request
+        UNION ALL
+        SELECT row, inv FROM calls JOIN first USING (correlation_id) JOIN logged USING (correlation_id, function)
+        WHERE row NOT IN (SELECT row FROM by_request)""",
     ),
     # What a message started answered no request, even where it kept the trace of the one that sent the message.
     "trace_id": (
@@ -336,7 +353,7 @@ def write_unjoined(db: duckdb.DuckDBPyConnection, file: Path) -> None:
             SELECT 'request' AS side,
                    CASE WHEN s.reason IS NOT NULL THEN s.reason
                         WHEN r.status IS NULL THEN 'no answer came, so nothing names an invocation'
-                        WHEN r.method IN ({", ".join(map(literal, SENDING_OPERATIONS))})
+                        WHEN r.method IN ({_SENDING})
                              THEN 'a message: no invocation answers it, see chains'
                         WHEN r.method = 'Invoke' AND r.status = 204 THEN 'a dry run: nothing was invoked'
                         WHEN r.status = 429 OR g.integration_status >= 400

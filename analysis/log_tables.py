@@ -169,13 +169,17 @@ def write_invocations(files: Files, target: Path) -> int:
 
 
 def _invocations(reports: str) -> str:
-    """SQL for the columns of invocations.parquet."""
+    """SQL for the columns of invocations.parquet.
+
+    Nothing runs in 0 MB: emulators that do not measure memory write that.
+    """
     return f"""
         SELECT function, log_group, log_stream, request_id,
                nullif(regexp_extract(log_stream, '\\[([^\\]]+)\\]', 1), '') AS version,
                logged_at AS reported_at, logged_at - duration_ms / 1000 AS started_at,
                {", ".join(key for key in REPORT_TYPES if key != "request_id")}, ptr
-        FROM (SELECT * REPLACE (nullif(status, 'success') AS status) FROM ({reports}))"""
+        FROM (SELECT * REPLACE (nullif(status, 'success') AS status, nullif(max_memory_mb, 0) AS max_memory_mb)
+              FROM ({reports}))"""
 
 
 def write_errors(files: Files, target: Path, stack_name: str | None = None) -> int:

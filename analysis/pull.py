@@ -150,7 +150,7 @@ def _pull_metrics(
         expected=_invocations_of(run.file("invocations.parquet")),
         answered=_answered(requests),
         patience=cloudwatch_metrics.Patience(
-            until=clock() + patience.deadline_s / 4,
+            until=clock() + patience.metrics_s,
             poll_s=max(patience.poll_s, 1.0),
             clock=clock,
             sleep=sleep or time.sleep,
@@ -340,6 +340,7 @@ def pull_command(run: str, force: bool, limit: int, lag: str | None, quiet: str 
         retry_s=max(usual.retry_s, _seconds("--quiet", quiet, 0.0)),
         poll_s=usual.poll_s,
         deadline_s=_seconds("--deadline", deadline, usual.deadline_s),
+        metrics_s=min(usual.metrics_s, _seconds("--deadline", deadline, usual.deadline_s)),
     )
     found = rundir.find(run, settings.runs_dir)
     pulled = pull_showing(found, settings, Console(stderr=True), force=force, limit=limit, patience=patience)

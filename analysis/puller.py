@@ -8,8 +8,9 @@ all the same, its slice is cut again, by time and then by request ids.
 Logs trail what they tell, and background functions go on after the client's last request. So an answer counts only when
 it was asked for later than the end of its slice plus the time logs take to appear; the stretch after the run is read
 until no function has written anything for a while; and every invocation that the client or the access log knows must
-have its REPORT: as long as one is absent, logs take longer than was thought. Either all of that comes true, or the
-deadline passes and the doubts that are left are said.
+have its REPORT, under the id that they know, or the one that its correlation line names: as long as one is absent, logs
+take longer than was thought. Either all of that comes true, or the deadline passes and the doubts that are left are
+said.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from analysis.insights import (
     run_query,
 )
 from analysis.log_queries import ACCESS, EVENTS, EVENTS_PER_REQUEST, LogQuery
+from analysis.requests_table import literal
 from analysis.slice_files import Fetched, Piece, save, saved
 from analysis.slices import Slice, cut, plan
 
@@ -66,12 +68,14 @@ class Patience:
     """Least time between two readings."""
     deadline_s: float
     """Time after which the pull ends with what it has."""
+    metrics_s: float
+    """How long metrics that count less than the logs are waited for."""
 
 
-REAL = Patience(lag_s=60.0, quiet_s=60.0, retry_s=150.0, poll_s=15.0, deadline_s=900.0)
+REAL = Patience(lag_s=60.0, quiet_s=60.0, retry_s=150.0, poll_s=15.0, deadline_s=900.0, metrics_s=225.0)
 """AWS documents 5 to 10 minutes until logs appear, a minute is usual; a failed asynchronous invocation is tried again
 after one minute and after two."""
-SIMULATED = Patience(lag_s=3.0, quiet_s=3.0, retry_s=3.0, poll_s=1.0, deadline_s=120.0)
+SIMULATED = Patience(lag_s=3.0, quiet_s=3.0, retry_s=3.0, poll_s=1.0, deadline_s=120.0, metrics_s=5.0)
 
 
 @dataclass(frozen=True)
@@ -298,14 +302,34 @@ class Puller:
         """Invocations that are known of and have no REPORT: their number, and when the first of them was over."""
         answers = [one for one in _all(body, tail) if one.rows]
         self._know_access_log([one.path for one in answers if not _is_function(one)])
-        reported = log_tables.request_ids([one.path for one in answers if _is_function(one)])
-        found = self._requests.execute(
-            f"""SELECT count(*), coalesce(min(known_at), 0) FROM ({_KNOWN} UNION ALL FROM known_to_access_log) AS known
+        functions = [one.path for one in answers if _is_function(one)]
+        reported = log_tables.request_ids(functions)
+        self._requests.execute(
+            f"""CREATE OR REPLACE TEMP TABLE absent AS
+                FROM ({_KNOWN} UNION ALL BY NAME FROM known_to_access_log) AS known
                 ANTI JOIN ({reported}) AS reported USING (request_id)"""
-        ).fetchone()
-        absent, earliest = found or (0, 0.0)
+        )
+        if self._count_absent()[0]:
+            self._take_out_correlated(functions, reported)
+        absent, earliest = self._count_absent()
         self._check_groups(bool(absent))
         return absent, earliest
+
+    def _count_absent(self) -> tuple[int, float]:
+        found = self._requests.execute("SELECT count(*), coalesce(min(known_at), 0) FROM absent").fetchone()
+        return found or (0, 0.0)
+
+    def _take_out_correlated(self, files: Sequence[Path], reported: str) -> None:
+        """Not absent is what was reported under another id, which its correlation line tells: an emulator may answer an
+        Invoke with an id of its own."""
+        parsed = self._folder / "correlated.partial"
+        log_tables.write_correlations(files, parsed)
+        self._requests.execute(
+            f"""DELETE FROM absent WHERE correlation_id IN (
+                   SELECT correlation_id FROM read_parquet({literal(str(parsed))})
+                   JOIN ({reported}) USING (request_id))"""
+        )
+        parsed.unlink()
 
     def _mistrust(self, body: Mapping[Piece, list[Fetched]], absent: tuple[int, float], now: float) -> None:
         """Where a REPORT is absent, logs take longer than was thought: forget what was read since it was due."""
@@ -346,7 +370,8 @@ class Puller:
         """Whether the client knows an invocation of the function."""
         reported = log_tables.request_ids(files, function)
         known = (
-            f"SELECT 1 FROM ({_KNOWN} UNION ALL FROM known_to_access_log) AS known JOIN ({reported}) USING (request_id)"
+            f"SELECT 1 FROM ({_KNOWN} UNION ALL BY NAME FROM known_to_access_log) AS known "
+            f"JOIN ({reported}) USING (request_id)"
         )
         return self._requests.execute(f"{known} LIMIT 1").fetchone() is not None
 
@@ -471,7 +496,7 @@ class Puller:
 
 
 _KNOWN = """
-    SELECT lambda_request_id AS request_id, coalesce(ended_at, started_at) AS known_at FROM requests
+    SELECT lambda_request_id AS request_id, coalesce(ended_at, started_at) AS known_at, correlation_id FROM requests
     WHERE lambda_request_id IS NOT NULL AND coalesce(status, 200) NOT IN (429, 500, 503)
 """
 """SQL for the invocations that the client knows of. A refusal too carries a request id, but nothing was invoked."""

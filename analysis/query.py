@@ -25,7 +25,7 @@ from rich.table import Table
 from rich.text import Text
 
 from analysis import log_groups, terminal
-from analysis.errors import UsageError
+from analysis.errors import TargetError, UsageError
 from analysis.formatting import visible
 from analysis.insights import LogGroupNotFoundError, Row, Window, run_query
 from config import aws
@@ -35,6 +35,7 @@ from runstore import rundir
 
 QUERIES = Path(__file__).parent / "queries"
 _BIN = re.compile(r"\bbin\(5m\)")
+_NAMED = re.compile(r"\bas\s+(\w+(?:\s*,\s*\w+)*)")
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
 
@@ -85,7 +86,8 @@ def bin_width(text: str) -> str:
 def run_for_each(client: Any, groups: Mapping[str, str], query: str, window: Window) -> list[Row]:
     """The query's rows of each group, with the function's name in front; groups that do not exist have none.
 
-    Raises LogGroupNotFoundError where none of them exists, and what `run_query` raises.
+    Raises LogGroupNotFoundError where none of them exists, TargetError where the rows have nothing of what the query
+    works out, and what `run_query` raises.
     """
 
     def of_one(group: str) -> Sequence[Row] | None:
@@ -102,11 +104,19 @@ def run_for_each(client: Any, groups: Mapping[str, str], query: str, window: Win
             f"no log group {', '.join(groups.values())} in region {region}",
             "check LOG_GROUPS, STACK_NAME and AWS_REGION in .env",
         )
-    return [
+    answer = [
         {"function": function} | {name: value for name, value in row.items() if name != "@ptr"}
         for function, rows in found.items()
         for row in rows or ()
     ]
+    named = {name for names in _NAMED.findall(query) for name in re.split(r"\s*,\s*", names)}
+    if answer and named and named.isdisjoint(columns_of(answer)):
+        raise TargetError(
+            "the target does not understand the query: its answer has events, and nothing that the query works out",
+            "some emulators know little of the language, and pass over the rest; the analysis of a run needs no more "
+            "than `fields` and `filter`",
+        )
+    return answer
 
 
 def render(rows: Sequence[Row], form: str) -> str:

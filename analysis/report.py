@@ -7,7 +7,7 @@ else. Text from logs, payloads and names is escaped by the template, and once mo
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -129,9 +129,8 @@ def _tiles(summary: Mapping[str, Any]) -> list[dict[str, str]]:
     """The key figures under the verdict, each with its label; what was not measured is left out."""
     client, functions = summary.get("client") or {}, (summary.get("functions") or {}).values()
     spent = (summary.get("cost") or {}).get("per_million_usd")
-    invocations, cold_starts = (
-        sum(one.get(name) or 0 for one in functions) if functions else None for name in ("invocations", "cold_starts")
-    )
+    invocations = _total([one.get("invocations", 0) for one in functions])
+    cold_starts = _total([one.get("cold_starts", 0) for one in functions])
     failed = formatting.ratio(client.get("failures"), client.get("requests"))
     tiles = [
         ("requests", formatting.count(client.get("requests"))),
@@ -147,6 +146,12 @@ def _tiles(summary: Mapping[str, Any]) -> list[dict[str, str]]:
         offered = formatting.count(client.get("offered"))
         tiles.insert(2, (f"dropped of {offered} offered", formatting.count(client["dropped"])))
     return [{"label": label, "value": value} for label, value in tiles if value != formatting.NOTHING]
+
+
+def _total(counts: Sequence[int | None]) -> int | None:
+    """None where one of them is not known, or there are none."""
+    known = [count for count in counts if count is not None]
+    return sum(known) if counts and len(known) == len(counts) else None
 
 
 def _search(summary: Mapping[str, Any]) -> dict[str, Any] | None:

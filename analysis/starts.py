@@ -18,6 +18,9 @@ from __future__ import annotations
 
 import duckdb
 
+EMULATOR = "emulator"
+"""The target, as the manifest has it, whose logs may lack what tells a start."""
+
 PROACTIVE_GAP_S = 1.0
 """Between the end of an init and the start of its first invocation; milliseconds where that was waiting for it."""
 
@@ -26,6 +29,21 @@ _BROKEN = (
     "coalesce(f.timed_out, false) OR coalesce(f.kind = 'runtime', false) OR r.inv IS NOT NULL "
     "OR coalesce(f.error_type LIKE 'Runtime.%' AND f.error_type <> 'Runtime.MarshalError', false)"
 )
+
+
+def starts_told(db: duckdb.DuckDBPyConnection, target: str | None) -> bool:
+    """Whether the logs tell how environments began, so that no cold start in them means that there was none.
+
+    Lambda's and the sandbox's do. Somebody else's emulator may know neither INIT_START nor Init Duration: a run on one
+    that has neither anywhere says nothing.
+    """
+    if target != EMULATOR:
+        return True
+    told = db.execute(
+        """SELECT EXISTS (FROM inits) OR EXISTS (FROM invocations WHERE init_ms IS NOT NULL OR restore_ms IS NOT NULL)
+                  OR NOT EXISTS (FROM invocations)"""
+    ).fetchone()
+    return bool(told and told[0])
 
 
 def create_starts(db: duckdb.DuckDBPyConnection) -> None:

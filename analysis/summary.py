@@ -27,7 +27,7 @@ from analysis.formatting import date_and_time, plural, share, timespan, usd
 from analysis.functions import Limits, create_measured_invocations, functions
 from analysis.join import Coverage, counts
 from analysis.metrics import disagreements, expectations, judge_metrics
-from analysis.starts import create_starts
+from analysis.starts import create_starts, starts_told
 from analysis.thresholds import judge_thresholds
 from analysis.windows import worst_window
 from config.metric_limits import MetricLimits, load_metric_limits
@@ -74,6 +74,7 @@ def build_summary(
         manifest.get("functions") or () if pulled else (),
         metrics.get("functions") or {},
         limits or Limits(),
+        starts_told=starts_told(db, manifest.get("target")),
     )
     expected = expectations(db, of_functions, metrics, deployed)
     shortcomings = [*also, *_shortcomings(manifest, pulled, evidence, coverage)]
@@ -164,6 +165,11 @@ def _thresholds(manifest: Mapping[str, Any]) -> list[Threshold]:
     profile = manifest.get("profile") or {}
     parsed = [parse_threshold(text, action) for text, action in (profile.get("thresholds") or {}).items()]
     return [threshold for threshold in parsed if not profile.get("breakpoint") or threshold.action == "abort"]
+
+
+def _lacks_memory(db: duckdb.DuckDBPyConnection) -> bool:
+    invocations, measured = counts(db, "SELECT count(*), count(max_memory_mb) FROM invocations")
+    return bool(invocations and not measured)
 
 
 def _settling(manifest: Mapping[str, Any], pulled: Mapping[str, Any]) -> Settling:
@@ -261,6 +267,10 @@ def _warnings(
             f"{coverage.reached_matched} of {coverage.reached} requests that reached a function were joined to their "
             "invocation: see `join`"
         )
+    if not starts_told(db, manifest.get("target")):
+        yield "the logs tell nothing of how environments began: cold starts are not known"
+    if _lacks_memory(db):
+        yield "no REPORT line tells how much memory was used"
     orphans = db.execute("SELECT count(*) FROM log_errors ANTI JOIN error_owners USING (line)").fetchone()
     if orphans and orphans[0]:
         yield f"{plural(orphans[0], 'error line')} of invocations that left no REPORT line: counted nowhere"

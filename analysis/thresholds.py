@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from analysis.formatting import ratio
 from analysis.windows import Window
 from config.thresholds import COST_SCOPE, LATENCY_METRICS, Threshold
 
@@ -115,7 +116,7 @@ def _together(blocks: Iterable[Block]) -> Block:
     total: dict[str, Any] = {"measured": measured}
     invocations = measured.get("invocations")
     if invocations:
-        total["cold_start_rate"] = measured["cold_starts"] / invocations
+        total["cold_start_rate"] = ratio(measured["cold_starts"], invocations)
     throttles = [block.get("throttles") for block in blocks]
     if None not in throttles:
         total["throttles"] = sum(throttles)

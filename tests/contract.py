@@ -25,9 +25,9 @@ _ENDPOINT = {
     "status": {EACH: COUNT},
 }
 _FUNCTION = {
-    **dict.fromkeys(("invocations", "errors", "timeouts", "cold_starts"), COUNT),
-    "throttles": UNKNOWN_COUNT,
-    "starts": {"cold": COUNT, **dict.fromkeys(("proactive", "provisioned", "snapstart"), UNKNOWN_COUNT)},
+    **dict.fromkeys(("invocations", "errors", "timeouts"), COUNT),
+    **dict.fromkeys(("cold_starts", "throttles"), UNKNOWN_COUNT),
+    "starts": dict.fromkeys(("cold", "proactive", "provisioned", "snapstart"), UNKNOWN_COUNT),
     "duration_ms": _figures("min", "mean", "p50", "p90", "p95", "p99", "max", "sum"),
     "billed_ms": _figures("sum", "mean"),
     "init_ms": _figures("p50", "p95", "max"),

@@ -53,7 +53,7 @@ class FunctionFigures:
     concurrency: float | None
     """The most in the last minute that has a value."""
     cold_starts: int | None
-    """As far as their log lines have arrived."""
+    """As far as their log lines have arrived. None too where the target's logs cannot count (emulators)."""
 
 
 @dataclass(frozen=True)
@@ -162,12 +162,14 @@ class FunctionWatch:
             by_start[math.floor(start)].append(group)
         for start, groups in by_start.items():
             found = self._query(groups, start, math.ceil(now))
+            if found is None:
+                continue
             for group in groups:
                 self._asked_at[group] = now
                 self._cold_starts.setdefault(group, {}).update(found.get(group, {}))
 
-    def _query(self, log_groups: list[str], start: int, end: int) -> dict[str, dict[str, int]]:
-        """Log group -> minute -> cold starts between two epoch seconds."""
+    def _query(self, log_groups: list[str], start: int, end: int) -> dict[str, dict[str, int]] | None:
+        """Log group -> minute -> cold starts between two epoch seconds; None where the target knows no `stats`."""
         logs = self._client("logs")
         query_id = logs.start_query(
             logGroupNames=log_groups, startTime=start, endTime=end, queryString=COLD_STARTS, limit=MAX_ROWS
@@ -183,6 +185,8 @@ class FunctionWatch:
         found: dict[str, dict[str, int]] = defaultdict(dict)
         for cells in answer["results"]:
             row = {cell["field"]: cell["value"] for cell in cells}
+            if "cold_starts" not in row:
+                return None
             # @log is account:group.
             found[row["@log"].partition(":")[2]][row["minute"]] = int(row["cold_starts"])
         return found

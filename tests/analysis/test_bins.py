@@ -170,3 +170,9 @@ def test_without_any_log_group_the_clients_side_is_shown(tmp_path: Path, monkeyp
 def test_a_time_span_that_is_none_is_wrong_usage() -> None:
     result = CliRunner().invoke(bins.bins_command, ["latest", "--every", "soon"])
     assert result.exit_code == 2 and "soon" in result.output
+
+
+def test_cold_starts_that_no_log_tells_are_not_known(build: Any) -> None:
+    build.manifest["target"] = "emulator"
+    build.invocation(1.0)
+    assert column(bins.table(build.write(), 10.0), "cold_starts") == [None]

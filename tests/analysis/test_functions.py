@@ -173,3 +173,20 @@ def test_times_are_those_of_the_report_lines(build, functions):
     build.invocation(7.5)
     found = functions()["place-vote"]
     assert (found["first_at"], found["last_at"]) == ("2026-11-21T10:00:01.250Z", "2026-11-21T10:00:07.500Z")
+
+
+def test_what_no_report_tells_is_not_known(build):
+    build.manifest["target"] = "emulator"
+    build.manifest["profile"]["thresholds"] = {"place-vote: cold_start_rate < 1%": "fail"}
+    build.request(lambda_request_id="l1")
+    build.invocation(request_id="l1", max_memory_mb=None)
+    summary = explain(build.write())
+    found = summary["functions"]["place-vote"]
+    assert (found["cold_starts"], found["cold_start_rate"], set(found["starts"].values())) == (None, None, {None})
+    assert found["memory_mb"] == {"configured": 256, "min": None, "mean": None, "max": None}
+    assert summary["thresholds"][0]["verdict"] == "no data"
+    assert summary["run"]["complete"]
+    assert summary["run"]["warnings"] == [
+        "the logs tell nothing of how environments began: cold starts are not known",
+        "no REPORT line tells how much memory was used",
+    ]

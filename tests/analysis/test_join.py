@@ -66,6 +66,34 @@ def test_a_line_logged_in_the_very_millisecond_of_its_report_belongs_to_it(build
     assert joined()[1] == {1: ("correlation_line", "l1")}
 
 
+def test_a_correlation_line_names_its_invocation_by_the_payloads_id_too(build, joined):
+    # An emulator may answer an Invoke with an id of its own.
+    build.request(
+        method="Invoke", name="place-vote", request_id="its own", lambda_request_id="its own", correlation_id="c1"
+    )
+    build.correlation(correlation_id="c1", request_id="l1")
+    build.invocation(request_id="l1")
+    assert joined()[1] == {1: ("correlation_line", "l1")}
+
+
+def test_of_a_chain_under_one_correlation_id_the_first_answered(build, joined):
+    build.request(correlation_id="c1")
+    for at, function in ((1.0, "accept"), (2.0, "decrypt")):
+        build.correlation(at, function=function, correlation_id="c1", request_id=function)
+        build.invocation(at, function=function, request_id=function)
+    assert joined()[1] == {1: ("correlation_line", "accept")}
+
+
+@pytest.mark.parametrize(
+    ("method", "line"), [("SendMessage", {}), ("POST", {"message_id": "m1"})], ids=["sent", "delivered"]
+)
+def test_what_a_message_started_answered_no_request_of_its_correlation_id(build, joined, method, line):
+    build.request(method=method, correlation_id="c1")
+    build.correlation(correlation_id="c1", request_id="l1", **line)
+    build.invocation(request_id="l1")
+    assert joined()[1] == {1: (None, None)}
+
+
 def test_a_trace_pairs_as_a_last_resort(build, joined):
     build.request(trace_id="1-a-b")
     build.invocation(request_id="l1", xray_trace_id="1-a-b")

@@ -335,3 +335,8 @@ def test_lines_of_an_access_log_that_are_no_json_are_counted(tmp_path: Path) -> 
     assert [row["request_id"] for row in rows] == ["r"]
     assert rows[0]["at"] == AT_S  # when it was logged, where the line does not say when it came
     assert unreadable == 4
+
+
+def test_nothing_runs_in_no_memory(tmp_path: Path) -> None:
+    written = invocations(tmp_path, REPORT.replace("Max Memory Used: 70 MB", "Max Memory Used: 0 MB"))
+    assert (written[0]["memory_mb"], written[0]["max_memory_mb"]) == (128, None)

@@ -26,7 +26,7 @@ REPORT = (
     f"REPORT RequestId: {ID}\tDuration: 10.00 ms\tBilled Duration: 10 ms\tMemory Size: 128 MB\t"
     "Max Memory Used: 70 MB\t\n"
 )
-PATIENCE = Patience(lag_s=3.0, quiet_s=3.0, retry_s=3.0, poll_s=1.0, deadline_s=60.0)
+PATIENCE = Patience(lag_s=3.0, quiet_s=3.0, retry_s=3.0, poll_s=1.0, deadline_s=60.0, metrics_s=15.0)
 HISTORY = Path(__file__).parents[1] / "fixtures/locust-csv/results_stats_history.csv"
 
 

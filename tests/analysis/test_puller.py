@@ -24,7 +24,7 @@ from tests.analysis.fake_logs import FakeLogs, FakeTime
 START = 1_791_000_000
 GROUP = "/aws/lambda/place-vote"
 STREAM = "2026/10/03/[$LATEST]0123456789abcdef0123456789abcdef"
-PATIENCE = Patience(lag_s=5.0, quiet_s=4.0, retry_s=30.0, poll_s=1.0, deadline_s=120.0)
+PATIENCE = Patience(lag_s=5.0, quiet_s=4.0, retry_s=30.0, poll_s=1.0, deadline_s=120.0, metrics_s=15.0)
 RNG = random.Random(7)
 
 
@@ -189,6 +189,16 @@ def test_functions_that_never_stop_writing_are_said_after_the_deadline(run: Run)
     for second in range(300):
         run.invoke(START + second, known=second < 10)
     assert any("still writing" in doubt for doubt in run.pull().doubts)
+
+
+def test_an_invocation_reported_under_another_id_is_known_by_its_correlation_line(run: Run) -> None:
+    identity = run.invoke(START + 1, known=False)
+    run.logs.add(GROUP, START + 1, f'{{"swarmscope": 1, "correlation_id": "c1", "request_id": "{identity}"}}', STREAM)
+    answered = {"started_at": START + 1, "response_ms": 1, "lambda_request_id": request_id(), "status": 200}
+    run.requests.append({**answered, "correlation_id": "c1"})
+    assert run.pull().doubts == []
+    run.requests.append({**answered, "correlation_id": "c2"})
+    assert "1 invocations that are known of have no REPORT line" in run.pull().doubts[0]
 
 
 def test_refused_invocations_are_not_waited_for(run: Run) -> None:

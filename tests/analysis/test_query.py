@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from analysis import query
-from analysis.errors import UsageError
+from analysis.errors import TargetError, UsageError
 from analysis.insights import LogGroupNotFoundError, Window
 from tests.analysis.fake_logs import FakeLogs, FakeTime
 
@@ -106,3 +106,9 @@ def test_a_table_shows_what_logs_say_as_text(capsys: pytest.CaptureFixture[str])
 
 def test_queries_lie_beside_the_code_as_plain_files() -> None:
     assert {path.suffix for path in Path(query.QUERIES).iterdir()} == {".txt"}
+
+
+def test_a_target_that_passes_over_what_it_does_not_know_has_no_answer() -> None:
+    logs = Aggregating(FakeTime(1000.0), {"/a": []})
+    with pytest.raises(TargetError, match="does not understand the query"):
+        query.run_for_each(logs, {"a": "/a"}, query.load("billed").text, Window(0, 10))

@@ -2,6 +2,8 @@
 
 import pytest
 
+from analysis.starts import starts_told
+
 
 @pytest.fixture
 def classes(build):
@@ -80,3 +82,21 @@ def test_an_init_that_fails_within_an_invocation_is_told_by_its_own_line(build, 
     build.invocation(2.0, request_id="failed")
     build.invocation(3.0, request_id="after")
     assert classes() == {"failed": "suppressed", "after": "suppressed"}
+
+
+@pytest.mark.parametrize(
+    ("target", "columns", "told"),
+    [
+        ("aws", {}, True),
+        ("sandbox", {}, True),
+        ("emulator", {}, False),
+        ("emulator", {"init_ms": 300.0}, True),
+    ],
+)
+def test_an_emulator_without_any_init_tells_nothing_of_starts(build, target, columns, told):
+    build.invocation(1.0, **columns)
+    assert starts_told(build.joined(), target) is told
+
+
+def test_without_invocations_there_was_no_cold_start_anywhere(build):
+    assert starts_told(build.joined(), "emulator")

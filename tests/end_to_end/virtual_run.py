@@ -39,7 +39,7 @@ from tests.sandbox.lab import START
 
 MODEL: Mapping[str, Any] = {"logs": {"ingestion_lag_s": 0.0, "insights_latency_s": 0.0}}
 """Logs and queries take no time, for nobody's clock moves while they are read."""
-PATIENCE = Patience(lag_s=0.0, quiet_s=1.0, retry_s=1.0, poll_s=1.0, deadline_s=60.0)
+PATIENCE = Patience(lag_s=0.0, quiet_s=1.0, retry_s=1.0, poll_s=1.0, deadline_s=60.0, metrics_s=15.0)
 
 
 class _SleepingMovesIt:

@@ -152,3 +152,13 @@ def test_what_a_failed_query_left_out_is_asked_for_again():
 def test_without_functions_nothing_is_asked():
     found = FunctionWatch({}.__getitem__, {}, {}, MINUTE, clock=Now(MINUTE)).poll()
     assert found.functions == {}
+
+
+def test_where_logs_cannot_count_cold_starts_are_not_known():
+    class Events(FakeLogs):
+        def get_query_results(self, queryId: str) -> dict[str, Any]:
+            return {"status": "Complete", "results": [[{"field": "@message", "value": "START"}]]}
+
+    found = watch(FakeCloudWatch(CALLED), Events({}), Now(MINUTE + 75)).poll()
+    assert found.functions["place-vote"].cold_starts is None
+    assert found.functions["place-vote"].invocations == 100.0
