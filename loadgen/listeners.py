@@ -32,7 +32,7 @@ from loadgen.master import MasterSession
 from loadgen.options import add_options, read_settings
 from loadgen.proxies import check_proxies
 from loadgen.run_setup import RunSetups
-from loadgen.session import RecordingSession, Session
+from loadgen.session import RecordingSession, Session, spare_full_collections
 from loadgen.worker import WorkerSession
 
 logger = logging.getLogger(__name__)
@@ -55,6 +55,8 @@ def register(events: Events) -> None:
 
 def _on_init_command_line_parser(parser: LocustArgumentParser) -> None:
     add_options(parser)
+    # Before `--processes` forks: each worker would take a fifth of a second for it when the run starts.
+    spare_full_collections(anew=False)
 
 
 def _on_init(environment: Environment, runner: Runner, web_ui: WebUI | None = None) -> Callable[[], None]:

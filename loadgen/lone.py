@@ -39,6 +39,8 @@ class LoneSession(RecordingSession):
         file = RowFile(record.directory.requests_file(0))
         log = request_log(record.plan, 0, lambda rows, lines: file.append(lines))
         self.let_users_send(Sending(record.plan, self.chosen.settings, 0, log, self.all_sent), 0)
+        if self._open_model is not None:
+            self._open_model.begin()
         reporter = Reporter(record.plan.run_id, 0, log.live, self._receive)
         self._run = _Run(log, file, gevent.spawn(_flush_for_ever, log), reporter)
         self.opened()

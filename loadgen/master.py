@@ -19,15 +19,17 @@ from locust.runners import STATE_RUNNING, STATE_SPAWNING, MasterRunner
 
 from loadgen import rebalancing
 from loadgen.live import MASTER, LiveCounter, Report
-from loadgen.messages import ACKNOWLEDGE, DRAIN, DRAINED, LIVE, PLAN, ROWS
+from loadgen.messages import ACKNOWLEDGE, BEGIN, DRAIN, DRAINED, LIVE, PLAN, READY, ROWS
 from loadgen.open_model import rate_of_a_user
 from loadgen.options import Chosen
 from loadgen.plan import RunPlan
 from loadgen.recording import RowFile
 from loadgen.reporting import Reporter
 from loadgen.session import RecordingSession
+from loadgen.shapes import ProfileShape
 from loadgen.shipping import Batch, Inbox
 from loadgen.shortfall import Gone, Ledger, Shortfall
+from loadgen.starting_line import StartingLine
 from runstore.rundir import RunDir
 from runstore.spool import recover_rows
 
@@ -143,6 +145,8 @@ class _Run:
     ledger: Ledger[str]
     workers: dict[str, _Worker] = field(default_factory=dict)
     """By Locust's id of the client."""
+    line: StartingLine | None = None
+    """Of arrivals; None in the closed model."""
     short_of_users: bool = False
     """A worker was lost, and the others have not taken over its users yet."""
 
@@ -158,6 +162,7 @@ class MasterSession(RecordingSession):
         runner.register_message(ROWS, self._on_rows)
         runner.register_message(DRAINED, self._on_drained)
         runner.register_message(LIVE, self._on_live)
+        runner.register_message(READY, self._on_ready)
         environment.events.heartbeat_sent.add_listener(self._on_heartbeat)
         environment.events.worker_connect.add_listener(self._on_worker_connect)
 
@@ -171,6 +176,8 @@ class MasterSession(RecordingSession):
             # One that is missing was lost in a run before.
             if rebalancing.is_there(self.runner, client.id):
                 self._worker(run, client.id)
+        if plan.profile.model == "open":
+            run.line = StartingLine(run.workers)
         setattr(self.environment.parsed_options, PLAN, record.plan.as_message())
         self.opened()
         gevent.spawn(self._look_after_workers, run)
@@ -234,6 +241,7 @@ class MasterSession(RecordingSession):
     def _look_after_workers(self, run: _Run) -> None:
         while self._run is run:
             self._look_at_workers(run)
+            self._let_arrivals_begin(run)
             rebalancing.catch_up(self.runner)
             gevent.sleep(LOOK_EVERY_S)
 
@@ -255,6 +263,19 @@ class MasterSession(RecordingSession):
                 logger.warning(
                     f"Worker {worker.index} on {worker.host} is missing: last heard {now - worker.seen_at:.1f} s ago"
                 )
+
+    def _let_arrivals_begin(self, run: _Run) -> None:
+        """Tell the workers that wait for it, once all are ready."""
+        if run.line is None:
+            return
+        not_begun = run.line.began_at is None
+        for begin in run.line.begin(time.monotonic()):
+            data = {"run_id": run.run_id, "elapsed_s": begin.elapsed_s, "joined": begin.joined}
+            self.runner.send_message(BEGIN, data, begin.worker)
+        shape = self.environment.shape_class
+        if not_begun and run.line.began_at is not None and isinstance(shape, ProfileShape):
+            # The profile is over when its arrivals are.
+            shape.reset_time()
 
     def _worker(self, run: _Run, client_id: str) -> _Worker:
         """The worker of that id, known from now on if it was not."""
@@ -287,6 +308,12 @@ class MasterSession(RecordingSession):
             through = batch.number
             logger.warning(f"{batch.rows} rows of worker {batch.worker} came after run {batch.run_id} was closed")
         self.runner.send_message(ACKNOWLEDGE, {"run_id": batch.run_id, "through": through}, msg.node_id)
+
+    def _on_ready(self, environment: Environment, msg: Message) -> None:
+        run = self._run
+        if run is not None and run.line is not None and msg.data["run_id"] == run.run_id:
+            run.line.ready(msg.node_id, time.monotonic())
+            self._let_arrivals_begin(run)
 
     def _on_live(self, environment: Environment, msg: Message) -> None:
         report = Report.from_message(msg.data)

@@ -10,6 +10,10 @@ DRAINED = "swarmscope-drained"
 """Worker -> master: no user is left; `run_id`, `rows`: how many it sent in that run, `reopened_connections`,
 `date_offset`: see `server_clock.ServerClock`, None where no answer had a date, `complaints`: texts for the manifest's
 warnings, `failure`: why its users could not send, None where they could."""
+READY = "swarmscope-ready"
+"""Worker -> master, in the open model, until it is answered: `run_id`."""
+BEGIN = "swarmscope-begin"
+"""Master -> worker: arrivals may begin; `run_id`, `elapsed_s`, `joined`: see `starting_line.Begin`."""
 LIVE = "swarmscope-live"
 """Worker -> master, twice a second: `live.Report`. One that is lost is missing in the live figures and nowhere else."""
 

@@ -4,7 +4,8 @@ Locust's users are tokens. Each stands for a share of the arrival rate, in this 
 nothing itself, so that Locust's shapes, the web UI's number of users and the spreading over workers set the rate, and
 stopping a token ends no request. One greenlet issues the arrivals. Each takes an idle performer (a user of the same
 class that is none of Locust's, with a connection of its own) or makes a new one, and runs one task. Beyond
-`max_in_flight` open requests an arrival is dropped: it becomes a row, and is never sent later.
+`max_in_flight` open requests an arrival is dropped: it becomes a row, and is never sent later. So does one that was due
+before its process was ready; processes begin together (`loadgen.starting_line`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import traceback
 from collections import Counter, defaultdict
 from contextlib import suppress
 from itertools import accumulate
+from math import inf
 from random import Random
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -38,10 +40,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-JOINED_LATE_S = 2.0
-"""A process that comes to a run so much after its start goes by the master's clock: it must not begin with the first
-stage. Any other goes by its own, from its first user on: clocks of machines differ."""
-
+IN_TIME_S = 0.25
+"""A process whose tokens come so much after the start of the arrivals, or less, begins with the first arrival: those
+that were due could only be sent in one lump."""
+FIRST_TOKENS_S = 2.0
+"""Tokens that come within so much of a process's start are those that were planned for it; later ones were others'."""
 TOGETHER_S = 0.01
 """Tokens that come within so much of one another have come together."""
 
@@ -56,7 +59,6 @@ class OpenModel:
         profile = plan.profile
         assert profile.max_in_flight is not None
         self._environment = environment
-        self._started_at = plan.started_at
         self._log = log
         self._random = source
         self._max_in_flight = profile.max_in_flight
@@ -69,7 +71,25 @@ class OpenModel:
         self._idle: dict[type[RecordedUser], list[RecordedUser]] = defaultdict(list)
         self._in_flight = Group()
         self._given_up = False
+        self._made_at = perf_counter()
+        self._zero = inf
+        """When the arrivals of the run began (perf_counter)."""
+        self._joined = False
+        self._begun = Event()
         self._pacing = gevent.spawn(self._issue)
+
+    def begin(self, elapsed_s: float = 0.0, *, joined: bool = False) -> None:
+        """The arrivals of the run, over all processes, began so long ago.
+
+        `joined`: until now those of this process were others'.
+        """
+        self._zero = perf_counter() - elapsed_s
+        self._joined = joined
+        self._begun.set()
+
+    @property
+    def begun(self) -> bool:
+        return self._begun.is_set()
 
     def hold_token(self, user_class: type[RecordedUser]) -> None:
         """Count a user of Locust's among the tokens until its greenlet is killed."""
@@ -105,8 +125,14 @@ class OpenModel:
         clock, alarm = self._clock, self._alarm
         try:
             self._await_tokens()
-            now = self._elapsed_before()
+            planned = not self._joined and perf_counter() - self._made_at <= FIRST_TOKENS_S
+            self._begun.wait()
+            now = perf_counter() - self._zero
+            if now <= IN_TIME_S:
+                now = 0.0
             begun = perf_counter() - now
+            if planned and now:
+                self._drop_missed(begun, now)
             while not self._given_up:
                 while (due := clock.due()) is not None and due <= now and not self._given_up:
                     clock.take()
@@ -128,10 +154,13 @@ class OpenModel:
             gevent.sleep(TOGETHER_S)
         self._tokens_changed = True
 
-    def _elapsed_before(self) -> float:
-        """How far the run is, in seconds, as this process comes to it."""
-        elapsed_s = time.time() - self._started_at
-        return elapsed_s if elapsed_s > JOINED_LATE_S else 0.0
+    def _drop_missed(self, begun: float, now: float) -> None:
+        """This process comes late to arrivals that nobody else was to send."""
+        self._tokens_changed = False
+        self._count_tokens(0.0)
+        while (due := self._clock.due()) is not None and due <= now:
+            self._clock.take()
+            self._drop(self._choose_class(), begun + due)
 
     def _count_tokens(self, now: float) -> None:
         self._classes = [user_class for user_class, count in self._tokens.items() if count]
@@ -140,14 +169,20 @@ class OpenModel:
 
     def _arrive(self, due: float) -> None:
         """A request is due at `due` (by perf_counter)."""
-        classes = self._classes
-        user_class = classes[0] if len(classes) == 1 else self._random.choices(classes, cum_weights=self._shares)[0]
+        user_class = self._choose_class()
         if len(self._in_flight) >= self._max_in_flight:
-            self._log.add_dropped(time.time() - (perf_counter() - due), user_class.flow)
+            self._drop(user_class, due)
             return
         idle = self._idle[user_class]
         # The one used last: its connection is the least likely to have been closed.
         self._in_flight.spawn(self._perform, user_class, idle.pop() if idle else None, due)
+
+    def _choose_class(self) -> type[RecordedUser]:
+        classes = self._classes
+        return classes[0] if len(classes) == 1 else self._random.choices(classes, cum_weights=self._shares)[0]
+
+    def _drop(self, user_class: type[RecordedUser], due: float) -> None:
+        self._log.add_dropped(time.time() - (perf_counter() - due), user_class.flow)
 
     def _perform(self, user_class: type[RecordedUser], performer: RecordedUser | None, due: float) -> None:
         """Run one task."""

@@ -48,6 +48,7 @@ class Session:
         self.base_runner = runner
         self.running = False
         self._open_model: OpenModel | None = None
+        self._had_run = False
         self._ended = Event()
         self._ended.set()
 
@@ -82,8 +83,9 @@ class Session:
             self._open_model.hurry()
 
     def let_users_send(self, sending: Sending, process: int) -> None:
-        """What users find when they start; in the open model, arrivals come as soon as there are users."""
-        _spare_full_collections()
+        """What users find when they start; in the open model there are no arrivals until it is told to begin."""
+        spare_full_collections(anew=self._had_run)
+        self._had_run = True
         if sending.plan.profile.model == "open":
             self._open_model = sending.open_model = OpenModel(
                 self.environment, sending.plan, process, sending.log, sending.random
@@ -256,13 +258,15 @@ class RecordingSession(Session):
             gevent.sleep(every_s)
 
 
-def _spare_full_collections() -> None:
+def spare_full_collections(*, anew: bool) -> None:
     """Keep the garbage collector from holding up requests: a look at every object takes a tenth of a second.
 
-    What is there before the run is not looked at again, and the old among the rest a hundred times more rarely than by
-    Python's default. What requests leave behind is young: it is collected as ever, in a fraction of a millisecond.
+    What is there now is not looked at again, and the old among the rest a hundred times more rarely than by Python's
+    default. What requests leave behind is young: it is collected as ever, in a fraction of a millisecond. `anew`: what
+    was spared before may be garbage by now.
     """
-    gc.unfreeze()
+    if anew:
+        gc.unfreeze()
     gc.collect()
     gc.freeze()
     young, middle, _ = gc.get_threshold()

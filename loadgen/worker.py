@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
 from dataclasses import dataclass
@@ -9,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import gevent
+from locust import argument_parser
 from locust.env import Environment
 from locust.rpc import Message
 from locust.runners import STATE_CLEANUP, STATE_SPAWNING, STATE_STOPPED, WorkerRunner
 
 from config.settings import Settings
 from loadgen.live import Report
-from loadgen.messages import ACKNOWLEDGE, DRAIN, DRAINED, LIVE, PLAN, ROWS
+from loadgen.messages import ACKNOWLEDGE, BEGIN, DRAIN, DRAINED, LIVE, PLAN, READY, ROWS
 from loadgen.plan import RunPlan
 from loadgen.recording import RequestLog, RowFile
 from loadgen.reporting import Reporter
@@ -53,7 +55,11 @@ class WorkerSession(Session):
         self._runs_dir = runs_dir
         self._run: _Run | None = None
         """The run that goes, else the one that went last."""
+        # Locust 2.47 makes its parser anew for each of the options that come with the start of a test: a quarter of a
+        # second in which this worker sends nothing yet.
+        argument_parser.default_args_dict = functools.cache(argument_parser.default_args_dict)
         runner.register_message(ACKNOWLEDGE, self._on_acknowledge)
+        runner.register_message(BEGIN, self._on_begin)
         runner.register_message(DRAIN, self._on_drain, concurrent=True)
 
     def test_start(self) -> None:
@@ -73,6 +79,7 @@ class WorkerSession(Session):
         self.opened()
         # Locust's worker says so only once it spawns users, and ignores a stop that comes before that.
         self.runner.update_state(STATE_SPAWNING)
+        self._say_ready(self._run)
         gevent.spawn(self._keep_shipping, self._run)
 
     def test_stop(self) -> None:
@@ -106,6 +113,7 @@ class WorkerSession(Session):
             gevent.sleep(FLUSH_EVERY_S)
             run.log.flush()
             run.outbox.resend(time.monotonic())
+            self._say_ready(run)
             # Rounds, not seconds: a machine that was suspended has missed nothing.
             silent_rounds = silent_rounds + 1 if self.runner.last_heartbeat_timestamp == heard_at else 0
             heard_at = self.runner.last_heartbeat_timestamp
@@ -115,17 +123,23 @@ class WorkerSession(Session):
                 gevent.spawn(self.runner.quit)
                 return
 
+    def _say_ready(self, run: _Run) -> None:
+        """Ask for the start of the arrivals, as long as there is no answer."""
+        if self.running and self._open_model is not None and not self._open_model.begun:
+            self._send(READY, {"run_id": run.run_id}, "The start of the arrivals was not asked for, but will be again")
+
     def _ship(self, batch: Batch) -> None:
-        try:
-            self.runner.send_message(ROWS, batch.as_message() | {"sent_at": time.time()})
-        except Exception as failure:  # noqa: BLE001 -- whatever is wrong with the channel, the batch is kept
-            logger.warning(f"Rows not sent, will be sent again: {failure}")
+        self._send(ROWS, batch.as_message() | {"sent_at": time.time()}, "Rows not sent, will be sent again")
 
     def _tell(self, report: Report) -> None:
+        self._send(LIVE, report.as_message(), "Live figures not sent")
+
+    def _send(self, message: str, data: dict[str, Any], complaint: str) -> None:
+        """Send what is sent again, or is in the rows as well: whatever is wrong with the channel, the run goes on."""
         try:
-            self.runner.send_message(LIVE, report.as_message())
-        except Exception as failure:  # noqa: BLE001 -- whatever is wrong with the channel, the rows have all of it
-            logger.warning(f"Live figures not sent: {failure}")
+            self.runner.send_message(message, data)
+        except Exception as failure:  # noqa: BLE001 -- see above
+            logger.warning(f"{complaint}: {failure}")
 
     def _release_spool(self) -> None:
         """The spool has served once the run is over and the master has everything."""
@@ -154,6 +168,11 @@ class WorkerSession(Session):
         if self._run is not None and msg.data["run_id"] == self._run.run_id:
             self._run.outbox.acknowledge(msg.data["through"], time.monotonic())
             self._release_spool()
+
+    def _on_begin(self, environment: Environment, msg: Message) -> None:
+        begin = msg.data
+        if self._run is not None and begin["run_id"] == self._run.run_id and self._open_model is not None:
+            self._open_model.begin(begin["elapsed_s"], joined=begin["joined"])
 
     def _on_drain(self, environment: Environment, msg: Message) -> None:
         if msg.data["hurry"]:

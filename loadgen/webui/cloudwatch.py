@@ -1,9 +1,9 @@
 """What CloudWatch knows of a run's functions while the run goes: concurrency, throttles, errors, cold starts.
 
-One GetMetricData a poll, and one Logs Insights query for cold starts, which no metric counts, over what was logged
-since the last one and a little before: log lines come late. On AWS a poll costs 0.01 USD per 1,000 metrics (four for
-each function) and 0.005 USD per GB of logs (us-east-1), each of which is scanned in about five polls; what it shows
-trails by a minute or more. The analysis counts anew.
+A poll is one GetMetricData for each 125 functions and one Logs Insights query for each 50: for cold starts, which no
+metric counts, over what was logged since the last poll and a little before, for log lines come late. On AWS a poll
+costs 0.01 USD per 1,000 metrics (four for each function) and 0.005 USD per GB of logs (us-east-1), each of which is
+scanned in about five polls; what it shows trails by a minute or more. The analysis counts anew.
 
 Blocking: `poll` is called in a thread of its own. Nothing of Locust or gevent is imported here.
 
@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -32,8 +32,7 @@ QUERY_PAUSE_S = 0.5
 COLD_STARTS = 'filter @type = "REPORT" | stats count(@initDuration) as cold_starts by @log, bin(1m) as minute'
 MAX_ROWS = 10_000
 MAX_LOG_GROUPS = 50
-MAX_FUNCTIONS = 125
-"""With four queries each."""
+MAX_METRICS = 500
 
 METRICS: Mapping[str, str] = {
     "Invocations": "Sum",
@@ -87,7 +86,7 @@ class FunctionWatch:
     ) -> None:
         """`client` gives the boto3 client of a service; `functions`: logical -> physical name, unqualified."""
         self._client = client
-        self._functions = dict(list(functions.items())[:MAX_FUNCTIONS])
+        self._functions = functions
         self._log_groups = log_groups
         self._started_at = started_at
         self._clock = clock
@@ -121,10 +120,17 @@ class FunctionWatch:
     def _metrics(self, now: float) -> dict[str, dict[str, tuple[float | None, float | None]]]:
         """Function -> metric -> (sum of its values, the newest of them)."""
         asked = [(function, metric) for function in self._functions for metric in METRICS]
-        if not asked:
-            return {}
-        answer = self._client("cloudwatch").get_metric_data(
-            MetricDataQueries=[
+        found: dict[str, dict[str, tuple[float | None, float | None]]] = defaultdict(dict)
+        for first in range(0, len(asked), MAX_METRICS):
+            some = asked[first : first + MAX_METRICS]
+            for (function, metric), newest_first in zip(some, self._values(some, now), strict=True):
+                found[function][metric] = (sum(newest_first), newest_first[0]) if newest_first else (None, None)
+        return found
+
+    def _values(self, asked: Sequence[tuple[str, str]], now: float) -> list[list[float]]:
+        """For each function and metric its values, the newest first."""
+        question: dict[str, Any] = {
+            "MetricDataQueries": [
                 {
                     "Id": f"m{number}",
                     "MetricStat": {
@@ -139,34 +145,38 @@ class FunctionWatch:
                 }
                 for number, (function, metric) in enumerate(asked)
             ],
-            StartTime=datetime.fromtimestamp(self._started_at // PERIOD_S * PERIOD_S, UTC),
-            EndTime=datetime.fromtimestamp((now // PERIOD_S + 1) * PERIOD_S, UTC),
-            ScanBy="TimestampDescending",
-        )
-        values = {result["Id"]: result["Values"] for result in answer["MetricDataResults"]}
-        found: dict[str, dict[str, tuple[float | None, float | None]]] = defaultdict(dict)
-        for number, (function, metric) in enumerate(asked):
-            newest_first = values.get(f"m{number}", [])
-            found[function][metric] = (sum(newest_first), newest_first[0]) if newest_first else (None, None)
-        return found
+            "StartTime": datetime.fromtimestamp(self._started_at // PERIOD_S * PERIOD_S, UTC),
+            "EndTime": datetime.fromtimestamp((now // PERIOD_S + 1) * PERIOD_S, UTC),
+            "ScanBy": "TimestampDescending",
+        }
+        values: dict[str, list[float]] = defaultdict(list)
+        while True:
+            answer = self._client("cloudwatch").get_metric_data(**question)
+            for result in answer["MetricDataResults"]:
+                values[result["Id"]] += result["Values"]
+            if not answer.get("NextToken"):
+                return [values[f"m{number}"] for number in range(len(asked))]
+            question["NextToken"] = answer["NextToken"]
 
     def _cold_starts_of(self, log_group: str) -> int | None:
         return sum(self._cold_starts[log_group].values()) if log_group in self._cold_starts else None
 
     def _count_cold_starts(self, now: float, log_groups: list[str]) -> None:
         by_start: dict[int, list[str]] = defaultdict(list)
-        for group in log_groups[:MAX_LOG_GROUPS]:
+        for group in log_groups:
             start = self._started_at
             if group in self._asked_at:
                 start = max(start, (self._asked_at[group] - LATE_LOGS_S) // PERIOD_S * PERIOD_S)
             by_start[math.floor(start)].append(group)
         for start, groups in by_start.items():
-            found = self._query(groups, start, math.ceil(now))
-            if found is None:
-                continue
-            for group in groups:
-                self._asked_at[group] = now
-                self._cold_starts.setdefault(group, {}).update(found.get(group, {}))
+            for first in range(0, len(groups), MAX_LOG_GROUPS):
+                some = groups[first : first + MAX_LOG_GROUPS]
+                found = self._query(some, start, math.ceil(now))
+                if found is None:
+                    continue
+                for group in some:
+                    self._asked_at[group] = now
+                    self._cold_starts.setdefault(group, {}).update(found.get(group, {}))
 
     def _query(self, log_groups: list[str], start: int, end: int) -> dict[str, dict[str, int]] | None:
         """Log group -> minute -> cold starts between two epoch seconds; None where the target knows no `stats`."""

@@ -11,18 +11,24 @@ MINUTE = 1_700_000_040.0
 
 
 class FakeCloudWatch:
+    """Answers with one value of each metric at a time."""
+
     def __init__(self, values: dict[tuple[str, str], list[float]]) -> None:
         self.values = values
         self.asked: list[dict[str, Any]] = []
 
     def get_metric_data(self, **asked: Any) -> dict[str, Any]:
-        self.asked.append(asked)
-        return {
-            "MetricDataResults": [
-                {"Id": query["Id"], "Values": self.values.get(self._key(query["MetricStat"]["Metric"]), [])}
-                for query in asked["MetricDataQueries"]
-            ]
+        assert len(asked["MetricDataQueries"]) <= 500
+        page = int(asked.get("NextToken", "0"))
+        if page == 0:
+            self.asked.append(asked)
+        found = {
+            query["Id"]: self.values.get(self._key(query["MetricStat"]["Metric"]), [])
+            for query in asked["MetricDataQueries"]
         }
+        more = {"NextToken": str(page + 1)} if any(len(values) > page + 1 for values in found.values()) else {}
+        results = [{"Id": name, "Values": values[page : page + 1]} for name, values in found.items()]
+        return {"MetricDataResults": results, **more}
 
     @staticmethod
     def _key(metric: dict[str, Any]) -> tuple[str, str]:
@@ -39,6 +45,7 @@ class FakeLogs:
         self.stopped = 0
 
     def start_query(self, **asked: Any) -> dict[str, str]:
+        assert len(asked["logGroupNames"]) <= 50
         self.asked.append((asked["logGroupNames"], asked["startTime"], asked["endTime"]))
         return {"queryId": "q"}
 
@@ -125,6 +132,17 @@ def test_what_is_counted_again_replaces_what_was_counted():
         logs.cold_starts = {GROUP: found}
         counts.append(polled.poll().functions["place-vote"].cold_starts)
     assert counts == [4, 6, 8]
+
+
+def test_any_number_of_functions_is_asked_for():
+    functions = {f"f{number}": f"app-{number}" for number in range(130)}
+    groups = {name: f"/aws/lambda/{function}" for name, function in functions.items()}
+    cloudwatch = FakeCloudWatch({(function, "Invocations"): [1.0, 2.0] for function in functions.values()})
+    logs = FakeLogs(dict.fromkeys(groups.values(), ("09:00", 4)))
+    clients, now = {"cloudwatch": cloudwatch, "logs": logs}, Now(MINUTE + 30)
+    found = FunctionWatch(clients.__getitem__, functions, groups, MINUTE, clock=now, sleep=now.sleep).poll()
+    assert {(one.invocations, one.cold_starts) for one in found.functions.values()} == {(3.0, 4)}
+    assert (len(found.functions), len(cloudwatch.asked), len(logs.asked)) == (130, 2, 3)
 
 
 def test_a_query_is_waited_for():

@@ -137,6 +137,27 @@ def test_dropped_arrivals_of_workers_reach_the_master(locust, server):
     assert run.manifest["warnings"] == []
 
 
+def test_arrivals_that_a_late_worker_missed_are_recorded_as_dropped(locust, server):
+    late = locust.directory / "late.py"
+    late.write_text(
+        "import time\n"
+        "from loadgen import worker\n"
+        "from locustfiles.vote import VoteUser\n"
+        "start = worker.WorkerSession.test_start\n"
+        "def start_late(self):\n"
+        "    time.sleep(2.8 * self.runner.worker_index)\n"
+        "    start(self)\n"
+        "worker.WorkerSession.test_start = start_late\n"
+    )
+    profile = write_profile(locust.directory, stages(("2s", 100)))
+    run = locust.run("--processes", "2", PROFILE=profile, locustfiles=str(late))
+    assert run.finish() == 0
+    assert offered_by_second(run) == pytest.approx([100, 100], abs=2)
+    assert {row["worker"] for row in dropped(run)} == {"1"}
+    assert len(dropped(run)) == pytest.approx(50 * 0.8, abs=15), "one of two workers came 2.8 s late, 2 s were waited"
+    assert server.count == len(run.rows) - len(dropped(run))
+
+
 def test_poisson_arrivals_come_in_clusters(locust, server):
     profile = write_profile(locust.directory, 'arrivals = "poisson"\n' + stages(("3s", 100)))
     run = locust.run("--seed", "3", PROFILE=profile)
