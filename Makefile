@@ -11,7 +11,7 @@ RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
 BENCHMARKS := $(VENV)/.benchmarks-installed
 
-VARIABLES := TARGET STACK_NAME PARAMETERS PROFILE FLOW SCALE TIME_SCALE RATE WORKERS MESSAGES SEED CUSTOM_FLOW MASTER_HOST \
+VARIABLES := TARGET STACK_NAME PROTECTED_STACKS PARAMETERS STACK_TAGS PROFILE FLOW SCALE TIME_SCALE RATE WORKERS MESSAGES SEED CUSTOM_FLOW MASTER_HOST \
 	MASTER_PORT EXPECT_WORKERS RUN A B BY BASELINE PORT WEB_HOST WEB_PORT WEB_LOGIN LIVE_CLOUDWATCH BENCH RUNS_DIR API_BASE_URL \
 	AWS_REGION AWS_PROFILE AWS_ENDPOINT_URL
 $(foreach name,$(VARIABLES),$(if $(value $(name)),$(eval export $(name)),$(eval unexport $(name))))
@@ -59,7 +59,7 @@ compare: $(RUNTIME) ## Is run B worse than run A? (A, B); than a stored one? (BA
 sandbox: $(RUNTIME) ## A local AWS in the foreground (PORT=4566)
 	@$(PY) -m sandbox --port "$${PORT:-4566}"
 
-deploy: $(RUNTIME) ## Create or update the sample applications' stack (TARGET, STACK_NAME, PARAMETERS)
+deploy: $(RUNTIME) ## Create or update the sample applications' stack (TARGET, STACK_NAME, PARAMETERS, STACK_TAGS)
 	@$(PY) -m control deploy
 
 destroy: $(RUNTIME) ## Delete the sample applications' stack and its code (TARGET, STACK_NAME)

@@ -99,6 +99,8 @@ class Settings(BaseModel):
 
     target: Literal["sandbox", "aws", "emulator"] = Field("sandbox", alias="TARGET")
     stack_name: str = Field("swarmscope", alias="STACK_NAME", pattern=r"^[A-Za-z][A-Za-z0-9-]{0,80}$")
+    protected_stacks: Words = Field((), alias="PROTECTED_STACKS")
+    """Names, with wildcards, of stacks that are never deployed or destroyed."""
     api_base_url: str | None = Field(None, alias="API_BASE_URL", pattern=r"^https?://[^/\s]+(/\S*)?$")
     api_key: SecretStr | None = Field(None, alias="API_KEY")
     api_auth: Literal["none", "iam", "bearer"] = Field("none", alias="API_AUTH")

@@ -2,24 +2,45 @@
 
 $ python -m control deploy --target aws --parameter ShardCount=2
 uploaded s3://swarmscope-artefacts-123456789012-eu-west-1/vote-2f1c….zip
+change: Modify VotesStream (AWS::Kinesis::Stream)
 ...
 ApiBaseUrl   https://a1b2c3.execute-api.eu-west-1.amazonaws.com/prod
+
+Later commands read the outputs from the stack itself: a copy on disk would be wrong after somebody else's deployment,
+and missing on another machine.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
+from types import MappingProxyType
 
 from config.aws import client
+from config.errors import ConfigError
 from config.settings import Settings
+from control import artefacts, stack
+from control.change_sets import Change
+from control.cloud import Cloud, Progress
 from control.endpoints import check_reachable
 from control.packages import package
-from control.stack import Cloud, Plan, Progress, artefact_bucket, carry_out, delete, delete_bucket, describe, make_plan
 
 STACK_DIR = Path(__file__).parents[1] / "stack"
 APPLICATIONS = ("vote", "shop", "events")
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What a deployment did, or would do."""
+
+    plan: stack.Plan
+    changes: tuple[Change, ...] | None = None
+    """Of a dry run: what an update would change; None where the stack would be new or the target cannot tell."""
+    outputs: dict[str, str] | None = None
+    """Of the stack; None for a dry run."""
 
 
 def cloud_for(settings: Settings) -> Cloud:
@@ -43,33 +64,64 @@ def cloud_for(settings: Settings) -> Cloud:
     )
 
 
+def refuse_protected(settings: Settings) -> None:
+    """Raise ConfigError where PROTECTED_STACKS names the stack."""
+    for pattern in settings.protected_stacks:
+        if fnmatchcase(settings.stack_name, pattern):
+            raise ConfigError(
+                f"STACK_NAME: {settings.stack_name} is protected (PROTECTED_STACKS has {pattern}); nothing was done"
+            )
+
+
 def deploy(
-    settings: Settings, overrides: Mapping[str, str], progress: Progress, *, dry_run: bool = False
-) -> tuple[Plan, dict[str, str] | None]:
-    """Deploy the sample applications. -> the plan, and the stack's outputs (None for a dry run).
+    settings: Settings,
+    overrides: Mapping[str, str],
+    progress: Progress,
+    *,
+    tags: Mapping[str, str] = MappingProxyType({}),
+    dry_run: bool = False,
+) -> Deployment:
+    """Deploy the sample applications; in a dry run only say what would change.
 
     Raises ConfigError, DeployError and botocore's errors.
     """
     cloud = cloud_for(settings)
     template = (STACK_DIR / "template.yaml").read_text()
     packages = [package(STACK_DIR / application) for application in APPLICATIONS]
-    if settings.target == "aws" and describe(cloud, settings.stack_name) is None and not _has_api_logs_role(settings):
+    if (
+        settings.target == "aws"
+        and stack.describe(cloud, settings.stack_name) is None
+        and not _has_api_logs_role(settings)
+    ):
         overrides = {"CreateApiLogsRole": "true"} | dict(overrides)
-    plan = make_plan(cloud, settings.stack_name, template, packages, overrides)
+    plan = stack.make_plan(cloud, settings.stack_name, template, packages, overrides, tags, progress)
     if dry_run:
-        return plan, None
-    return plan, carry_out(cloud, plan, template, packages, progress)
+        return Deployment(plan, changes=stack.preview(cloud, plan, template))
+    try:
+        outputs = stack.carry_out(cloud, plan, template, packages, progress)
+    except KeyboardInterrupt:
+        progress(
+            f"CloudFormation goes on with what it has begun of stack {plan.stack_name}: the same command again waits "
+            "for it and finishes, `destroy` removes it"
+        )
+        raise
+    return Deployment(plan, outputs=outputs)
 
 
 def destroy(settings: Settings, progress: Progress, *, dry_run: bool = False) -> list[str]:
     """Delete the stack and its artefact bucket. -> what was (or would be) deleted; empty where nothing was there."""
     cloud = cloud_for(settings)
-    bucket = artefact_bucket(cloud, settings.stack_name)
+    bucket = artefacts.bucket_of(cloud, settings.stack_name)
+    names = f"stack {settings.stack_name}", f"bucket {bucket.name}"
     if dry_run:
-        there = describe(cloud, settings.stack_name) is not None
-        return [f"stack {settings.stack_name}", f"bucket {bucket}"] if there else []
-    deleted = [f"stack {settings.stack_name}"] if delete(cloud, settings.stack_name, progress) else []
-    return deleted + ([f"bucket {bucket}"] if delete_bucket(cloud, bucket, progress) else [])
+        there = stack.describe(cloud, settings.stack_name) is not None, artefacts.exists(cloud, bucket)
+    else:
+        # In this order: a stack that cannot be deleted keeps its code.
+        there = (
+            stack.delete(cloud, settings.stack_name, progress),
+            artefacts.delete(cloud, bucket, progress),
+        )
+    return [name for name, found in zip(names, there, strict=True) if found]
 
 
 def _has_api_logs_role(settings: Settings) -> bool:

@@ -18,10 +18,11 @@ from config.aws import client
 from config.custom_flow import CustomFlow
 from config.errors import ConfigError
 from config.settings import Settings
+from control.cloud import Progress
 from control.deploy import cloud_for, deploy
 from control.endpoints import check_reachable
 from control.sandbox_process import SandboxProcess, is_sandbox, read_truth, settled_truth, since
-from control.stack import Progress, describe, outputs
+from control.stack import describe, outputs
 from control.stack_outputs import RunTarget, from_settings, with_custom, with_outputs, with_public_key
 
 _NO_RESOURCES: dict[str, Any] = {
@@ -121,9 +122,9 @@ def find_resources(
         )
     if description is None and settings.target == "sandbox":
         started_at = time.monotonic()
-        _, stack_outputs = deploy(settings, parameters, lambda _: None)
+        done = deploy(settings, parameters, lambda _: None)
         progress(f"stack {settings.stack_name} deployed ({time.monotonic() - started_at:.1f} s)")
-        resources = with_outputs(settings, stack_outputs or {})
+        resources = with_outputs(settings, done.outputs or {})
     elif description is None:
         resources = from_settings(settings)
     else:

@@ -2,30 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import click
 
-from control.commands.options import parameter_option, say, settings_of, target_options
+from control.commands.options import named_values, parameter_option, say, settings_of, target_options
+
+tag_option = click.option(
+    "--tag",
+    "tags",
+    envvar="STACK_TAGS",
+    multiple=True,
+    metavar="NAME=VALUE",
+    callback=named_values,
+    help="A tag for everything that is made, beside swarmscope:stack. Repeatable.",
+)
 
 
 @click.command()
 @target_options
 @parameter_option
-@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
-def deploy(target: str | None, stack_name: str | None, parameters: dict[str, str], dry_run: bool) -> int:
-    """Create or update the sample applications' stack, and print its outputs."""
+@tag_option
+@click.option("--dry-run", is_flag=True, help="Say what would change (of a stack that exists, by a change set).")
+def deploy(
+    target: str | None, stack_name: str | None, parameters: dict[str, str], tags: dict[str, str], dry_run: bool
+) -> int:
+    """Create or update the sample applications' stack, and print its outputs.
+
+    The code goes into a private bucket. CloudFormation says beforehand what it is going to change. A deployment
+    that was interrupted is finished by the next. Later commands read the outputs from the stack.
+    """
     from control import deploy as deploying
     from control.stack_outputs import api_base_url
 
     settings = settings_of(target, stack_name)
-    plan, outputs = deploying.deploy(settings, parameters, say, dry_run=dry_run)
-    if outputs is not None:
-        outputs["ApiBaseUrl"] = api_base_url(settings, outputs) or outputs["ApiBaseUrl"]
-    else:
-        click.echo(f"would {plan.action} stack {plan.stack_name}, with its code in bucket {plan.bucket}")
-    rows = plan.parameters if outputs is None else outputs
-    width = max(map(len, rows), default=0)
-    for name, value in sorted(rows.items()):
-        click.echo(f"{name:<{width}}  {value}")
+    deploying.refuse_protected(settings)
+    done = deploying.deploy(settings, parameters, say, tags=tags, dry_run=dry_run)
+    if done.outputs is not None:
+        outputs = done.outputs
+        _print(outputs | {"ApiBaseUrl": api_base_url(settings, outputs) or outputs["ApiBaseUrl"]})
+        return 0
+    click.echo(
+        f"would {done.plan.action} stack {done.plan.stack_name}, with its code in bucket {done.plan.bucket.name}"
+    )
+    for change in done.changes or ():
+        click.echo(f"would change: {change}")
+    if done.changes == ():
+        click.echo("nothing would change")
+    _print(done.plan.parameters)
     return 0
 
 
@@ -37,9 +61,16 @@ def destroy(target: str | None, stack_name: str | None, dry_run: bool) -> int:
     from control import deploy as deploying
 
     settings = settings_of(target, stack_name)
+    deploying.refuse_protected(settings)
     deleted = deploying.destroy(settings, say, dry_run=dry_run)
     for name in deleted:
         click.echo(f"{'would delete' if dry_run else 'deleted'} {name}")
     if not deleted:
-        click.echo(f"there is no stack {settings.stack_name}")
+        click.echo(f"there is no stack {settings.stack_name}, and no bucket of it")
     return 0
+
+
+def _print(values: Mapping[str, str]) -> None:
+    width = max(map(len, values), default=0)
+    for name, value in sorted(values.items()):
+        click.echo(f"{name:<{width}}  {value}")

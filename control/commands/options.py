@@ -38,7 +38,8 @@ def target_options(command: Command) -> Command:
     return target_option(stack_name_option(command))
 
 
-def _parameters(ctx: click.Context, option: click.Parameter, pairs: tuple[str, ...]) -> dict[str, str]:
+def named_values(ctx: click.Context, option: click.Parameter, pairs: tuple[str, ...]) -> dict[str, str]:
+    """`NAME=VALUE` of a repeatable option."""
     found = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
@@ -54,7 +55,7 @@ parameter_option = click.option(
     envvar="PARAMETERS",
     multiple=True,
     metavar="NAME=VALUE",
-    callback=_parameters,
+    callback=named_values,
     help="A parameter of stack/template.yaml, such as ShardCount=2; others keep their value. Repeatable. A run takes "
     "it only for a sandbox of its own.",
 )

@@ -24,6 +24,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from sandbox.definitions import ApiStage, EventRule, FunctionDefinition, QueueDefinition, QueueSource, StreamSource
 from sandbox.moto_bridge import (
     cloudformation_apigateway,
+    cloudformation_change_sets,
     cloudformation_cloudwatch,
     cloudformation_events,
     cloudformation_kms,
@@ -84,6 +85,7 @@ class MotoBridge:
         cloudformation_apigateway.install()
         cloudformation_events.install()
         cloudformation_stacks.install()
+        cloudformation_change_sets.install()
         instance_tracking.install()
         lambda_configuration.install()
         lambda_versions.install(now, function_update_s)

@@ -1,10 +1,9 @@
-"""Seven things moto's CloudFormation does wrong with any stack.
+"""Six things moto's CloudFormation does wrong with any stack.
 
 - A resource that cannot be created fails the call and leaves a torso; on AWS, and here, the stack is rolled back.
 - A resource whose condition is false is listed as an empty one.
 - Updating a resource of a type that moto cannot update makes the stack lose it; here it stays as it was.
 - A parameter that an update leaves out does not go back to its default.
-- A stack that came by a change set has no outputs. (One that fails half-way is not rolled back: the call fails.)
 - An update that changes nothing succeeds; on AWS, and here, it is refused.
 - A log group's retention is never updated.
 """
@@ -15,11 +14,10 @@ from typing import Any
 
 from moto.cloudformation import parsing
 from moto.cloudformation.exceptions import ValidationError
-from moto.cloudformation.models import ChangeSet, Event, Stack
+from moto.cloudformation.models import Event, Stack
 from moto.logs.models import LogGroup, logs_backends
 
 _create_stack = Stack.create_resources
-_apply_change_set = ChangeSet.apply
 _create_resource = parsing.parse_and_create_resource
 _update_stack = Stack.update
 _update_resources = parsing.ResourceMap.update
@@ -32,8 +30,6 @@ def install() -> None:
     stack.create_resources = _create_or_roll_back
     stack.update = _update_if_different
     stack.stack_resources = property(_existing_resources)
-    change_set: Any = ChangeSet
-    change_set.apply = _apply_with_outputs
     resource_map: Any = parsing.ResourceMap
     resource_map.update = _update_with_defaults
     parsing.parse_and_create_resource = _create_named
@@ -100,9 +96,7 @@ def _update_if_different(
     parameters: dict[str, Any] | None = None,
     tags: dict[str, str] | None = None,
 ) -> None:
-    defaults = _defaults(self.template_dict)
-    same_parameters = {**defaults, **(parameters or {})} == {**defaults, **self.resource_map.input_parameters}
-    if template == self.template and same_parameters and tags in (None, self.tags):
+    if not differs(self, template, parameters, tags):
         raise ValidationError(message="No updates are to be performed.")
     before = self.template, self.role_arn, dict(self.resource_map.input_parameters), self.tags
     try:
@@ -114,14 +108,11 @@ def _update_if_different(
         self._add_stack_event("UPDATE_ROLLBACK_COMPLETE")
 
 
-def _apply_with_outputs(self: Any) -> None:
-    try:
-        _apply_change_set(self)
-    except _ResourceFailed as failed:
-        raise ValidationError(message=f"Resource {failed}") from failed
-    self.stack.template = self.template
-    self.stack._parse_template()
-    self.stack.output_map = self.stack._create_output_map()
+def differs(stack: Any, template: str, parameters: dict[str, Any] | None, tags: dict[str, str] | None) -> bool:
+    """Whether a stack is to become anything but what it is."""
+    wanted = with_defaults(stack.template_dict, parameters)
+    same_parameters = wanted == with_defaults(stack.template_dict, stack.resource_map.input_parameters)
+    return not (template == stack.template and same_parameters and tags in (None, stack.tags))
 
 
 def _existing_resources(self: Stack) -> list[Any]:
@@ -131,18 +122,19 @@ def _existing_resources(self: Stack) -> list[Any]:
 def _update_with_defaults(
     self: parsing.ResourceMap, template: dict[str, Any], parameters: dict[str, Any] | None = None
 ) -> None:
-    self.input_parameters = {**_defaults(self._template), **self.input_parameters}
-    _update_resources(self, template, {**_defaults(template), **(parameters or {})})
+    self.input_parameters = with_defaults(self._template, self.input_parameters)
+    _update_resources(self, template, with_defaults(template, parameters))
 
 
-def _defaults(template: dict[str, Any]) -> dict[str, str]:
-    """Parameters' default values in the form in which a caller would give them."""
+def with_defaults(template: dict[str, Any], parameters: dict[str, Any] | None) -> dict[str, Any]:
+    """Parameters with the defaults of those that are not given, in the form in which a caller would give them."""
     declared = template.get("Parameters", {})
-    return {
+    defaults = {
         name: str(slot["Default"]).lower() if isinstance(slot["Default"], bool) else str(slot["Default"])
         for name, slot in declared.items()
         if "Default" in slot
     }
+    return {**defaults, **(parameters or {})}
 
 
 def _update_or_keep(logical_id: str, resource_json: Any, resources_map: Any, account_id: str, region_name: str) -> Any:

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from control.cloud import Cloud
 from control.packages import package
-from control.stack import Cloud, carry_out, make_plan
+from control.stack import carry_out, make_plan
 from sandbox.api_requests import ApiRequest
 from sandbox.assembly import Sandbox
 from sandbox.clock import VirtualScheduler

@@ -69,7 +69,7 @@ def update(cloudformation: Any, **values: str) -> None:
     cloudformation.update_stack(
         StackName="swarmscope",
         TemplateBody=TEMPLATE,
-        Parameters=parameters(**CODE_PARAMETERS, **values),
+        Parameters=parameters(**(CODE_PARAMETERS | values)),
         Capabilities=["CAPABILITY_IAM"],
     )
 
@@ -257,6 +257,57 @@ def test_a_change_set_creates_a_stack_with_its_outputs(client: Client) -> None:
         described = cloudformation.describe_stacks(StackName="s")["Stacks"][0]
         assert described["StackStatus"] == f"{kind}_COMPLETE"
         assert described["Outputs"][0]["OutputValue"] == f"arn:aws:sns:eu-west-1:123456789012:{name}"
+
+
+def change_set(cloudformation: Any, kind: str = "UPDATE", **values: str) -> dict[str, Any]:
+    made = cloudformation.create_change_set(
+        StackName="swarmscope",
+        ChangeSetName="next",
+        ChangeSetType=kind,
+        TemplateBody=TEMPLATE,
+        Parameters=parameters(**(CODE_PARAMETERS | values)),
+        Capabilities=["CAPABILITY_IAM"],
+    )
+    described: dict[str, Any] = cloudformation.describe_change_set(ChangeSetName=made["Id"])
+    return described
+
+
+def test_a_change_set_says_what_a_parameter_changes(stack: Any) -> None:
+    changes = change_set(stack, ShardCount="2")["Changes"]
+    assert [change["ResourceChange"]["LogicalResourceId"] for change in changes] == ["VotesStream"]
+    assert changes[0]["ResourceChange"]["Action"] == "Modify"
+
+
+def test_a_change_set_without_changes_fails_and_says_why(stack: Any) -> None:
+    described = change_set(stack)
+    assert (described["Status"], described["ExecutionStatus"]) == ("FAILED", "UNAVAILABLE")
+    assert "didn't contain changes" in described["StatusReason"]
+    with pytest.raises(ClientError, match="cannot be executed"):
+        stack.execute_change_set(ChangeSetName=described["ChangeSetId"])
+
+
+def test_a_change_set_that_fails_is_rolled_back(client: Client) -> None:
+    client("kinesis").create_stream(StreamName="swarmscope-votes", ShardCount=1)
+    cloudformation = client("cloudformation")
+    cloudformation.execute_change_set(ChangeSetName=change_set(cloudformation, "CREATE")["ChangeSetId"])
+    (after,) = cloudformation.describe_stacks(StackName="swarmscope")["Stacks"]
+    assert after["StackStatus"] == "ROLLBACK_COMPLETE"
+    assert client("lambda").list_functions()["Functions"] == []
+
+
+def test_a_creation_that_was_only_reviewed_can_be_deleted(client: Client) -> None:
+    cloudformation = client("cloudformation")
+    assert len(change_set(cloudformation, "CREATE")["Changes"]) > 60
+    (reviewed,) = cloudformation.describe_stacks(StackName="swarmscope")["Stacks"]
+    assert reviewed["StackStatus"] == "REVIEW_IN_PROGRESS"
+    cloudformation.delete_stack(StackName="swarmscope")
+    with pytest.raises(ClientError, match="does not exist"):
+        cloudformation.describe_stacks(StackName="swarmscope")
+
+
+def test_an_unknown_change_set_is_not_found(stack: Any) -> None:
+    with pytest.raises(ClientError, match="ChangeSetNotFound"):
+        stack.delete_change_set(StackName="swarmscope", ChangeSetName="next")
 
 
 def test_deleting_the_stack_leaves_nothing_and_it_can_come_again(
