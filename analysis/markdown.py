@@ -51,6 +51,11 @@ def render_comparison(found: Comparison) -> str:
     return "\n".join(lines) + "\n"
 
 
+def render_table(table: tables.Table) -> str:
+    """One table by itself, with what stands below it."""
+    return "\n".join([*_table(table), *(["", escape(table.note)] if table.note else [])]) + "\n"
+
+
 def _lines(summary: Mapping[str, Any]) -> Iterator[str]:
     verdict = judge(summary)
     run, client = summary.get("run") or {}, summary.get("client") or {}
