@@ -11,9 +11,10 @@ RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
 BENCHMARKS := $(VENV)/.benchmarks-installed
 
-VARIABLES := TARGET STACK_NAME PROTECTED_STACKS PARAMETERS STACK_TAGS PROFILE FLOW SCALE TIME_SCALE RATE WORKERS MESSAGES SEED CUSTOM_FLOW MASTER_HOST \
-	MASTER_PORT EXPECT_WORKERS RUN A B BY BASELINE PORT WEB_HOST WEB_PORT WEB_LOGIN LIVE_CLOUDWATCH BENCH RUNS_DIR API_BASE_URL \
-	AWS_REGION AWS_PROFILE AWS_ENDPOINT_URL
+VARIABLES := TARGET STACK_NAME PROTECTED_STACKS PARAMETERS STACK_TAGS FUNCTION MEMORY NUM STRATEGY WEIGHT PAYLOAD CONCURRENCY \
+	PROMOTE APPLY CLEAN PROFILE FLOW SCALE TIME_SCALE RATE WORKERS MESSAGES SEED CUSTOM_FLOW MASTER_HOST MASTER_PORT \
+	EXPECT_WORKERS RUN A B BY BASELINE PORT WEB_HOST WEB_PORT WEB_LOGIN LIVE_CLOUDWATCH BENCH RUNS_DIR API_BASE_URL AWS_REGION \
+	AWS_PROFILE AWS_ENDPOINT_URL
 $(foreach name,$(VARIABLES),$(if $(value $(name)),$(eval export $(name)),$(eval unexport $(name))))
 
 .PHONY: help
@@ -52,6 +53,10 @@ analyze: $(RUNTIME) ## Pull what is missing, join and report a run again (RUN=la
 compare: $(RUNTIME) ## Is run B worse than run A? (A, B); than a stored one? (BASELINE, B); version than version? (BY=version, RUN)
 	@$(PY) -m analysis compare $${BASELINE:+--baseline "$$BASELINE"} $${BY:+--by "$$BY"} $${A:+"$$A"} $${B:+"$$B"} \
 		$${BY:+"$${RUN:-latest}"}
+
+.PHONY: tune
+tune: $(RUNTIME) ## Which memory a function should have (FUNCTION, MEMORY=128,256,512, NUM=50, STRATEGY=cost|speed|balanced, PAYLOAD)
+	@$(PY) -m control tune
 
 # ------------------------------------------------------------------ what the load goes to
 

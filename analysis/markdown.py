@@ -63,6 +63,11 @@ def render_comparison(found: Comparison) -> str:
     return "\n".join(lines) + "\n"
 
 
+def render_table(table: tables.Table) -> str:
+    """One table by itself, with what stands below it."""
+    return "\n".join([*_table(table), *(["", escape(table.note)] if table.note else [])]) + "\n"
+
+
 def _sections(summary: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
     """Title and lines of each section, the most important first; the first one has no title."""
     yield "", list(_verdict(summary))

@@ -19,7 +19,7 @@ from dotenv import load_dotenv
 from analysis.errors import AnalysisError
 from config.aws_refusals import explain
 from config.errors import ConfigError
-from control.commands import deployment, runs
+from control.commands import deployment, runs, tuning
 from control.errors import ControlError
 
 
@@ -86,6 +86,7 @@ for command in (
     runs.worker,
     deployment.deploy,
     deployment.destroy,
+    tuning.tune,
 ):
     main.add_command(command)
 
