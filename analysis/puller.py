@@ -8,9 +8,9 @@ all the same, its slice is cut again, by time and then by request ids.
 Logs trail what they tell, and background functions go on after the client's last request. So an answer counts only when
 it was asked for later than the end of its slice plus the time logs take to appear; the stretch after the run is read
 until no function has written anything for a while; and every invocation that the client or the access log knows must
-have its REPORT, under the id that they know, or the one that its correlation line names: as long as one is absent, logs
-take longer than was thought. Either all of that comes true, or the deadline passes and the doubts that are left are
-said.
+have its REPORT, under the id that they know, or the one that its correlation line names, and every request that a
+function answered its line in the access log: as long as one is absent, logs take longer than was thought. Either all of
+that comes true, or the deadline passes and the doubts that are left are said.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from analysis.insights import (
     run_query,
 )
 from analysis.log_queries import ACCESS, EVENTS, EVENTS_PER_REQUEST, LogQuery
-from analysis.requests_table import literal
+from analysis.requests_table import HTTP_METHODS, literal
 from analysis.slice_files import Fetched, Piece, save, saved
 from analysis.slices import Slice, cut, plan
 
@@ -142,6 +142,19 @@ class _StoppedError(Exception):
 
 
 @dataclass(frozen=True)
+class _Absent:
+    """What the logs should have, and do not."""
+
+    what: str
+    count: int
+    earliest: float
+    """When the first of them was over, epoch seconds."""
+
+    def described(self, now: float) -> str:
+        return f"{self.count:,} {self.what}, up to {now - self.earliest:.0f} s later"
+
+
+@dataclass(frozen=True)
 class _Answer:
     """What became of a piece: what was fetched, the parts to ask for instead, or nothing where its group is missing."""
 
@@ -217,7 +230,7 @@ class Puller:
                 self._fetch(self._tail(now), tail)
                 ready_at = self._ready_at(body, tail)
                 absent = self._absent(body, tail)
-                doubts = _described(absent, now) or self._unsettled(ready_at, now)
+                doubts = [one.described(now) for one in absent] or self._unsettled(ready_at, now)
                 if last_time or not doubts:
                     break
                 self._mistrust(body, absent, now)
@@ -298,26 +311,31 @@ class Puller:
 
     def _absent(
         self, body: Mapping[Piece, Sequence[Fetched]], tail: Mapping[Piece, Sequence[Fetched]]
-    ) -> tuple[int, float]:
-        """Invocations that are known of and have no REPORT: their number, and when the first of them was over."""
+    ) -> list[_Absent]:
+        """What is known to have happened, and is in no log."""
         answers = [one for one in _all(body, tail) if one.rows]
         self._know_access_log([one.path for one in answers if not _is_function(one)])
         functions = [one.path for one in answers if _is_function(one)]
         reported = log_tables.request_ids(functions)
         self._requests.execute(
             f"""CREATE OR REPLACE TEMP TABLE absent AS
-                FROM ({_KNOWN} UNION ALL BY NAME FROM known_to_access_log) AS known
+                FROM ({_KNOWN} UNION ALL BY NAME {_ACCEPTED}) AS known
                 ANTI JOIN ({reported}) AS reported USING (request_id)"""
         )
-        if self._count_absent()[0]:
+        if self._counted("absent", ""):
             self._take_out_correlated(functions, reported)
-        absent, earliest = self._count_absent()
+        unlogged = f"({_ANSWERED}) AS answered ANTI JOIN in_access_log USING (request_id)"
+        absent = [
+            *self._counted("absent", "invocations that are known of have no REPORT line"),
+            *self._counted(unlogged, "requests that were answered have no line in the access log"),
+        ]
         self._check_groups(bool(absent))
-        return absent, earliest
+        return absent
 
-    def _count_absent(self) -> tuple[int, float]:
-        found = self._requests.execute("SELECT count(*), coalesce(min(known_at), 0) FROM absent").fetchone()
-        return found or (0, 0.0)
+    def _counted(self, rows: str, what: str) -> list[_Absent]:
+        """What is absent, where `rows` (SQL, with known_at) are any."""
+        found = self._requests.execute(f"SELECT count(*), min(known_at) FROM {rows}").fetchone()
+        return [_Absent(what, *found)] if found and found[0] else []
 
     def _take_out_correlated(self, files: Sequence[Path], reported: str) -> None:
         """Not absent is what was reported under another id, which its correlation line tells: an emulator may answer an
@@ -331,11 +349,11 @@ class Puller:
         )
         parsed.unlink()
 
-    def _mistrust(self, body: Mapping[Piece, list[Fetched]], absent: tuple[int, float], now: float) -> None:
-        """Where a REPORT is absent, logs take longer than was thought: forget what was read since it was due."""
-        count, earliest = absent
-        if not count:
+    def _mistrust(self, body: Mapping[Piece, list[Fetched]], absent: Sequence[_Absent], now: float) -> None:
+        """Where something is absent, logs take longer than was thought: forget what was read since it was due."""
+        if not absent:
             return
+        earliest = min(one.earliest for one in absent)
         self._lag_s = max(self._lag_s, now - earliest)
         for piece, answers in body.items():
             if piece.slice.end >= earliest:
@@ -343,15 +361,14 @@ class Puller:
                 self._saved.pop(piece, None)
 
     def _know_access_log(self, files: Sequence[Path]) -> None:
-        """Table `known_to_access_log`: invocations that Lambda accepted from the API."""
+        """Table `in_access_log`: the requests there."""
         self._folder.mkdir(parents=True, exist_ok=True)
         parsed = self._folder / "known.partial"
         log_tables.write_access_log(files, parsed)
         self._requests.execute(
-            """CREATE OR REPLACE TABLE known_to_access_log AS
-               SELECT lambda_request_id AS request_id, "at" + coalesce(response_latency_ms, 0) / 1000 AS known_at
-               FROM read_parquet($1)
-               WHERE lambda_request_id IS NOT NULL AND coalesce(integration_status, 200) BETWEEN 200 AND 299""",
+            """CREATE OR REPLACE TABLE in_access_log AS
+               SELECT request_id, lambda_request_id, integration_status, "at", response_latency_ms
+               FROM read_parquet($1)""",
             [str(parsed)],
         )
         parsed.unlink()
@@ -369,10 +386,7 @@ class Puller:
     def _is_called(self, function: str, files: Sequence[Path]) -> bool:
         """Whether the client knows an invocation of the function."""
         reported = log_tables.request_ids(files, function)
-        known = (
-            f"SELECT 1 FROM ({_KNOWN} UNION ALL BY NAME FROM known_to_access_log) AS known "
-            f"JOIN ({reported}) USING (request_id)"
-        )
+        known = f"SELECT 1 FROM ({_KNOWN} UNION ALL BY NAME {_ACCEPTED}) AS known JOIN ({reported}) USING (request_id)"
         return self._requests.execute(f"{known} LIMIT 1").fetchone() is not None
 
     def _check_groups(self, absent: bool) -> None:
@@ -502,11 +516,22 @@ _KNOWN = """
 """SQL for the invocations that the client knows of. A refusal too carries a request id, but nothing was invoked."""
 
 
-def _described(absent: tuple[int, float], now: float) -> list[str]:
-    count, earliest = absent
-    if not count:
-        return []
-    return [f"{count:,} invocations that are known of have no REPORT line, up to {now - earliest:.0f} s later"]
+_ACCEPTED = """
+    SELECT lambda_request_id AS request_id, "at" + coalesce(response_latency_ms, 0) / 1000 AS known_at
+    FROM in_access_log
+    WHERE lambda_request_id IS NOT NULL AND coalesce(integration_status, 200) BETWEEN 200 AND 299"""
+"""SQL for the invocations that Lambda accepted from the API."""
+
+_IN_ACCESS_LOG = "SELECT request_id FROM in_access_log"
+
+_ANSWERED = f"""
+    SELECT request_id, ended_at AS known_at FROM requests
+    WHERE (status BETWEEN 200 AND 299 OR lambda_request_id IS NOT NULL) AND method IN {HTTP_METHODS}
+    AND request_id IS NOT NULL
+    AND endpoint IN (SELECT DISTINCT endpoint FROM requests SEMI JOIN in_access_log USING (request_id))"""
+"""SQL for the requests that the access log must have, of the endpoints that it has any of: those of another API, or
+known there by another id, are not in it. API Gateway does not log all that it refuses itself (AWS documentation,
+set-up-logging)."""
 
 
 def _all(*readings: Mapping[Piece, Sequence[Fetched]]) -> list[Fetched]:

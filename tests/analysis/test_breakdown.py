@@ -48,3 +48,13 @@ def test_what_was_not_measured_has_no_parts(build, columns):
     build.request(**columns)
     parts = breakdown(build.joined()).get("POST /vote", {})
     assert {part["mean"] for part in parts.values()} <= {None}
+
+
+def test_what_ran_on_after_the_gateway_gave_up_was_nobodys_wait(build):
+    build.request(1.0, 29_020.0, 504, request_id="g1")
+    times = {"integration_latency_ms": 29_000.0, "response_latency_ms": 29_010.0}
+    build.access(request_id="g1", lambda_request_id="l1", status=504, **times)
+    build.invocation(35.0, 33_000.0, request_id="l1", init_ms=400.0)
+    parts = means(build, "POST /vote")
+    assert (parts["init_ms"], parts["handler_ms"], parts["service_ms"]) == (400.0, 28_600.0, 0.0)
+    assert sum(parts.values()) == 29_020.0

@@ -226,6 +226,22 @@ def test_invocations_that_only_the_access_log_knows_are_waited_for(run: Run) -> 
     assert reading.doubts == []
 
 
+def test_a_line_of_the_access_log_that_lags_behind_its_report_is_waited_for(run: Run) -> None:
+    """One answered by a function at 1 s; one that the API refused, which is logged or not; one of another API."""
+    run.access_log_group = "/aws/apigateway/access"
+    for number, lag_s in enumerate((0.0, 60.0)):
+        known = {"method": "POST", "request_id": f"g{number}"}
+        identity = run.invoke(START + 1 + number, **known)
+        line = f'{{"requestId": "g{number}", "integrationRequestId": "{identity}", "status": "200"}}'
+        run.logs.add(run.access_log_group, START + 1 + number, line, "0123abcd", lag_s)
+    refused = {"method": "POST", "request_id": "g8", "status": 413, "lambda_request_id": ""}
+    other = {"method": "POST", "request_id": "g9", "name": "/other"}
+    run.requests += [{"started_at": START + 1, "response_ms": 9.0} | row for row in (refused, {"status": 200} | other)]
+    reading = run.pull(patience=replace(PATIENCE, deadline_s=300.0))
+    assert sum(one.rows for one in reading.answers if one.piece.query == "access") == 2
+    assert reading.doubts == [] and reading.lag_s > 50
+
+
 def test_a_failed_background_invocation_may_come_again(run: Run) -> None:
     run.groups["decrypt"] = "/aws/lambda/decrypt"
     run.invoke(START + 9)

@@ -89,7 +89,8 @@ def test_every_count_equals_the_truth(run):
     virtual, summary = run
     truth = virtual.deployed.sandbox.truth.as_dict()
     assert truth["pending"] == 0
-    different = [one for one in compare(summary, truth) if one.name.startswith("chains.") and not one.equal]
+    # nothing here goes over the wire, where messages are counted
+    different = [one for one in compare(summary, truth) if not one.equal and not one.name.startswith("messages.")]
     assert different == []
 
 
