@@ -120,11 +120,6 @@ MEMORY_LIMIT = "2500MB"
 """For tables and what queries need: the process has a few hundred MB beside it. Ten million requests keep to it."""
 
 
-PARQUET = "FORMAT parquet, COMPRESSION uncompressed, DICTIONARY_SIZE_LIMIT 4096"
-"""How tables are written. They are mostly ids, of which LZ4 and Snappy save a sixth of the bytes for half as much time
-again; what repeats is in dictionaries, and a column of ids soon shows that it has no use for one."""
-
-
 @dataclass(frozen=True)
 class Evidence:
     """The database and how whole the request files were."""
@@ -136,7 +131,7 @@ class Evidence:
 def open_evidence(run: RunDir) -> Evidence:
     """Read a run directory. Raises DataFormatError where a file is not what its name says."""
     db = connect(run.file(".spill"))
-    read = create_requests(db, run.requests_files())
+    read = create_requests(db, run.requests_files(), run.path)
     for table, (columns, number) in _PULLED.items():
         _create_pulled(db, run, table, columns, number)
     return Evidence(db, read)

@@ -31,10 +31,12 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
 
 from analysis.attribution import attribute_lines
-from analysis.evidence import PARQUET
-from analysis.requests_table import create_requests_view, literal
+from analysis.requests_table import PARQUET, create_requests_view, literal
 from runstore.columns import REQUEST_COLUMNS
 
 SENDING_OPERATIONS: tuple[str, ...] = (
@@ -136,6 +138,8 @@ _EVIDENCE: Mapping[str, tuple[str, str]] = {
 }
 MATCHED_BY: tuple[str, ...] = tuple(_EVIDENCE)
 
+_Numbers = npt.NDArray[np.integer[Any]]
+
 
 @dataclass(frozen=True)
 class Coverage:
@@ -185,14 +189,16 @@ def join(db: duckdb.DuckDBPyConnection) -> Coverage:
     db.execute("CREATE TABLE pairs (row BIGINT, inv BIGINT, matched_by evidence)")
     db.execute("CREATE TABLE set_aside (row BIGINT, reason VARCHAR)")
     db.execute("CREATE VIEW open_requests AS FROM requests WHERE sent")
+    requests, invocations = _Side.of(db, "requests", "row"), _Side.of(db, "invocations", "inv")
     for key, (leading, query) in _EVIDENCE.items():
         if _any(db, leading) and _any(db, "open_requests"):
-            _pair(db, key, query)
+            _pair(db, key, query, requests, invocations)
+            _create_numbers(db, "left_over", row=np.flatnonzero(requests.open))
             db.execute(
-                """CREATE OR REPLACE TEMP TABLE left_over AS
-                   SELECT row FROM open_requests ANTI JOIN pairs USING (row) ANTI JOIN set_aside USING (row)"""
+                "CREATE OR REPLACE VIEW open_requests AS FROM requests SEMI JOIN left_over USING (row) WHERE sent"
             )
-            db.execute("CREATE OR REPLACE VIEW open_requests AS FROM requests SEMI JOIN left_over USING (row)")
+    _create_numbers(db, "unpaired_requests", row=np.flatnonzero(~requests.paired))
+    _create_numbers(db, "unanswering", inv=np.flatnonzero(~invocations.paired))
     _create_joined(db)
     return _coverage(db)
 
@@ -216,11 +222,12 @@ def _create_answers(db: duckdb.DuckDBPyConnection) -> None:
     Hardly any id comes twice; only those that do are grouped, by a hash first: two that share one by chance are told
     apart afterwards.
     """
-    db.execute(
-        """CREATE TEMP TABLE repeated_ids AS
-           SELECT hash(function, request_id) AS id FROM invocations WHERE request_id IS NOT NULL
-           GROUP BY id HAVING count(*) > 1"""
+    ids = np.sort(
+        db.execute(
+            "SELECT hash(function, request_id) AS id FROM invocations WHERE request_id IS NOT NULL"
+        ).fetchnumpy()["id"]
     )
+    _create_numbers(db, "repeated_ids", id=np.unique(ids[1:][ids[1:] == ids[:-1]]))
     invocations = "SELECT function, request_id, inv, xray_trace_id, started_at FROM invocations"
     if not _any(db, "repeated_ids"):
         db.execute(f"CREATE VIEW answers AS {invocations} WHERE request_id IS NOT NULL")
@@ -230,44 +237,80 @@ def _create_answers(db: duckdb.DuckDBPyConnection) -> None:
         f"""CREATE VIEW answers AS
             {invocations} WHERE request_id IS NOT NULL AND NOT {repeated}
             UNION ALL
-            SELECT function, request_id, arg_max(inv, reported_at), arg_max(xray_trace_id, reported_at), max(started_at)
+            SELECT function, request_id, coalesce(arg_max(inv, reported_at), max(inv)), arg_max(xray_trace_id, reported_at), max(started_at)
             FROM invocations WHERE request_id IS NOT NULL AND {repeated} GROUP BY function, request_id"""
     )
 
 
-def _pair(db: duckdb.DuckDBPyConnection, key: str, query: str) -> None:
-    taken = "ANTI JOIN pairs USING (inv)" if _any(db, "pairs") else ""
-    db.execute(f"CREATE OR REPLACE TEMP TABLE edges AS FROM ({query}) {taken}")
-    db.execute(
-        """CREATE OR REPLACE TEMP TABLE doubtful AS FROM edges
-           WHERE row IN (SELECT row FROM edges GROUP BY row HAVING count(*) > 1)
-              OR inv IN (SELECT inv FROM edges GROUP BY inv HAVING count(*) > 1)"""
-    )
-    db.execute(f"INSERT INTO pairs SELECT row, inv, {literal(key)} FROM edges ANTI JOIN doubtful USING (row)")
-    db.execute(
-        f"""INSERT INTO set_aside
-            SELECT row, CASE WHEN count(*) > 1 THEN {literal(f"ambiguous: its {key} leads to several invocations")}
-                             ELSE {literal(f"ambiguous: another request has the same {key}")} END
-            FROM doubtful GROUP BY row"""
-    )
-    db.execute("DROP TABLE edges")
+@dataclass
+class _Side:
+    """What became of the requests, or of the invocations, by their numbers.
+
+    These are dense: an array finds in a moment what a hash table of ten million would be built for.
+    """
+
+    paired: npt.NDArray[np.bool_]
+    open: npt.NDArray[np.bool_]
+    """Neither paired nor set aside."""
+
+    @classmethod
+    def of(cls, db: duckdb.DuckDBPyConnection, table: str, number: str) -> _Side:
+        size = counts(db, f"SELECT coalesce(max({number}) + 1, 0) FROM {table}")[0]
+        return cls(np.zeros(size, bool), np.ones(size, bool))
+
+    def repeated(self, numbers: _Numbers) -> npt.NDArray[np.bool_]:
+        """Which of `numbers` are among them more than once."""
+        return np.bincount(numbers, minlength=len(self.open))[numbers] > 1
+
+
+def _pair(db: duckdb.DuckDBPyConnection, key: str, query: str, requests: _Side, invocations: _Side) -> None:
+    edges = db.execute(query).fetchnumpy()
+    free = ~invocations.paired[edges["inv"]]
+    row, inv = edges["row"][free], edges["inv"][free]
+    several = requests.repeated(row)
+    shared = ~several & invocations.repeated(inv)
+    sure = ~several & ~shared
+    requests.open[row] = False
+    requests.paired[row[sure]] = invocations.paired[inv[sure]] = True
+    _create_numbers(db, "found", row=row[sure], inv=inv[sure])
+    db.execute(f"INSERT INTO pairs SELECT row, inv, {literal(key)} FROM found")
+    for doubtful, reason in (
+        (np.unique(row[several]), f"ambiguous: its {key} leads to several invocations"),
+        (row[shared], f"ambiguous: another request has the same {key}"),
+    ):
+        _create_numbers(db, "found", row=doubtful)
+        db.execute(f"INSERT INTO set_aside SELECT row, {literal(reason)} FROM found")
+
+
+def _create_numbers(db: duckdb.DuckDBPyConnection, table: str, **columns: _Numbers) -> None:
+    db.register("numbers", pa.table(columns))
+    db.execute(f"CREATE OR REPLACE TEMP TABLE {table} AS FROM numbers")
+    db.unregister("numbers")
+
+
+_FEW_VALUES: tuple[str, ...] = ("function", "status", "error_type", "log_stream")
+"""Text columns of the invocations that repeat: as numbers they make the hash table of the join a third smaller."""
 
 
 def _create_joined(db: duckdb.DuckDBPyConnection) -> None:
+    for column in _FEW_VALUES:
+        values = f"SELECT DISTINCT {column} FROM invocations WHERE {column} IS NOT NULL"
+        db.execute(f"CREATE TYPE inv_{column} AS ENUM ({values})")
+    few = ", ".join(f"{column}::inv_{column} AS {column}" for column in _FEW_VALUES)
     db.execute(
         f"""CREATE VIEW joined AS
-            SELECT {", ".join(f"r.{column}" for column in REQUEST_COLUMNS)}, p.matched_by::VARCHAR AS matched_by,
-                   i.function AS inv_function, i.request_id AS inv_request_id, i.started_at AS inv_started_at,
+            SELECT {", ".join(f"r.{column}" for column in REQUEST_COLUMNS)}, i.matched_by::VARCHAR AS matched_by,
+                   i.function::VARCHAR AS inv_function, i.request_id AS inv_request_id, i.started_at AS inv_started_at,
                    i.reported_at AS inv_reported_at, i.duration_ms AS inv_duration_ms, i.billed_ms AS inv_billed_ms,
                    coalesce(i.init_ms, r.init_ms) AS inv_init_ms,
                    i.memory_mb AS inv_memory_mb, i.max_memory_mb AS inv_max_memory_mb,
-                   i.status AS inv_status, i.error_type AS inv_error_type, i.log_stream AS inv_log_stream,
+                   i.status::VARCHAR AS inv_status, i.error_type::VARCHAR AS inv_error_type,
+                   i.log_stream::VARCHAR AS inv_log_stream,
                    g.integration_latency_ms AS gateway_integration_latency_ms,
                    g.response_latency_ms AS gateway_response_latency_ms,
-                   r.row, p.inv, r.endpoint, r.sent, r.measured, r.ended_at
+                   r.row, i.inv, r.endpoint, r.sent, r.measured, r.ended_at
             FROM requests r
-            LEFT JOIN pairs p USING (row)
-            LEFT JOIN invocations i ON i.inv = p.inv
+            LEFT JOIN (SELECT * REPLACE ({few}) FROM invocations JOIN pairs USING (inv)) i USING (row)
             LEFT JOIN gateway g ON g.request_id = r.request_id"""
     )
 
@@ -276,37 +319,35 @@ def _coverage(db: duckdb.DuckDBPyConnection) -> Coverage:
     by = dict.fromkeys(MATCHED_BY, 0) | dict(
         db.execute("SELECT matched_by, count(*) FROM pairs GROUP BY matched_by").fetchall()
     )
-    requests, ambiguous, reached, reached_matched = counts(
+    matched = sum(by.values())
+    requests, ambiguous, reached = counts(
         db,
-        """SELECT count(*), (SELECT count(*) FROM set_aside), count(*) FILTER (WHERE reached),
-                  count(*) FILTER (WHERE reached AND matched)
-           FROM (
-               SELECT p.inv IS NOT NULL AS matched,
-                      matched OR coalesce(r.status, 0) <> 429 AND coalesce(g.integration_status, 0) < 400 AND (
-                          r.lambda_request_id IS NOT NULL OR g.lambda_request_id IS NOT NULL
-                          OR r.status IN (502, 504) OR r.method = 'Invoke' AND r.status IN (200, 202)
-                      ) AS reached
-               FROM requests r LEFT JOIN pairs p USING (row) LEFT JOIN gateway g ON g.request_id = r.request_id
-               WHERE r.sent
-           )""",
+        """SELECT (SELECT count(*) FROM requests WHERE sent), (SELECT count(*) FROM set_aside),
+                  count(*) FILTER (WHERE coalesce(r.status, 0) <> 429 AND coalesce(g.integration_status, 0) < 400 AND (
+                      r.lambda_request_id IS NOT NULL OR g.lambda_request_id IS NOT NULL
+                      OR r.status IN (502, 504) OR r.method = 'Invoke' AND r.status IN (200, 202)
+                  ))
+           FROM requests r SEMI JOIN unpaired_requests USING (row)
+           LEFT JOIN gateway g ON g.request_id = r.request_id
+           WHERE r.sent""",
     )
+    # An attempt of an invocation that answered a request is its own, whichever of them was paired.
     attempts = """
-               UNION ALL
-               SELECT i.inv FROM invocations i SEMI JOIN (
+               ANTI JOIN (
                    SELECT function, request_id FROM pairs JOIN invocations USING (inv)
                    WHERE hash(function, request_id) IN (FROM repeated_ids)
                ) USING (function, request_id)"""
     db.execute(
         f"""CREATE TEMP TABLE unpaired_invocations AS
-           WITH paired AS (
-               -- every attempt of an invocation that answered a request
-               SELECT inv FROM pairs {attempts if _any(db, "repeated_ids") else ""}
-           ), others AS (SELECT inv, function FROM invocations ANTI JOIN paired USING (inv)), hops AS (
-               SELECT DISTINCT inv FROM invocation_correlations c
+           WITH others AS (
+               SELECT inv, function FROM invocations SEMI JOIN unanswering USING (inv)
+               {attempts if _any(db, "repeated_ids") else ""}
+           ), hops AS (
+               SELECT DISTINCT inv FROM invocation_correlations c SEMI JOIN others USING (inv)
                SEMI JOIN requests r ON r.correlation_id = c.correlation_id AND r.sent
            )
            SELECT inv, inv IN (FROM hops) AS hop,
-                  function NOT IN (SELECT DISTINCT function FROM invocations SEMI JOIN pairs USING (inv)
+                  function NOT IN (SELECT DISTINCT function FROM invocations ANTI JOIN unanswering USING (inv)
                                    WHERE function IS NOT NULL) AS background
            FROM others"""
     )
@@ -318,15 +359,14 @@ def _coverage(db: duckdb.DuckDBPyConnection) -> Coverage:
                   count(*) FILTER (WHERE background AND NOT hop), count(*) FILTER (WHERE NOT background AND NOT hop)
            FROM unpaired_invocations""",
     )
-    matched = sum(by.values())
     return Coverage(
         requests=requests,
         matched=matched,
         by=by,
         unmatched_requests=requests - matched - ambiguous,
         ambiguous=ambiguous,
-        reached=reached,
-        reached_matched=reached_matched,
+        reached=matched + reached,
+        reached_matched=matched,
         invocations=invocations,
         chain_invocations=chain,
         background_invocations=background,
@@ -366,8 +406,9 @@ def write_unjoined(db: duckdb.DuckDBPyConnection, file: Path) -> None:
                    r.worker, r.seq, r.started_at AS "at", r.endpoint AS name, r.status::VARCHAR AS status, r.request_id,
                    coalesce(r.lambda_request_id, g.lambda_request_id) AS lambda_request_id, r.trace_id,
                    NULL AS log_stream
-            FROM requests r LEFT JOIN set_aside s USING (row) LEFT JOIN gateway g ON g.request_id = r.request_id
-            WHERE r.sent AND NOT EXISTS (FROM pairs p WHERE p.row = r.row)
+            FROM requests r SEMI JOIN unpaired_requests USING (row) LEFT JOIN set_aside s USING (row)
+            LEFT JOIN gateway g ON g.request_id = r.request_id
+            WHERE r.sent
             UNION ALL
             SELECT 'invocation',
                    CASE WHEN i.request_id IS NULL THEN 'its REPORT has no request id'
@@ -393,4 +434,3 @@ def write_joined(db: duckdb.DuckDBPyConnection, file: Path) -> None:
     temporary.replace(file)
     create_requests_view(db, f"read_parquet({literal(str(file))})")
     db.execute("CREATE OR REPLACE VIEW joined AS FROM requests")
-    db.execute("DROP TABLE request_rows")

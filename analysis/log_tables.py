@@ -17,37 +17,35 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from analysis.evidence import PARQUET, connect
+from analysis.evidence import connect
 from analysis.lambda_lines import Event, is_failure, parse_event
 from analysis.log_queries import ERROR, INIT
-from analysis.requests_table import literal
+from analysis.requests_table import PARQUET, literal
 
 _UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
-_ORDINARY_HEAD = (
-    rf"^REPORT RequestId: ({_UUID})\tDuration: ([0-9]{{1,9}}\.[0-9]{{1,3}}) ms\tBilled Duration: ([0-9]{{1,9}}) ms ?"
-    r"\tMemory Size: ([0-9]{1,6}) MB\tMax Memory Used: "
-)
-_HEAD_GROUPS = ["request_id", "duration_ms", "billed_ms", "memory_mb"]
-_BEFORE_TAIL = "Max Memory Used: "
-_ORDINARY_TAIL = (
-    r"^Max Memory Used: ([0-9]{1,6}) MB\t?(?:Init Duration: ([0-9]{1,9}\.[0-9]{1,3}) ms\t?)?"
-    r"\n?(?:XRAY TraceId: (1-[0-9a-f]{8}-[0-9a-f]{24}\tSegmentId: [0-9a-f]{16})\tSampled: (true|false)\t?\n?)?$"
-)
-_TAIL_GROUPS = ["max_memory_mb", "init_ms", "trace_and_segment", "sampled"]
-# Two patterns of four groups each: RE2 extracts up to four on its quick way, and more at twice the time.
-_ORDINARY: Mapping[str, str] = {
-    # none for an event that one of the patterns does not fit: it has another form, and is parsed
-    "request_id": "CASE WHEN tail.max_memory_mb <> '' THEN head.request_id END",
-    "duration_ms": "head.duration_ms",
-    "billed_ms": "head.billed_ms",
-    "memory_mb": "head.memory_mb",
-    "max_memory_mb": "tail.max_memory_mb",
-    "init_ms": "tail.init_ms",
-    "xray_trace_id": "left(tail.trace_and_segment, 35)",
-    "segment_id": "right(tail.trace_and_segment, 16)",
-    "sampled": "tail.sampled",
-}
-"""Key of REPORT_TYPES -> where it is found in an ordinary REPORT, '' where it is not."""
+_PIECES = """
+    SELECT *, p[1][19 :] AS request_id,
+           try_cast(substr(p[2], 11, length(p[2]) - 13) AS DECIMAL(12, 2)) AS duration,
+           try_cast(substr(p[3], 18, length(p[3]) - 20) AS BIGINT) AS billed_ms,
+           try_cast(substr(p[4], 14, length(p[4]) - 16) AS BIGINT) AS memory_mb,
+           try_cast(substr(p[5], 18, length(p[5]) - 20) AS BIGINT) AS max_memory_mb,
+           CASE WHEN starts_with(p[6], 'Init Duration: ')
+                THEN try_cast(substr(p[6], 16, length(p[6]) - 18) AS DECIMAL(12, 2)) END AS init,
+           starts_with(p[-4], chr(10) || 'XRAY TraceId: ') AS traced,
+           CASE WHEN traced THEN substr(p[-4], 16) END AS xray_trace_id,
+           CASE WHEN traced THEN substr(p[-3], 12) END AS segment_id,
+           CASE WHEN traced THEN p[-2] = 'Sampled: true' END AS sampled
+    FROM (SELECT *, string_split(message, chr(9)) AS p FROM {events})"""
+"""SQL: what stands in the places of an ordinary REPORT, `Duration: 250.50 ms` between tabulators and the like."""
+_ORDINARY = rf"""(
+    message = concat('REPORT RequestId: ', request_id, E'\tDuration: ', duration, E' ms\tBilled Duration: ', billed_ms,
+                     E' ms\tMemory Size: ', memory_mb, E' MB\tMax Memory Used: ', max_memory_mb, E' MB\t',
+                     'Init Duration: ' || init || E' ms\t', E'\nXRAY TraceId: ' || xray_trace_id
+                     || E'\tSegmentId: ' || segment_id || E'\tSampled: ' || sampled || E'\t', E'\n')
+    AND regexp_full_match(request_id, '{_UUID}')
+    AND coalesce(regexp_full_match(xray_trace_id, '1-[0-9a-f]{{8}}-[0-9a-f]{{24}}'), true)
+)"""
+"""SQL: whether it was one: then the pieces, put together again, are the message, character by character."""
 
 REPORT_TYPES: Mapping[str, str] = {
     "request_id": "VARCHAR",
@@ -65,6 +63,7 @@ REPORT_TYPES: Mapping[str, str] = {
     "sampled": "BOOLEAN",
 }
 """What a REPORT says, under the keys of `lambda_lines`, and DuckDB's type of each."""
+_NEVER_ORDINARY = ("restore_ms", "billed_restore_ms", "status", "error_type")
 
 _ERROR_TYPES: Mapping[str, str] = {
     "request_id": "VARCHAR",
@@ -137,20 +136,16 @@ def write_invocations(files: Files, target: Path) -> int:
     """
     db = connect(target.parent / ".spill")
     _create_events(db, files, _IS_REPORT)
-    ordinary = ", ".join(
-        f"nullif({_ORDINARY[key]}, '')::{kind} AS {key}" if key in _ORDINARY else f"NULL::{kind} AS {key}"
-        for key, kind in REPORT_TYPES.items()
-    )
-    head = f"regexp_extract(message, {literal(_ORDINARY_HEAD)}, {_HEAD_GROUPS})"
-    rest = f"message[strpos(message, {literal(_BEFORE_TAIL)}) :]"
-    tail = f"regexp_extract({rest}, {literal(_ORDINARY_TAIL)}, {_TAIL_GROUPS})"
-    # Not filtered here: a condition on what was extracted would extract it a second time.
     first = target.with_name(f".{target.name}.ordinary")
+    absent = ", ".join(f"NULL::{REPORT_TYPES[key]} AS {key}" for key in _NEVER_ORDINARY)
     rows = _write(
         db,
         first,
-        _invocations(f"""SELECT function, log_group, log_stream, logged_at, ptr, {ordinary}
-                         FROM (SELECT *, {head} AS head, {tail} AS tail FROM events)"""),
+        _invocations(
+            f"""SELECT * REPLACE (CASE WHEN {_ORDINARY} THEN request_id END AS request_id),
+                       duration::DOUBLE AS duration_ms, init::DOUBLE AS init_ms, {absent}
+                FROM ({_PIECES.format(events="events")})"""
+        ),
     )
     read = f"read_parquet({literal(str(first))})"
     others = db.execute(

@@ -4,7 +4,7 @@ Beside the columns of `runstore.columns` (NULL where empty) the view has
 
 | column | meaning |
 |---|---|
-| row | number of the request within the run, from 0, in the order of the files |
+| row | number of the line within the run, from 0, in the order of the files; those left out have one too |
 | file | name of the file it comes from |
 | endpoint | what the summary calls it: the method and Locust's name, `POST /vote` |
 | sent | false for an arrival that was dropped |
@@ -19,7 +19,9 @@ from __future__ import annotations
 
 import csv
 import os
-from collections import defaultdict
+import tempfile
+import weakref
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +57,11 @@ ENDPOINT = "CASE WHEN method IS NULL OR starts_with(name, method || ' ') THEN na
 """SQL for the name of a request's endpoint, whether its Locust name holds the method already or not."""
 
 
+PARQUET = "FORMAT parquet, COMPRESSION uncompressed, DICTIONARY_SIZE_LIMIT 4096, WRITE_BLOOM_FILTER false"
+"""How tables are written. They are mostly ids, of which LZ4 and Snappy save a sixth of the bytes for half as much time
+again; what repeats is in dictionaries, and a column of ids soon shows that it has no use for one."""
+
+
 @dataclass(frozen=True)
 class RequestsRead:
     """What reading the files came to."""
@@ -68,29 +75,33 @@ class RequestsRead:
     """File name -> rows whose sequence number an earlier row has; only files that have some."""
 
 
-def create_requests(db: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> RequestsRead:
+def create_requests(db: duckdb.DuckDBPyConnection, files: Sequence[Path], folder: Path | None = None) -> RequestsRead:
     """Read all requests files; makes the view `requests`. No file, or only empty ones, give an empty view.
+
+    The rows are kept in a Parquet file, of which a query reads the columns it needs: as a table in memory ten million
+    take more than 3 GB. It lies in a directory of its own below `folder` (the system's temporary one, where that is
+    None or cannot be written to), which goes with the connection.
 
     Raises DataFormatError where the header of a file lacks a column or is none.
     """
-    columns = ", ".join(f"{name} {kind}" for name, kind in COLUMN_TYPES.items())
-    names = ", ".join(literal(name) for name in dict.fromkeys(file.name for file in files)) or "''"
-    db.execute(f"CREATE TABLE request_rows (file ENUM ({names}), {columns})")
-    db.execute("CREATE TABLE unreadable_lines (file VARCHAR, lines BIGINT)")
-    for header, same in _by_header(files).items():
-        _read(db, header, same)
-    _take_out_cut_lines(db, files)
-    # Rows lie in the table in the order in which they were read, so that their place need not be stored.
-    create_requests_view(db, "(SELECT rowid AS row, file::VARCHAR AS file, * EXCLUDE file FROM request_rows)")
-    unreadable = db.execute("SELECT file, sum(lines)::BIGINT FROM unreadable_lines GROUP BY file ORDER BY file")
-    lines = dict(unreadable.fetchall())
-    counted = db.execute(
-        """SELECT file::VARCHAR AS name, count(*), count(DISTINCT seq), max(seq) FROM request_rows
-           GROUP BY file ORDER BY name"""
-    ).fetchall()
+    below = folder if folder is not None and os.access(folder, os.W_OK) else None
+    kept = tempfile.TemporaryDirectory(prefix=".requests-", dir=below)
+    weakref.finalize(db, kept.cleanup)
+    rows = Path(kept.name) / "requests.parquet"
+    of_headers = [_read(header, same) for header, same in _by_header(files).items()]
+    db.execute(f"COPY ({' UNION ALL '.join(of_headers) or _NO_ROWS}) TO {literal(str(rows))} ({PARQUET})")
+    unreadable = _unreadable_lines(db) if of_headers else Counter()
+    source = f"(SELECT *, file_row_number AS row FROM read_parquet({literal(str(rows))}, file_row_number = true))"
+    cut = _cut(files)
+    lines = dict(db.execute(f"SELECT file, count(*) FROM {source} WHERE {cut} GROUP BY file").fetchall())
+    if lines:
+        unreadable.update(lines)
+        source = f"(FROM {source} WHERE ({cut}) IS NOT TRUE)"
+    create_requests_view(db, source)
+    counted = _count(db)
     return RequestsRead(
         rows=sum(rows for _, rows, _, _ in counted),
-        unreadable=lines,
+        unreadable=dict(sorted(unreadable.items())),
         missing={file: last - distinct for file, _, distinct, last in counted if last > distinct},
         repeated={file: rows - distinct for file, rows, distinct, _ in counted if rows > distinct},
     )
@@ -106,16 +117,14 @@ def create_requests_view(db: duckdb.DuckDBPyConnection, source: str) -> None:
     )
 
 
-def _take_out_cut_lines(db: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> None:
-    """Cut inside its last column, a line still has all of them. And no clock gives `nan`."""
+def _cut(files: Sequence[Path]) -> str:
+    """SQL: whether a row was cut inside its last column, where it still has all of them. And no clock gives `nan`."""
     cut = "phase IS NULL OR phase NOT IN ('warmup', 'measure')"
     cut += "".join(f" OR NOT isfinite({name})" for name, kind in COLUMN_TYPES.items() if kind == "DOUBLE")
     for file in files:
         if (seq := _unended_line(file)) is not None:
             cut += f" OR file = {literal(file.name)} AND seq = {seq}"
-    if db.execute(f"SELECT 1 FROM request_rows WHERE {cut} LIMIT 1").fetchone():
-        db.execute(f"INSERT INTO unreadable_lines SELECT file, count(*) FROM request_rows WHERE {cut} GROUP BY file")
-        db.execute(f"CREATE OR REPLACE TABLE request_rows AS FROM request_rows WHERE ({cut}) IS NOT TRUE")
+    return cut
 
 
 def _unended_line(file: Path) -> int | None:
@@ -149,27 +158,49 @@ def _by_header(files: Sequence[Path]) -> dict[tuple[str, ...], list[str]]:
     return found
 
 
-def _read(db: duckdb.DuckDBPyConnection, header: Sequence[str], files: Sequence[str]) -> None:
-    """Append files of one header to `request_rows`; how many lines could not be read goes to `unreadable_lines`.
+def _read(header: Sequence[str], files: Sequence[str]) -> str:
+    """A query of the files of one header.
 
     Columns that are none of ours (of a later version, or the user's own) are passed over; those of ours that an earlier
     version did not have are NULL.
     """
-    values = ", ".join(name if name in header else f"NULL AS {name}" for name in REQUEST_COLUMNS)
+    values = (name if name in header else f"NULL::{kind} AS {name}" for name, kind in COLUMN_TYPES.items())
     types = "{" + ", ".join(f"{literal(name)}: '{COLUMN_TYPES.get(name, 'VARCHAR')}'" for name in header) + "}"
-    db.execute(
-        f"""INSERT INTO request_rows SELECT parse_filename(filename), {values}
-            FROM read_csv([{", ".join(map(literal, files))}], columns = {types}, header = true, auto_detect = false,
-                          delim = ',', quote = '"', escape = '"', nullstr = '', filename = true,
-                          ignore_errors = true, store_rejects = true)"""
-    )
-    db.execute(
-        """INSERT INTO unreadable_lines
-           SELECT parse_filename(file_path), count(DISTINCT line)
+    return f"""
+        SELECT parse_filename(filename) AS file, {", ".join(values)}
+        FROM read_csv([{", ".join(map(literal, files))}], columns = {types}, header = true, auto_detect = false,
+                      delim = ',', quote = '"', escape = '"', nullstr = '', filename = true,
+                      ignore_errors = true, store_rejects = true)"""
+
+
+_NO_ROWS = "SELECT NULL::VARCHAR AS file, {} WHERE false".format(
+    ", ".join(f"NULL::{kind} AS {name}" for name, kind in COLUMN_TYPES.items())
+)
+
+
+def _unreadable_lines(db: duckdb.DuckDBPyConnection) -> Counter[str]:
+    """File name -> lines that the queries of `_read` passed over."""
+    found = db.execute(
+        """SELECT parse_filename(file_path), count(DISTINCT line)
            FROM reject_errors JOIN reject_scans USING (scan_id, file_id) GROUP BY file_path"""
-    )
+    ).fetchall()
     db.execute("DROP TABLE reject_errors")
     db.execute("DROP TABLE reject_scans")
+    return Counter(dict(found))
+
+
+def _count(db: duckdb.DuckDBPyConnection) -> list[tuple[str, int, int, int]]:
+    """Of each file: its name, its rows, how many different sequence numbers they have, and the last of these."""
+    # Numbers that follow each other are different: that is seen without a look at all of them at once.
+    counted = db.execute(
+        """SELECT file, count(*), max(seq), count(seq) = count(*) AND min(seq - row) = max(seq - row)
+           FROM requests GROUP BY file ORDER BY file"""
+    ).fetchall()
+    if all(in_order for *_, in_order in counted):
+        return [(file, rows, rows, last) for file, rows, last, _ in counted]
+    return db.execute(
+        "SELECT file, count(*), count(DISTINCT seq), max(seq) FROM requests GROUP BY file ORDER BY file"
+    ).fetchall()
 
 
 def literal(text: str) -> str:
