@@ -222,11 +222,8 @@ def _create_answers(db: duckdb.DuckDBPyConnection) -> None:
     Hardly any id comes twice; only those that do are grouped, by a hash first: two that share one by chance are told
     apart afterwards.
     """
-    ids = np.sort(
-        db.execute(
-            "SELECT hash(function, request_id) AS id FROM invocations WHERE request_id IS NOT NULL"
-        ).fetchnumpy()["id"]
-    )
+    (ids,) = _numbers(db, "SELECT hash(function, request_id) AS id FROM invocations WHERE request_id IS NOT NULL")
+    ids.sort()
     _create_numbers(db, "repeated_ids", id=np.unique(ids[1:][ids[1:] == ids[:-1]]))
     invocations = "SELECT function, request_id, inv, xray_trace_id, started_at FROM invocations"
     if not _any(db, "repeated_ids"):
@@ -237,7 +234,8 @@ def _create_answers(db: duckdb.DuckDBPyConnection) -> None:
         f"""CREATE VIEW answers AS
             {invocations} WHERE request_id IS NOT NULL AND NOT {repeated}
             UNION ALL
-            SELECT function, request_id, coalesce(arg_max(inv, reported_at), max(inv)), arg_max(xray_trace_id, reported_at), max(started_at)
+            SELECT function, request_id, coalesce(arg_max(inv, reported_at), max(inv)),
+                   arg_max(xray_trace_id, reported_at), max(started_at)
             FROM invocations WHERE request_id IS NOT NULL AND {repeated} GROUP BY function, request_id"""
     )
 
@@ -264,9 +262,9 @@ class _Side:
 
 
 def _pair(db: duckdb.DuckDBPyConnection, key: str, query: str, requests: _Side, invocations: _Side) -> None:
-    edges = db.execute(query).fetchnumpy()
-    free = ~invocations.paired[edges["inv"]]
-    row, inv = edges["row"][free], edges["inv"][free]
+    row, inv = _numbers(db, f"SELECT row, inv FROM ({query})")
+    free = ~invocations.paired[inv]
+    row, inv = row[free], inv[free]
     several = requests.repeated(row)
     shared = ~several & invocations.repeated(inv)
     sure = ~several & ~shared
@@ -280,6 +278,11 @@ def _pair(db: duckdb.DuckDBPyConnection, key: str, query: str, requests: _Side, 
     ):
         _create_numbers(db, "found", row=doubtful)
         db.execute(f"INSERT INTO set_aside SELECT row, {literal(reason)} FROM found")
+
+
+def _numbers(db: duckdb.DuckDBPyConnection, query: str) -> tuple[_Numbers, ...]:
+    """The columns of a query of whole numbers, none of them NULL."""
+    return tuple(np.asarray(column) for column in db.execute(query).fetchnumpy().values())
 
 
 def _create_numbers(db: duckdb.DuckDBPyConnection, table: str, **columns: _Numbers) -> None:
