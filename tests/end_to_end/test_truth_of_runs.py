@@ -53,27 +53,16 @@ duration = "5s"
 users = 40
 """
 
-SALES = """
-description = "100 sales a second, however busy the machine is"
-flows = ["shop"]
-model = "open"
-[[stages]]
-duration = "5.5s"
-rate = 100
-spawn_rate = 10000
-"""
-
-
 ARRIVALS = """
-description = "60 arrivals a second, some of which find no free slot"
-flows = {vote = 1, shop = 1}
+description = "100 arrivals a second, most of them sales, some of which find no free slot"
+flows = {vote = 1, shop = 5}
 model = "open"
 arrivals = "poisson"
-max_in_flight = 3
+max_in_flight = 4
 [[stages]]
 duration = "7s"
-rate = 60
-spawn_rate = 1000
+rate = 100
+spawn_rate = 10000
 """
 
 
@@ -106,17 +95,18 @@ CASES = [
             {"kind": "fail", "function": "shop-decrypt", "count": 3, "of": 30},
             {"kind": "throttle_api", "count": 6, "of": 100},
         ],
+        variables={"LOG_TYPE": "Tail"},
     ),
     Case(
-        "7 of 500 deliveries dropped, 5 duplicated",
-        4,
-        SALES,
+        "arrivals at two workers, 7 of 60 deliveries dropped, 5 duplicated",
+        5,
+        ARRIVALS,
         [
-            {"kind": "drop", "topic": "sales", "count": 7, "of": 500},
-            {"kind": "duplicate", "topic": "decrypted-sales", "count": 5, "of": 490},
+            {"kind": "drop", "topic": "sales", "count": 7, "of": 60},
+            {"kind": "duplicate", "topic": "decrypted-sales", "count": 5, "of": 50},
         ],
+        workers=2,
     ),
-    Case("arrivals at two workers", 5, ARRIVALS, [], workers=2),
 ]
 
 
@@ -267,6 +257,18 @@ def test_the_clocks_are_found_to_agree_by_the_logs_and_by_the_date_headers(outco
     assert "The target's clock is ahead of worker" in result.output
 
 
+def test_what_the_tail_of_the_log_told_of_an_init_is_what_the_logs_say(outcome):
+    case, result = outcome
+    columns = ["method", "status", "matched_by", "init_ms", "inv_init_ms"]
+    rows = parquet.read_table(result.run.file("joined.parquet"), columns=columns).to_pylist()
+    told = [row for row in rows if row["init_ms"] is not None]
+    assert bool(told) == ("LOG_TYPE" in case.variables)
+    assert {row["method"] for row in told} <= {"Invoke"}
+    if told:
+        invoked = [row for row in rows if row["method"] == "Invoke" and row["status"] == 200 and row["matched_by"]]
+        assert [row["init_ms"] for row in invoked] == [row["inv_init_ms"] for row in invoked]
+
+
 def test_rows_console_and_csv_agree(outcome):
     from analysis.locust_csv import read_stats
 
@@ -304,8 +306,8 @@ def test_the_chain_says_what_was_lost_and_duplicated(outcome):
     chain = result.summary["chains"]["shop"]
     assert chain["pending"] == 0
     assert chain["table_reconciled"] is True
-    if case.profile is SALES:
-        assert chain["accepted"] == chain["sent"] > 500
+    if case.profile is ARRIVALS:
+        assert chain["accepted"] == chain["sent"] > 60
         assert (chain["sent"] - chain["completed"], chain["lost"], chain["duplicated"]) == (7, 7, 5)
 
 
