@@ -184,8 +184,8 @@ def _scores(gb_s: Floats, duration_ms: Floats, strategy: Strategy, weight: float
         return gb_s
     if strategy == "speed":
         return duration_ms
-    relative_cost = gb_s / np.nanmax(gb_s, axis=1, keepdims=True)
-    relative_duration = duration_ms / np.nanmax(duration_ms, axis=1, keepdims=True)
+    relative_cost = gb_s / np.fmax.reduce(gb_s, axis=1, keepdims=True)
+    relative_duration = duration_ms / np.fmax.reduce(duration_ms, axis=1, keepdims=True)
     return np.asarray(weight * relative_cost + (1 - weight) * relative_duration)
 
 

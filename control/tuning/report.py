@@ -18,6 +18,7 @@ from analysis.terminal import print_table
 from control.tuning.figures import Estimate
 from control.tuning.result import Result, checks_table, headline, remarks, table
 
+PAGE = "tune.html"
 SIMULATED = "SIMULATED, not AWS"
 _TEMPLATES = Path(__file__).parent / "templates"
 _OF_REPORTS = Path(markdown.__file__).parent / "templates"
@@ -30,7 +31,7 @@ def write(result: Result, directory: Path) -> None:
     documents = {
         "tune.json": json.dumps(result.document(), indent=1) + "\n",
         "tune.md": as_markdown(result),
-        "tune.html": as_html(result),
+        PAGE: as_html(result),
     }
     for name, text in documents.items():
         temporary = directory / f".{name}"

@@ -14,6 +14,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from config.aws_refusals import explain
 from config.errors import ConfigError
 from config.prices import Prices, lambda_compute_item, lambda_gb_s
 from control.tuning import checks
@@ -242,8 +243,10 @@ def _taken_back(function: FunctionVersions, journal: Journal, edge: Edge) -> Ite
             try:
                 function.take_back(journal)
             except (ClientError, BotoCoreError, TuningError, OSError) as error:
+                refused = explain(error) if isinstance(error, ClientError | BotoCoreError) else None
+                why = refused.message if refused else error
                 raise LeftoversError(
-                    f"not everything could be taken back: {error}; when that is mended, "
+                    f"not everything could be taken back: {why}; when that is mended, "
                     "`python -m control tune --clean` removes what is left"
                 ) from error
 

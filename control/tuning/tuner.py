@@ -81,36 +81,43 @@ def run(settings: Settings, request: Request, messages: Console, say: Say) -> Re
     """Tune a function, and write the result to `runs/tune/<id>/`. Raises what `session.tune` does."""
     started_at = time.time()
     with _place(settings, request.function, say) as (settings, place, resources):
-        name, payloads = _function_and_payloads(settings, request, resources)
+        name, payloads = function_and_payloads(settings, request, resources)
         control_client = client(settings, "lambda")
         function = _versions(control_client, name, settings)
-        timeout_s = float(function.configuration().get("Timeout") or 3)
+        timeout_s = float(_existing(function, place, request.function).get("Timeout") or 3)
         safe_name = function_name(name)
         directory = settings.runs_dir / FOLDER / f"{new_run_id(safe_name, started_at)}-{secrets.token_hex(2)}"
         with run_lock(settings.runs_dir, directory.name):
             _refuse_leftovers(settings, safe_name)
             directory.mkdir(parents=True)
             plan = _plan(settings, request, payloads)
-            with _progress(messages, len(plan.memory_mb) * plan.rounds) as count:
-                result = tune(
-                    plan,
-                    place,
-                    function,
-                    _invoke_client(settings, timeout_s, plan.concurrency),
-                    directory,
-                    Edge(time.time, time.sleep, say, count),
-                    store=lambda result: report.write(result, directory),
-                )
-    say(f"written: {directory}/tune.html, tune.md, tune.json")
+            invoke_client = _invoke_client(settings, timeout_s, plan.concurrency)
+            try:
+                with _progress(messages, len(plan.memory_mb) * plan.rounds) as count:
+                    edge = Edge(time.time, time.sleep, say, count)
+                    result = tune(
+                        plan,
+                        place,
+                        function,
+                        invoke_client,
+                        directory,
+                        edge,
+                        lambda found: report.write(found, directory),
+                    )
+            finally:
+                if (directory / report.PAGE).exists():
+                    say(f"written: {directory / report.PAGE}, and tune.md, tune.json beside it")
+                elif not any(directory.iterdir()):
+                    directory.rmdir()
     return result
 
 
 def dry_run(settings: Settings, request: Request, say: Say) -> Iterator[str]:
     """What `run` would do, and what it might cost, in words; nothing is changed."""
     with _place(settings, request.function, say) as (settings, place, resources):
-        name, payloads = _function_and_payloads(settings, request, resources)
+        name, payloads = function_and_payloads(settings, request, resources)
         function = _versions(client(settings, "lambda"), name, settings)
-        before = function.configuration()
+        before = _existing(function, place, request.function)
         if request.promote is not None and function.alias(request.promote) is None:
             raise ConfigError(f"PROMOTE: {before['FunctionName']} has no alias {request.promote!r}")
         _refuse_leftovers(settings, before["FunctionName"])
@@ -197,7 +204,7 @@ def _whereabouts(settings: Settings, control_client: Any) -> tuple[str, str, str
     return settings.target, control_client.meta.region_name, settings.endpoint_url
 
 
-def _function_and_payloads(
+def function_and_payloads(
     settings: Settings, request: Request, resources: RunTarget | None
 ) -> tuple[str, Sequence[Payload]]:
     """The name or ARN to call, and what to call it with. Raises ConfigError."""
@@ -219,6 +226,16 @@ def _function_and_payloads(
             f"{', '.join(sampled_functions())}"
         )
     return name, sampled
+
+
+def _existing(function: FunctionVersions, place: Place, name: str) -> dict[str, Any]:
+    """Its configuration. Raises ConfigError where there is no such function."""
+    try:
+        return function.configuration()
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ResourceNotFoundException":
+            raise
+        raise ConfigError(f"FUNCTION: there is no {name} in {place.region} (TARGET={place.target})") from None
 
 
 def _plan(settings: Settings, request: Request, payloads: Sequence[Payload]) -> Plan:
@@ -256,8 +273,8 @@ def _refuse_leftovers(settings: Settings, function: str) -> None:
     for journal in open_journals(settings.runs_dir / FOLDER):
         if journal.found.function == function and journal.found.target == settings.target:
             raise ConfigError(
-                f"FUNCTION: run {journal.found.run_id} was killed and left versions of {function}, maybe another "
-                "memory; `python -m control tune --clean` takes that back"
+                f"FUNCTION: run {journal.found.run_id} left versions or aliases of {function}, maybe another memory; "
+                "`python -m control tune --clean` takes that back"
             )
 
 

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,7 +15,7 @@ import pytest
 
 from config.settings import is_loopback
 from control.processes import ROOT, free_port
-from control.sandbox_process import SandboxProcess, is_sandbox
+from control.sandbox_process import is_sandbox
 from runstore.rundir import RunDir
 
 VARIABLES_OF_OURS = ("TARGET", "STACK_NAME", "PROFILE", "FLOW", "SCALE", "TIME_SCALE", "API_BASE_URL", "RUN_ID")
@@ -53,13 +53,6 @@ def own_environment(folder: Path) -> dict[str, str]:
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
     return own_environment(tmp_path)
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    process = SandboxProcess.start(tmp_path_factory.mktemp("sandbox") / "log")
-    yield process.endpoint
-    process.stop()
 
 
 def control(*arguments: str, cwd: Path, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:

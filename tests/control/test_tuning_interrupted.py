@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 
 from control.tuning.errors import LeftoversError
 from control.tuning.journal import FILE, Found, Journal, open_journals
+from control.tuning.payloads import Payload
 from tests.control.tuned import TuningLab
 
 FUNCTION = "topic-consumer"
@@ -108,10 +109,18 @@ def test_an_interrupted_run_takes_everything_back_itself(lab, unchanged, tmp_pat
     assert open_journals(tmp_path) == []
 
 
+def test_a_function_error_stops_its_value_and_nothing_is_left(lab, unchanged, tmp_path):
+    bad = Payload(b'{"Records":[{"Sns":{"MessageId":"m","Message":"no order"}}]}')
+    result = run(lab, tmp_path / "run", rounds=5, payloads=[bad])
+    [value] = result.figures
+    assert (value.failure, value.invocations, value.duration_ms) == ("ValueError: the message is not JSON", 1, None)
+    assert result.choice is None
+
+
 def test_who_may_not_delete_is_told_that_something_is_left(lab, unchanged, tmp_path):
     """Taking back is tried again by whoever may; what was done already does not matter."""
     refusal = ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "DeleteFunction")
-    with pytest.raises(LeftoversError, match=r"AccessDenied.*--clean"):
+    with pytest.raises(LeftoversError, match=r"not allowed: DeleteFunction.*--clean"):
         run(lab, tmp_path / "run", MortalClient(lab.client, STEPS.index("delete_function"), refusal, before=True))
     [journal] = open_journals(tmp_path)
     [line] = lab.versions(FUNCTION).take_back(journal)

@@ -4,7 +4,7 @@ import base64
 import json
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -13,9 +13,12 @@ import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
 from config.errors import ConfigError
+from config.settings import settings_from
+from control.stack_outputs import with_outputs
 from control.tuning.measuring import Invocation, Invoker, failure_of, measure, report_of
 from control.tuning.payloads import Payload, read_payloads, sample_payloads, sampled_functions
 from control.tuning.schedule import Call, calls
+from control.tuning.tuner import Request, function_and_payloads, parse_memory
 from tests.control.tuned import TuningLab
 
 ID = "8286a188-ba32-4475-8077-530cd35c09a9"
@@ -295,3 +298,44 @@ def test_sample_sales_need_the_shops_key():
 
 def test_other_functions_have_no_samples():
     assert sample_payloads("mine", Random(1), None) is None
+
+
+# -------------------------------------------------------------------- what is asked for
+
+
+def test_memory_values_are_sorted_and_each_once():
+    assert parse_memory("512, 128 256,128") == (128, 256, 512)
+
+
+@pytest.mark.parametrize("text", ["64", "10241", "x", "128,-1", ""])
+def test_memory_that_lambda_does_not_have_is_refused(text):
+    with pytest.raises(ConfigError, match="MEMORY: "):
+        parse_memory(text)
+
+
+def asked(function: str, payload: str | None = None) -> tuple[str, Sequence[Payload]]:
+    """The function and its payloads, of a stack with two of the sample functions."""
+    settings = settings_from({})
+    outputs = {"TopicConsumerFunction": "s-topic-consumer", "GetResultsFunction": "s-get-results"}
+    request = Request(function, (128,), 1, "cost", 0.5, payload, 1, None, 1, False, None)
+    return function_and_payloads(settings, request, with_outputs(settings, outputs))
+
+
+@pytest.mark.parametrize("function", ["topic-consumer", "s-topic-consumer"])
+def test_a_sample_function_is_known_by_either_name_and_has_events(function):
+    name, payloads = asked(function)
+    assert (name, len(payloads)) == ("s-topic-consumer", 20)
+
+
+@pytest.mark.parametrize(
+    ("function", "problem"),
+    [
+        ("topic-consumer:live", "names a version or an alias"),
+        ("arn:aws:lambda:eu-west-1:123456789012:function:mine:3", "names a version or an alias"),
+        ("mine", "PAYLOAD: needed for mine"),
+        ("get-results", "PAYLOAD: needed for get-results"),
+    ],
+)
+def test_a_function_that_cannot_be_tuned_so_is_refused(function, problem):
+    with pytest.raises(ConfigError, match=problem):
+        asked(function)

@@ -1,0 +1,185 @@
+"""`python -m control tune` as a user starts it, against a sandbox process."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from config.aws import client
+from config.settings import settings_from
+from control.__main__ import main
+from control.processes import ROOT
+from control.tuning.journal import open_journals
+
+FUNCTION = "swarmscope-topic-consumer"
+QUICK = ("--function", "topic-consumer", "--memory", "128,512")
+
+
+@pytest.fixture(scope="module")
+def environment(sandbox: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    return {"AWS_ENDPOINT_URL": sandbox, "RUNS_DIR": str(tmp_path_factory.mktemp("runs")), "TARGET": "sandbox"}
+
+
+@pytest.fixture
+def tune(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """The command, in this process."""
+    monkeypatch.chdir(tmp_path)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+
+    def run(*arguments: str) -> Result:
+        return CliRunner().invoke(main, ["tune", *arguments], env=environment)
+
+    yield run
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture(scope="module")
+def tuned(environment: dict[str, str]) -> dict[str, Any]:
+    """A whole run in a process of its own, on a sandbox that the stack is deployed into: its result."""
+    done = subprocess.run(
+        command(*QUICK, "--num", "12", "--format", "json"),
+        env=inherited(environment),
+        cwd=environment["RUNS_DIR"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr[-500:] if done.returncode else "") == (0, "")
+    return dict(json.loads(done.stdout))
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "control", "tune", *arguments]
+
+
+def inherited(environment: Mapping[str, str]) -> dict[str, str]:
+    own = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    return own | {"PYTHONPATH": str(ROOT)} | dict(environment)
+
+
+@pytest.fixture(scope="module")
+def lambda_client(environment: dict[str, str]) -> Any:
+    return client(settings_from(environment), "lambda")
+
+
+def state(lambda_client: Any) -> dict[str, Any]:
+    versions = lambda_client.list_versions_by_function(FunctionName=FUNCTION)["Versions"]
+    aliases = lambda_client.list_aliases(FunctionName=FUNCTION)["Aliases"]
+    return {
+        "memory": {one["Version"]: one["MemorySize"] for one in versions},
+        "aliases": [one["Name"] for one in aliases],
+    }
+
+
+AS_DEPLOYED = {"memory": {"$LATEST": 128}, "aliases": []}
+
+
+def test_a_run_measures_every_value_and_leaves_the_function_as_it_was(tuned, environment, lambda_client):
+    assert [(one["memory_mb"], one["invocations"], one["failure"]) for one in tuned["values"]] == [
+        (128, 12, None),
+        (512, 12, None),
+    ]
+    assert all(one["warm"] + one["cold"]["invocations"] == 12 for one in tuned["values"])
+    assert tuned["choice"]["memory_mb"] == 128
+    assert state(lambda_client) == AS_DEPLOYED
+
+
+def test_a_run_leaves_its_result_as_files(tuned, environment):
+    directory = Path(environment["RUNS_DIR"]) / "tune" / tuned["run"]["id"]
+    assert json.loads((directory / "tune.json").read_text()) == tuned
+    assert (directory / "invocations.jsonl").read_text().count("\n") == 24
+    assert (directory / "tune.md").read_text().startswith("## 128 MB by cost: ")
+    assert "Plotly.newPlot" in (directory / "tune.html").read_text()
+
+
+def test_what_a_killed_run_left_must_be_cleaned_before_the_next(tuned, tune, environment, lambda_client):
+    """SIGKILL while it invokes; the sandbox's truth says what was there and what is."""
+    runs = Path(environment["RUNS_DIR"])
+    process = subprocess.Popen(
+        command(*QUICK, "--num", "100000", "--rate", "20"),
+        env=inherited(environment),
+        cwd=runs,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        end = time.monotonic() + 30
+        while not any(path.stat().st_size for path in runs.glob("tune/*/invocations.jsonl") if _is_open(path)):
+            assert time.monotonic() < end, "it never began to invoke"
+            time.sleep(0.05)
+    finally:
+        process.kill()
+        process.wait()
+    left = state(lambda_client)
+    assert (sorted(left["memory"].values()), len(left["aliases"])) == ([128, 128, 512], 2)
+    refused = tune(*QUICK)
+    assert (refused.exit_code, "--clean" in refused.stderr) == (2, True)
+    assert tune("--clean", "--dry-run").stdout.count("would take back") == 1
+    cleaned = tune("--clean")
+    assert (cleaned.exit_code, cleaned.stdout.count("deleted")) == (0, 4)
+    assert state(lambda_client) == AS_DEPLOYED
+    assert tune("--clean").stdout == "nothing was left\n"
+
+
+def _is_open(rows: Path) -> bool:
+    return rows.parent.name in {journal.found.run_id for journal in open_journals(rows.parents[1])}
+
+
+def test_a_dry_run_says_what_it_would_do_and_does_nothing(tuned, tune, environment, lambda_client):
+    said = tune(*QUICK, "--apply", "--dry-run")
+    assert (said.exit_code, "128, 512 MB" in said.stdout, "at most $" in said.stdout) == (0, True, True)
+    assert state(lambda_client) == AS_DEPLOYED
+    assert open_journals(Path(environment["RUNS_DIR"]) / "tune") == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--function", "nope", "--payload", "event.json"), "FUNCTION: there is no nope in us-east-1"),
+        ((*QUICK, "--promote", "live"), "PROMOTE: swarmscope-topic-consumer has no alias 'live'"),
+    ],
+)
+def test_what_is_wrong_is_told_by_its_variable_and_changes_nothing(
+    tuned, tune, environment, arguments, message, lambda_client
+):
+    Path("event.json").write_text("{}")
+    done = tune(*arguments)
+    assert (done.exit_code, message in done.stderr) == (2, True), done.stderr
+    assert state(lambda_client) == AS_DEPLOYED
+
+
+@contextmanager
+def fault(environment: Mapping[str, str], **fault: Any) -> Iterator[None]:
+    url = f"{environment['AWS_ENDPOINT_URL']}/_sandbox/faults"
+    try:
+        urllib.request.urlopen(url, json.dumps(fault).encode(), timeout=10).close()
+        yield
+    finally:
+        urllib.request.urlopen(urllib.request.Request(url, method="DELETE"), timeout=10).close()
+
+
+def test_a_missing_permission_is_named_and_nothing_is_left(tuned, tune, environment, lambda_client):
+    with fault(environment, kind="deny", actions=["lambda:PublishVersion"]):
+        done = tune(*QUICK, "--num", "2")
+    assert (done.exit_code, "not allowed: lambda:PublishVersion on " in done.stderr) == (2, True), done.stderr
+    assert state(lambda_client) == AS_DEPLOYED
+
+
+def test_who_cannot_take_back_is_told_so_and_may_do_it_later(tuned, tune, environment, lambda_client):
+    """The result that came before is kept."""
+    with fault(environment, kind="deny", actions=["lambda:DeleteAlias"]):
+        done = tune(*QUICK, "--num", "2")
+    assert (done.exit_code, "not everything could be taken back: not allowed" in done.stderr) == (3, True), done.stderr
+    assert tune("--clean").exit_code == 0
+    assert state(lambda_client) == AS_DEPLOYED
