@@ -13,7 +13,7 @@ BENCHMARKS := $(VENV)/.benchmarks-installed
 
 VARIABLES := TARGET STACK_NAME PROTECTED_STACKS PARAMETERS STACK_TAGS FUNCTION MEMORY NUM STRATEGY WEIGHT PAYLOAD CONCURRENCY \
 	PROMOTE APPLY CLEAN PROFILE FLOW SCALE TIME_SCALE RATE WORKERS MESSAGES SEED CUSTOM_FLOW MASTER_HOST MASTER_PORT \
-	EXPECT_WORKERS RUN A B BY BASELINE PORT WEB_HOST WEB_PORT WEB_LOGIN LIVE_CLOUDWATCH BENCH RUNS_DIR API_BASE_URL AWS_REGION \
+	EXPECT_WORKERS RUN A B BY BASELINE PORT WEB_HOST WEB_PORT WEB_LOGIN LIVE_CLOUDWATCH ROLE BENCH RUNS_DIR API_BASE_URL AWS_REGION \
 	AWS_PROFILE AWS_ENDPOINT_URL
 $(foreach name,$(VARIABLES),$(if $(value $(name)),$(eval export $(name)),$(eval unexport $(name))))
 
@@ -60,7 +60,7 @@ tune: $(RUNTIME) ## Which memory a function should have (FUNCTION, MEMORY=128,25
 
 # ------------------------------------------------------------------ what the load goes to
 
-.PHONY: sandbox deploy destroy
+.PHONY: sandbox deploy destroy policy
 sandbox: $(RUNTIME) ## A local AWS in the foreground (PORT=4566)
 	@$(PY) -m sandbox --port "$${PORT:-4566}"
 
@@ -69,6 +69,9 @@ deploy: $(RUNTIME) ## Create or update the sample applications' stack (TARGET, S
 
 destroy: $(RUNTIME) ## Delete the sample applications' stack and its code (TARGET, STACK_NAME)
 	@$(PY) -m control destroy
+
+policy: $(RUNTIME) ## Print the IAM policy of a role for the stack (ROLE=load|analysis|tuning|deploy, TARGET, STACK_NAME)
+	@$(PY) -m control policy "$${ROLE:-load}"
 
 # ------------------------------------------------------------------ working on Swarmscope
 

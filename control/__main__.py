@@ -19,8 +19,9 @@ from dotenv import load_dotenv
 from analysis.errors import AnalysisError
 from config.aws_refusals import explain
 from config.errors import ConfigError
-from control.commands import deployment, runs, tuning
+from control.commands import deployment, policies, runs, tuning
 from control.errors import ControlError
+from control.policies import roles_that_allow
 
 
 class ControlGroup(click.Group):
@@ -48,7 +49,10 @@ def _tell(error: BaseException) -> int:
     elif isinstance(error, KeyboardInterrupt):
         exit_code, lines = 130, ["interrupted"]
     elif isinstance(error, _AWS_ERRORS) and (refused := explain(error, os.environ.get("AWS_PROFILE"))) is not None:
-        exit_code, lines = 2, [f"error: {refused.message}", f"hint: {refused.hint}"]
+        exit_code, lines = (
+            2,
+            [f"error: {refused.message}", f"hint: {_policies_that_allow(refused.action) or refused.hint}"],
+        )
     elif isinstance(error, HTTPClientError | NoConnectionError):
         exit_code, lines = 2, [f"error: {error}", "hint: start one with `make sandbox`, or mend AWS_ENDPOINT_URL"]
     elif isinstance(error, ClientError):
@@ -60,6 +64,13 @@ def _tell(error: BaseException) -> int:
     for line in lines:
         click.echo(line, err=True)
     return exit_code
+
+
+def _policies_that_allow(action: str | None) -> str | None:
+    """Which of our policies has the action that is missing; None where none has."""
+    roles = [] if action is None else roles_that_allow(action)
+    files = " or ".join(f"control/policies/{role}.json (`python -m control policy {role}`)" for role in roles)
+    return f"have a policy attached that allows it: {files}" if files else None
 
 
 @click.group(cls=ControlGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -87,6 +98,7 @@ for command in (
     deployment.deploy,
     deployment.destroy,
     tuning.tune,
+    policies.policy,
 ):
     main.add_command(command)
 

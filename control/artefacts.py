@@ -30,14 +30,19 @@ class Bucket:
 
 
 def bucket_of(cloud: Cloud, stack_name: str) -> Bucket:
-    """`<stack>-artefacts-<account>-<region>`, in lower case; of a long stack name the beginning and a hash."""
+    """The stack's bucket in the account and the Region of the clients."""
     account = cloud.sts.get_caller_identity()["Account"]
-    ending = f"-artefacts-{account}-{cloud.region}"
+    return Bucket(bucket_name(stack_name, account, cloud.region), account)
+
+
+def bucket_name(stack_name: str, account: str, region: str) -> str:
+    """`<stack>-artefacts-<account>-<region>`, in lower case; of a long stack name the beginning and a hash."""
+    ending = f"-artefacts-{account}-{region}"
     stack = stack_name.lower()
     if len(stack) + len(ending) > _NAME_LIMIT:
         digest = hashlib.sha256(stack_name.encode()).hexdigest()[:8]
         stack = f"{stack[: _NAME_LIMIT - len(ending) - 9]}-{digest}"
-    return Bucket(stack + ending, account)
+    return stack + ending
 
 
 def exists(cloud: Cloud, bucket: Bucket) -> bool:

@@ -66,7 +66,10 @@ _RESOURCES: Mapping[str, tuple[tuple[str, str], ...]] = {
         ("EventBusName", "arn:aws:events:{region}:{account}:event-bus/{}"),
         ("Name", "arn:aws:events:{region}:{account}:rule/{}"),
     ),
-    "logs": (("logGroupName", "arn:aws:logs:{region}:{account}:log-group:{}:*"),),
+    "logs": tuple(
+        (parameter, "arn:aws:logs:{region}:{account}:log-group:{}:*")
+        for parameter in ("logGroupName", "logGroupNames", "logGroupIdentifiers")
+    ),
     "monitoring": (
         ("AlarmName", "arn:aws:cloudwatch:{region}:{account}:alarm:{}"),
         ("AlarmNames", "arn:aws:cloudwatch:{region}:{account}:alarm:{}"),
@@ -106,7 +109,10 @@ def identify(method: str, path: str, query_string: str, headers: Mapping[str, st
         protocol = "json" if "x-amz-target" in headers else "query"
         return _call(to.service, called, _named_resource(to.service, to.region, protocol, body), protocol)
     called, protocol = _rest_operation(to.service, method, path, query_string, headers)
-    return _call(to.service, called, _resource_of_path(to.service, to.region, path), protocol)
+    resource = _resource_of_path(to.service, to.region, path)
+    if called == "DeleteObjects":
+        resource += "/*"  # which ones is in the body
+    return _call(to.service, called, resource, protocol)
 
 
 def invocation(function: str, region: str) -> Call:

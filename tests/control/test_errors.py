@@ -29,6 +29,20 @@ ENDPOINT = "http://127.0.0.1:1/"
         (NoRegionError(), 2, "AWS_REGION"),
         (NoCredentialsError(), 2, "aws sso login --profile work"),
         (ClientError({"Error": {"Code": "ExpiredToken", "Message": "m"}}, "PutObject"), 2, "have expired (PutObject"),
+        (
+            ClientError(
+                {
+                    "Error": {
+                        "Code": "AccessDeniedException",
+                        "Message": "User: u is not authorized to perform: logs:StartQuery on resource: r because no",
+                    }
+                },
+                "StartQuery",
+            ),
+            2,
+            "error: not allowed: logs:StartQuery on r (StartQuery)\nhint: have a policy attached that allows it: "
+            "control/policies/analysis.json (`python -m control policy analysis`)\n",
+        ),
         (KeyboardInterrupt(), 130, "interrupted"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",

@@ -35,6 +35,8 @@ CALLS: list[tuple[str, str, dict[str, Any], str | None, str]] = [
     ("s3", "put_object", {"Bucket": "b", "Key": "k/l"}, "s3:PutObject", "arn:aws:s3:::b/k/l"),
     ("s3", "upload_part", {"Bucket": "b", "Key": "k", "UploadId": "u", "PartNumber": 1}, "s3:PutObject",
      "arn:aws:s3:::b/k"),
+    ("s3", "delete_objects", {"Bucket": "b", "Delete": {"Objects": [{"Key": "k"}]}}, "s3:DeleteObject",
+     "arn:aws:s3:::b/*"),
     ("s3", "list_buckets", {}, "s3:ListAllMyBuckets", "*"),
     ("apigateway", "get_rest_apis", {}, "apigateway:GET", f"arn:aws:apigateway:{REGION}::/restapis"),
     ("apigateway", "get_account", {}, "apigateway:GET", f"arn:aws:apigateway:{REGION}::/account"),
@@ -47,6 +49,8 @@ CALLS: list[tuple[str, str, dict[str, Any], str | None, str]] = [
     ("cloudwatch", "put_metric_alarm", {"AlarmName": "a", "EvaluationPeriods": 1, "ComparisonOperator":
      "GreaterThanThreshold"}, "cloudwatch:PutMetricAlarm", f"arn:aws:cloudwatch:{HERE}:alarm:a"),
     ("cloudwatch", "list_metrics", {}, "cloudwatch:ListMetrics", "*"),
+    ("logs", "start_query", {"logGroupNames": ["/g"], "startTime": 0, "endTime": 1, "queryString": "q"},
+     "logs:StartQuery", f"arn:aws:logs:{HERE}:log-group:/g:*"),
     ("logs", "filter_log_events", {"logGroupName": "/g"}, "logs:FilterLogEvents",
      f"arn:aws:logs:{HERE}:log-group:/g:*"),
     ("cloudformation", "describe_stacks", {"StackName": "s"}, "cloudformation:DescribeStacks",

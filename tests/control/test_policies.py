@@ -1,0 +1,241 @@
+"""The IAM policies allow what the code really calls, and nothing more; a sandbox says what that is.
+
+Another command is one more step below: which roles it takes, and how to run it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from policy_sentry.querying.actions import get_action_data
+
+from analysis import table_snapshot
+from analysis.__main__ import main as analysis
+from analysis.deployment import describe
+from analysis.insights import Window, group_exists, run_query
+from analysis.log_groups import of_target
+from config.aws import client, process_environment
+from config.settings import Settings, settings_from
+from control import deploy, policies
+from control.__main__ import main as control
+from control.processes import ROOT
+from control.sandbox_process import SandboxProcess
+from control.smoke import read_shop
+from control.stack_outputs import RunTarget
+from control.target import find_resources
+
+pytestmark = pytest.mark.timeout(240)  # everything but Locust runs while the fixture is made
+
+ACCOUNT, REGION, STACK = "123456789012", "us-east-1", "load"
+FLOWS = ("vote", "shop", "direct", "events")
+UNSEEN = {"s3:DeleteObjectVersion"}
+"""A DeleteObjects call needs it beside s3:DeleteObject where it names versions; the sandbox tells one action a call."""
+TUNE = [
+    *("tune", "--function", "shop-decrypt", "--memory", "128,256", "--num", "20", "--concurrency", "4"),
+    *("--apply", "--promote", "live"),
+]
+MODEL = "[logs]\ningestion_lag_s = 0.1\ninsights_latency_s = 0.1\n"
+
+
+@dataclass
+class World:
+    """A sandbox with the stack, and what was called of it by whom."""
+
+    settings: Settings
+    folder: Path
+    resources: RunTarget | None = None
+    environment: dict[str, str] = field(default_factory=dict)
+    """Of a run against the stack."""
+    called: dict[tuple[str, ...], set[tuple[str, str]]] = field(default_factory=dict)
+    """Roles -> (IAM action, resource)."""
+
+    def do(self, roles: tuple[str, ...], step: Callable[[World], object]) -> None:
+        """Take a step, and note what it called."""
+        before = self._counts()
+        step(self)
+        after = self._counts()
+        new = {call for call, count in after.items() if count > before.get(call, 0)}
+        self.called.setdefault(roles, set()).update(new)
+
+    def _counts(self) -> dict[tuple[str, str], int]:
+        with urllib.request.urlopen(f"{self.settings.endpoint_url}/_sandbox/calls", timeout=10) as answer:
+            calls = json.load(answer)["calls"]
+        return {(call["action"], call["resource"]): call["count"] for call in calls if call["action"] is not None}
+
+    def command(self, roles: tuple[str, ...], group: Any, *arguments: str) -> None:
+        """Take a step that is a command of ours."""
+
+        def run(world: World) -> None:
+            done = CliRunner().invoke(group, arguments, env=self.environment)
+            assert done.exit_code == 0, done.output
+
+        self.do(roles, run)
+
+
+def deploy_and_change(world: World) -> None:
+    deploy.deploy(world.settings, {}, lambda line: None)
+    deploy.deploy(world.settings, {"ShardCount": "2"}, lambda line: None)
+    assert not deploy._has_api_logs_role(world.settings)  # asked on AWS
+
+
+def ask_for_signatures(world: World) -> None:
+    """Have the API take votes from those only who may call it."""
+    apis = client(world.settings, "apigateway")
+    (api,) = apis.get_rest_apis()["items"]
+    resources = {found["path"]: found["id"] for found in apis.get_resources(restApiId=api["id"], limit=500)["items"]}
+    vote = {"restApiId": api["id"], "resourceId": resources["/vote"], "httpMethod": "POST"}
+    uri = apis.get_integration(**vote)["uri"]
+    apis.put_method(**vote, authorizationType="AWS_IAM")
+    apis.put_integration(**vote, type="AWS_PROXY", integrationHttpMethod="POST", uri=uri)
+
+
+def get_ready(world: World) -> None:
+    """What a run does before Locust starts."""
+    world.resources = resources = find_resources(world.settings, FLOWS, lambda line: None)
+    dynamodb = client(world.settings, "dynamodb")
+    table_snapshot.take(dynamodb, resources.tables, 0.0)
+    read_shop(dynamodb, resources.tables["shops"])
+    own = {
+        "STACK_NAME": STACK,
+        "TARGET": "sandbox",
+        "RUNS_DIR": str(world.folder),
+        "PYTHONPATH": str(ROOT),
+        "API_AUTH": "iam",
+        "CUSTOM_FLOW": str(ROOT / "examples" / "custom" / "flow.toml"),
+        "CUSTOM_METRICS": "MyShop",
+    }
+    world.environment.update(process_environment(world.settings, os.environ) | resources.environment() | own)
+
+
+def run_locust(world: World) -> None:
+    """Every flow, and by flow custom every transport."""
+    files = ",".join(str(ROOT / "locustfiles" / f"{flow}.py") for flow in (*FLOWS, "custom"))
+    command = [sys.executable, "-m", "locust", "-f", files, "--headless", "-u", "10", "-r", "10", "-t", "2s"]
+    subprocess.run(command, env=world.environment, cwd=world.folder, check=False, capture_output=True, timeout=60)
+
+
+def look_at_the_stack(world: World) -> None:
+    """As the analysis does of a run that was started by `control`: at its tables, limits, and log groups."""
+    resources = world.resources
+    assert resources is not None
+    table_snapshot.take(client(world.settings, "dynamodb"), resources.tables, 0.0)
+    describe(lambda service: client(world.settings, service), resources.manifest())
+    of_target(world.settings, client(world.settings, "cloudformation"))
+
+
+def give_a_query_up(world: World) -> None:
+    def give_up(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    logs, now = client(world.settings, "logs"), int(time.time())
+    with pytest.raises(KeyboardInterrupt):
+        group = f"/aws/lambda/{STACK}-place-vote"
+        assert group_exists(logs, group)
+        run_query(logs, [group], "fields @message", Window(now - 60, now), clock=time.monotonic, sleep=give_up)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    folder = tmp_path_factory.mktemp("policies")
+    (folder / "model.toml").write_text(MODEL)
+    process = SandboxProcess.start(folder / "log", ["--model", str(folder / "model.toml")])
+    made = World(settings_from({"AWS_ENDPOINT_URL": process.endpoint, "STACK_NAME": STACK}), folder)
+    try:
+        made.do(("deploy",), deploy_and_change)
+        ask_for_signatures(made)
+        give_an_alias(made)
+        made.do(("load",), get_ready)
+        made.do(("load",), run_locust)
+        made.command(("analysis",), analysis, "analyze", "latest")
+        made.command(("analysis",), analysis, "query", "errors", "--since", "1h")
+        made.do(("analysis",), look_at_the_stack)
+        made.do(("analysis",), give_a_query_up)
+        made.command(("tuning",), control, *TUNE)
+        made.do(("deploy",), lambda world: deploy.destroy(world.settings, lambda line: None))
+        yield made
+    finally:
+        process.stop()
+
+
+def give_an_alias(world: World) -> None:
+    """To a function, for it to be moved."""
+    functions, name = client(world.settings, "lambda"), f"{STACK}-shop-decrypt"
+    version = functions.publish_version(FunctionName=name)["Version"]
+    functions.create_alias(FunctionName=name, Name="live", FunctionVersion=version)
+
+
+def policy(role: str) -> dict[str, Any]:
+    return policies.policy(role, ACCOUNT, REGION, STACK)
+
+
+def own_actions(role: str) -> set[str]:
+    return {action for statement in policies.own_statements(policy(role)) for action in statement["Action"]}
+
+
+@pytest.mark.parametrize("role", policies.ROLES)
+def test_everything_that_is_called_is_allowed(world, role):
+    refused = [
+        call
+        for roles, calls in world.called.items()
+        if role in roles
+        for call in sorted(calls)
+        if not policies.allows(map(policy, roles), *call)
+    ]
+    assert refused == []
+
+
+@pytest.mark.parametrize("role", policies.ROLES)
+def test_nothing_is_allowed_that_is_not_called(world, role):
+    called = {action for roles, calls in world.called.items() if role in roles for action, _ in calls}
+    assert own_actions(role) - called - UNSEEN == set()
+
+
+def test_what_the_template_makes_is_cloudformations_to_make():
+    template = (ROOT / "stack" / "template.yaml").read_text()
+    services = {service.lower() for service in re.findall(r"Type: AWS::(\w+)::", template)}
+    for_cloudformation = {
+        action.partition(":")[0]
+        for statement in policy("deploy")["Statement"]
+        if statement not in policies.own_statements(policy("deploy"))
+        for action in statement["Action"]
+    }
+    assert services - {"cloudformation"} == for_cloudformation - {"s3"}
+
+
+@pytest.mark.parametrize("role", policies.ROLES)
+def test_actions_exist_and_take_the_resources_that_are_named(role):
+    """By the Service Authorization Reference, as policy_sentry has it."""
+    for statement in policy(role)["Statement"]:
+        for action in statement["Action"]:
+            service, _, name = action.partition(":")
+            known = get_action_data(service, name)
+            assert known, action
+            if statement["Resource"] == "*" or name == "*":
+                continue
+            formats = {data["resource_arn_format"] for data in known[service]} - {"*"}
+            services = {form.split(":")[2] for form in formats}
+            assert services & {arn.split(":")[2] for arn in statement["Resource"]}, f"{action} takes no such resource"
+
+
+@pytest.mark.parametrize("role", policies.ROLES)
+def test_a_policy_is_small_enough_to_be_attached(role):
+    """IAM quotas: 6,144 characters for a managed policy, without white space."""
+    longest = policies.policy(role, ACCOUNT, "ap-southeast-2", "a-stack-with-a-name-of-40-characters-load")
+    assert len(json.dumps(longest, separators=(",", ":"))) <= 6_144
+
+
+def test_a_policy_is_printed_for_the_stack():
+    done = CliRunner().invoke(control, ["policy", "load", "--account", ACCOUNT], env={"STACK_NAME": STACK})
+    assert json.loads(done.output) == policy("load")
