@@ -100,7 +100,8 @@ def client_environment(directory: Path, endpoint: str) -> dict[str, str]:
 def run(command: Sequence[str], directory: Path, environment: Mapping[str, str], limit_s: float) -> Finished:
     """Run a command in `directory`. Raises TimeoutError with its last lines where it does not end in time."""
     with tempfile.NamedTemporaryFile(dir=directory, suffix=".log") as log:
-        process = Process(command, Path(log.name), environment)
+        started = ["/bin/sh", "-c", 'cd "$0" && exec "$@"', str(directory), *command]
+        process = Process(started, Path(log.name), environment)
         try:
             exit_code = process.wait(limit_s)
             output = Path(log.name).read_text(errors="replace")
