@@ -91,7 +91,7 @@ def test_the_smoke_message_arrives(smoke: Finished) -> None:
 
 def test_a_run_is_complete_and_holds_its_thresholds(run: Run) -> None:
     assert run.summary["run"]["complete"], run.finished.output
-    assert {one["verdict"] for one in run.summary["thresholds"]} == {"pass"}
+    assert [one for one in run.summary["thresholds"] if one["verdict"] != "pass"] == []
     assert run.finished.exit_code == 0, run.finished.output
 
 
