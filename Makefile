@@ -10,6 +10,9 @@ PY := $(VENV)/bin/python
 RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
 BENCHMARKS := $(VENV)/.benchmarks-installed
+# A virtual environment of its own: the emulator pins other versions of what we use.
+EMULATOR_VENV := .venv-emulator
+EMULATOR := $(EMULATOR_VENV)/.emulator-installed
 
 VARIABLES := TARGET STACK_NAME PROTECTED_STACKS PARAMETERS STACK_TAGS FUNCTION MEMORY NUM STRATEGY WEIGHT PAYLOAD CONCURRENCY \
 	PROMOTE APPLY CLEAN PROFILE FLOW SCALE TIME_SCALE RATE WORKERS MESSAGES SEED CUSTOM_FLOW MASTER_HOST MASTER_PORT \
@@ -75,12 +78,15 @@ policy: $(RUNTIME) ## Print the IAM policy of a role for the stack (ROLE=load|an
 
 # ------------------------------------------------------------------ working on Swarmscope
 
-.PHONY: test test-profiles check bench lock clean
+.PHONY: test test-profiles emulator-test check bench lock clean
 test: $(DEV) ## All tests that need nothing outside this machine; with Chromium, those in a browser too (PYTEST_ARGS)
 	@$(PY) -m pytest -n 2 $(PYTEST_ARGS)
 
 test-profiles: $(DEV) ## Every shipped profile, run small against a sandbox: counts must equal the truth (PYTEST_ARGS)
 	@$(PY) -m pytest -n 2 -m profiles tests/end_to_end/test_shipped_profiles.py $(PYTEST_ARGS)
+
+emulator-test: $(DEV) $(EMULATOR) ## Deploy to, load and analyse an AWS emulator that we did not write; others' clients on ours (PYTEST_ARGS)
+	@$(PY) -m pytest -m emulator tests/emulator $(PYTEST_ARGS)
 
 check: $(DEV) ## Linter, formatter, types, CloudFormation template, docs that match the code
 	@$(PY) -m ruff check .
@@ -96,9 +102,10 @@ lock: ## Resolve requirements*.in into requirements*.txt (needs uv)
 	$(UV) pip compile -q --universal --python-version 3.11 --no-header requirements.in -o requirements.txt
 	$(UV) pip compile -q --universal --python-version 3.11 --no-header requirements-dev.in -o requirements-dev.txt
 	$(UV) pip compile -q --universal --python-version 3.11 --no-header requirements-bench.in -o requirements-bench.txt
+	$(UV) pip compile -q --universal --python-version 3.11 --no-header requirements-emulator.in -o requirements-emulator.txt
 
 clean: ## Remove what the tools left, the environment too; runs stay
-	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) $(EMULATOR_VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -name __pycache__ -not -path './runs/*' -prune -exec rm -rf {} +
 
 # ------------------------------------------------------------------ the environment, set up by whoever needs it first
@@ -117,4 +124,10 @@ $(DEV): requirements-dev.txt $(RUNTIME)
 
 $(BENCHMARKS): requirements-bench.txt $(RUNTIME)
 	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
+	@touch $@
+
+$(EMULATOR): requirements-emulator.txt
+	@echo "setting up $(EMULATOR_VENV) (once)" >&2
+	@$(PYTHON) -m venv $(EMULATOR_VENV)
+	@$(EMULATOR_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-emulator.txt
 	@touch $@

@@ -49,6 +49,11 @@ class Process:
         )
 
     @property
+    def pid(self) -> int:
+        """Its own id, and that of the session and the process group that it leads."""
+        return self._process.pid
+
+    @property
     def exit_code(self) -> int | None:
         """None while it runs."""
         return self._process.poll()

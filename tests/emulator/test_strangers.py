@@ -1,0 +1,140 @@
+"""The sandbox, used by programs that know AWS and nothing of us: the AWS CLI, k6, a boto3 of another version."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from control.processes import ROOT
+from control.sandbox_process import SandboxProcess, read_truth
+from tests.emulator.processes import VENV, Finished, client_environment, run, working_directory
+
+pytestmark = pytest.mark.emulator
+
+HERE = Path(__file__).parent
+BIN = VENV / "bin"
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    endpoint: str
+    directory: Path
+
+    def run(self, *command: str, limit_s: float = 60.0, **variables: str) -> Finished:
+        """Run a program as a stranger would: in an empty directory, with the AWS_* variables that lead here."""
+        return run(command, self.directory, client_environment(self.directory, self.endpoint) | variables, limit_s)
+
+    def aws(self, *arguments: str) -> Any:
+        """What the AWS CLI prints, as JSON where it is some."""
+        done = self.run(str(BIN / "aws"), *arguments, AWS_PAGER="", AWS_DEFAULT_OUTPUT="json")
+        assert done.exit_code == 0, done.output
+        return json.loads(done.output) if done.output.startswith(("{", "[")) else done.output
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    with working_directory() as directory:
+        process = SandboxProcess.start(directory / "sandbox.log")
+        try:
+            yield Sandbox(process.endpoint, directory)
+        finally:
+            process.stop()
+
+
+@pytest.fixture(scope="module")
+def stack(sandbox: Sandbox) -> dict[str, str]:
+    """The sample applications, deployed by the AWS CLI alone; -> the outputs."""
+    code = sandbox.directory / "code"
+    code.mkdir()
+    made = [sys.executable, "-c", PACK, str(ROOT / "stack"), str(code)]
+    assert run(made, ROOT, client_environment(sandbox.directory, sandbox.endpoint), 30.0).exit_code == 0
+    sandbox.aws("s3", "mb", "s3://of-a-stranger")
+    sandbox.aws("s3", "sync", str(code), "s3://of-a-stranger/", "--no-progress")
+    keys = [f"{name.capitalize()}CodeKey={name}.zip" for name in ("vote", "shop", "events")]
+    sandbox.aws(
+        *("cloudformation", "deploy", "--template-file", str(ROOT / "stack" / "template.yaml")),
+        *("--stack-name", "strange", "--capabilities", "CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"),
+        *("--parameter-overrides", "CodeBucket=of-a-stranger", *keys),
+    )
+    (found,) = sandbox.aws("cloudformation", "describe-stacks", "--stack-name", "strange")["Stacks"]
+    assert found["StackStatus"] == "CREATE_COMPLETE"
+    return {output["OutputKey"]: output["OutputValue"] for output in found["Outputs"]}
+
+
+PACK = """if True:
+    import sys, zipfile
+    from pathlib import Path
+
+    for name in ("vote", "shop", "events"):
+        with zipfile.ZipFile(Path(sys.argv[2]) / f"{name}.zip", "w") as archive:
+            archive.write(Path(sys.argv[1]) / name / "handler.py", "handler.py")
+"""
+
+
+def test_the_aws_cli_invokes_a_function_and_finds_its_report_in_the_log(
+    sandbox: Sandbox, stack: dict[str, str]
+) -> None:
+    payload = json.dumps({"vote_id": "cli", "token": "1", "vote_choice": "blue"})
+    answered = sandbox.aws(
+        *("lambda", "invoke", "--function-name", stack["PlaceVoteFunction"], "--payload", payload, "answer.json"),
+    )
+    assert (answered["StatusCode"], "FunctionError" in answered) == (200, False)
+    assert json.loads((sandbox.directory / "answer.json").read_text())["statusCode"] == 200
+    group = f"/aws/lambda/{stack['PlaceVoteFunction']}"
+    find = ("logs", "filter-log-events", "--log-group-name", group, "--filter-pattern", "REPORT")
+    deadline = time.monotonic() + 30
+    while not (events := sandbox.aws(*find)["events"]) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert events[0]["message"].startswith("REPORT RequestId: ")
+
+
+def test_the_aws_cli_reads_what_is_there(sandbox: Sandbox, stack: dict[str, str]) -> None:
+    names = [one["FunctionName"] for one in sandbox.aws("lambda", "list-functions")["Functions"]]
+    assert sorted(names) == sorted(value for key, value in stack.items() if key.endswith("Function"))
+    assert stack["VotesStreamName"] in sandbox.aws("kinesis", "list-streams")["StreamNames"]
+    assert sandbox.aws("kms", "get-public-key", "--key-id", stack["ShopKeyId"])["KeySpec"] == "RSA_2048"
+    assert sandbox.aws("apigateway", "get-stages", "--rest-api-id", stack["ApiId"])["item"][0]["stageName"] == "prod"
+
+
+def test_the_aws_cli_sends_messages(sandbox: Sandbox, stack: dict[str, str]) -> None:
+    # Version 1 of the CLI passes AWS_ENDPOINT_URL over for SQS alone, whose old endpoints it prefers.
+    sqs = ("sqs", "--endpoint-url", sandbox.endpoint)
+    queue = sandbox.aws(*sqs, "create-queue", "--queue-name", "cli")["QueueUrl"]
+    sandbox.aws(*sqs, "send-message", "--queue-url", queue, "--message-body", "hello")
+    (message,) = sandbox.aws(*sqs, "receive-message", "--queue-url", queue)["Messages"]
+    assert message["Body"] == "hello"
+    published = sandbox.aws("sns", "publish", "--topic-arn", stack["EventsTopicArn"], "--message", "{}")
+    assert published["MessageId"]
+
+
+def test_another_boto3_finds_everything_where_aws_has_it(sandbox: Sandbox, stack: dict[str, str]) -> None:
+    done = sandbox.run(str(BIN / "python"), str(HERE / "boto3_user.py"), "strange")
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.output.splitlines()[-1])
+    assert found["invoked"] == [200, None]
+    assert found["no function"] == 404
+    assert found["counted"] >= 1
+    assert found["received"] == ["order 0", "order 1", "order 2"]
+    assert found["reports"] == [[{"field": "reports", "value": "1"}]]
+
+
+def test_what_k6_counts_is_what_happened(sandbox: Sandbox, stack: dict[str, str]) -> None:
+    api = f"{sandbox.endpoint}/restapis/{stack['ApiId']}/prod/_user_request_"
+    before = read_truth(sandbox.endpoint)
+    done = sandbox.run(
+        *(str(BIN / "k6"), "run", "--quiet", "--no-usage-report", "--summary-export", "k6.json"),
+        *("--env", f"API={api}", "--address", "127.0.0.1:0", str(HERE / "vote.js")),
+    )
+    assert done.exit_code == 0, done.output
+    metrics = json.loads((sandbox.directory / "k6.json").read_text())["metrics"]
+    after = read_truth(sandbox.endpoint)
+    assert metrics["http_reqs"]["count"] == 200
+    assert after["api"]["requests"] - before["api"]["requests"] == 200
+    assert metrics["checks"]["fails"] == 0
