@@ -20,6 +20,7 @@ from analysis.errors import AnalysisError
 from config.aws_refusals import explain
 from config.errors import ConfigError
 from control.commands import deployment, runs, tuning
+from control.commands.preflight import preflight
 from control.errors import ControlError
 
 
@@ -84,6 +85,7 @@ for command in (
     runs.ui,
     runs.master,
     runs.worker,
+    preflight,
     deployment.deploy,
     deployment.destroy,
     tuning.tune,
