@@ -15,9 +15,9 @@ EMULATOR_VENV := .venv-emulator
 EMULATOR := $(EMULATOR_VENV)/.emulator-installed
 
 VARIABLES := TARGET STACK_NAME PROTECTED_STACKS PARAMETERS STACK_TAGS FUNCTION MEMORY NUM STRATEGY WEIGHT PAYLOAD CONCURRENCY \
-	PROMOTE APPLY CLEAN PROFILE FLOW SCALE TIME_SCALE RATE WORKERS MESSAGES SEED CUSTOM_FLOW MASTER_HOST MASTER_PORT \
-	EXPECT_WORKERS RUN A B BY BASELINE PORT WEB_HOST WEB_PORT WEB_LOGIN LIVE_CLOUDWATCH ROLE BENCH RUNS_DIR API_BASE_URL AWS_REGION \
-	AWS_PROFILE AWS_ENDPOINT_URL
+	PROMOTE APPLY CLEAN PROFILE FLOW SCALE TIME_SCALE RATE WORKERS MESSAGES SEED CUSTOM_FLOW DURATION_MS MASTER_HOST \
+	MASTER_PORT EXPECT_WORKERS RUN A B BY BASELINE PORT WEB_HOST WEB_PORT WEB_LOGIN LIVE_CLOUDWATCH ROLE BENCH RUNS_DIR \
+	API_BASE_URL AWS_REGION AWS_PROFILE AWS_ENDPOINT_URL
 $(foreach name,$(VARIABLES),$(if $(value $(name)),$(eval export $(name)),$(eval unexport $(name))))
 
 .PHONY: help
@@ -63,7 +63,10 @@ tune: $(RUNTIME) ## Which memory a function should have (FUNCTION, MEMORY=128,25
 
 # ------------------------------------------------------------------ what the load goes to
 
-.PHONY: sandbox deploy destroy policy
+.PHONY: preflight sandbox deploy destroy policy
+preflight: $(RUNTIME) ## What would go wrong in a run before it costs money, and its cost (variables as load, DURATION_MS)
+	@$(PY) -m control preflight
+
 sandbox: $(RUNTIME) ## A local AWS in the foreground (PORT=4566)
 	@$(PY) -m sandbox --port "$${PORT:-4566}"
 

@@ -20,6 +20,7 @@ from analysis.errors import AnalysisError
 from config.aws_refusals import explain
 from config.errors import ConfigError
 from control.commands import deployment, policies, runs, tuning
+from control.commands.preflight import preflight
 from control.errors import ControlError
 from control.policies import roles_that_allow
 
@@ -95,6 +96,7 @@ for command in (
     runs.ui,
     runs.master,
     runs.worker,
+    preflight,
     deployment.deploy,
     deployment.destroy,
     tuning.tune,

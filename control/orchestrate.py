@@ -98,8 +98,11 @@ class Checked:
     """What flow `custom` sends; None where it is not among the profile's flows."""
 
 
-def check(request: Request, environ: Mapping[str, str]) -> Checked:
-    """Everything that can be checked before anything is started. Raises ConfigError with every problem."""
+def check(request: Request, environ: Mapping[str, str], *, limits: bool = True) -> Checked:
+    """Everything that can be checked before anything is started. Raises ConfigError with every problem.
+
+    `limits`: hold the plan against MAX_USERS and MAX_COST_USD.
+    """
     environ = _with_options(environ, request.target, request.stack_name)
     problems: list[str] = []
     settings = collect(problems, lambda: load_settings(environ))
@@ -116,13 +119,8 @@ def check(request: Request, environ: Mapping[str, str]) -> Checked:
             request.profile, scale=scale, time_scale=time_scale, flows=request.flows, messages=messages
         ),
     )
-    if settings and profile and settings.max_users is not None and profile.peak_users > settings.max_users:
-        what = "users" if profile.model == "closed" else "open requests a process (max_in_flight)"
-        problems.append(
-            f"MAX_USERS: profile {profile.name} asks for {profile.peak_users} {what}, {settings.max_users} allowed"
-        )
-    if settings and profile and settings.max_cost_usd is not None:
-        problems += budget_problems(settings, profile, load_prices(settings.region or ""))
+    if settings and profile and limits:
+        problems += _over_limits(settings, profile)
     if profile and profile.messages and workers:
         problems.append(
             f"WORKERS: not with profile {profile.name}, which counts its messages: one process sends them, one after "
@@ -138,6 +136,19 @@ def check(request: Request, environ: Mapping[str, str]) -> Checked:
     if problems or settings is None or profile is None:
         raise ConfigError(problems)
     return Checked(request, settings, profile, workers or 0, environ, custom)
+
+
+def _over_limits(settings: Settings, profile: Profile) -> list[str]:
+    """Which of the user's limits the plan breaks."""
+    problems = []
+    if settings.max_users is not None and profile.peak_users > settings.max_users:
+        what = "users" if profile.model == "closed" else "open requests a process (max_in_flight)"
+        problems.append(
+            f"MAX_USERS: profile {profile.name} asks for {profile.peak_users} {what}, {settings.max_users} allowed"
+        )
+    if settings.max_cost_usd is not None:
+        problems += budget_problems(settings, profile, load_prices(settings.region or ""))
+    return problems
 
 
 class Stage:

@@ -48,7 +48,7 @@ class ReadyTarget:
     sandbox: str | None
     """Endpoint of the sandbox; None for any other target."""
     truth_before: dict[str, Any] = field(default_factory=dict)
-    """What a sandbox that was there already had counted; empty for one started for this run."""
+    """What the sandbox had counted before this run."""
 
     def truth(self, deadline_s: float, progress: Callable[[int], None]) -> dict[str, Any]:
         """What really happened in this run, once nothing is pending or `deadline_s` has passed."""
@@ -78,26 +78,44 @@ def ready_target(
     `private`; the stack is deployed into it, with `parameters` of its template, where it is not there yet. Raises
     ConfigError with everything that the flows miss, DeployError, ProcessError.
     """
-    with ExitStack() as stack:
-        sandbox, before = None, {}
-        if settings.target == "sandbox":
-            if not private and is_sandbox(str(settings.endpoint_url)):
-                sandbox, before = str(settings.endpoint_url), read_truth(str(settings.endpoint_url))
-                progress(f"sandbox found at {sandbox}")
-            else:
-                started_at = time.monotonic()
-                process = SandboxProcess.start(logs / "sandbox.log", sandbox_options)
-                stack.callback(process.stop)
-                sandbox = process.endpoint
-                progress(f"sandbox started at {sandbox} ({time.monotonic() - started_at:.1f} s)")
-                # Whatever API, function or key the variables name, it is not in a sandbox as new as this.
-                settings = settings.model_copy(update=_NO_RESOURCES)
-            settings = settings.model_copy(update={"endpoint_url": sandbox})
+    with reachable_target(settings, logs, progress, private=private, sandbox_options=sandbox_options) as reached:
+        settings = reached
+        sandbox = str(settings.endpoint_url) if settings.target == "sandbox" else None
+        before = {} if sandbox is None else read_truth(sandbox)
         resources = find_resources(settings, flows, progress, parameters, custom)
         if every_flow:
             with suppress(ConfigError):
                 resources = with_public_key(resources, client(settings, "kms"))
         yield ReadyTarget(settings, resources, sandbox, before)
+
+
+@contextmanager
+def reachable_target(
+    settings: Settings,
+    logs: Path,
+    progress: Progress,
+    *,
+    private: bool = False,
+    sandbox_options: Sequence[str] = (),
+) -> Iterator[Settings]:
+    """The settings, with the endpoint of a sandbox that was found or, where the target is one and none answers (or with
+    `private`), started; it is stopped in the end. Raises ProcessError."""
+    if settings.target != "sandbox":
+        yield settings
+        return
+    with ExitStack() as stack:
+        if not private and is_sandbox(str(settings.endpoint_url)):
+            sandbox = str(settings.endpoint_url)
+            progress(f"sandbox found at {sandbox}")
+        else:
+            started_at = time.monotonic()
+            process = SandboxProcess.start(logs / "sandbox.log", sandbox_options)
+            stack.callback(process.stop)
+            sandbox = process.endpoint
+            progress(f"sandbox started at {sandbox} ({time.monotonic() - started_at:.1f} s)")
+            # Whatever API, function or key the variables name, it is not in a sandbox as new as this.
+            settings = settings.model_copy(update=_NO_RESOURCES)
+        yield settings.model_copy(update={"endpoint_url": sandbox})
 
 
 def find_resources(
@@ -112,6 +130,26 @@ def find_resources(
     A run deploys the stack with `parameters` where a sandbox has none yet, and never changes one that is there.
     """
     flows = list(flows)
+    resources = known_resources(settings, progress, parameters, custom)
+    if "shop" in flows:
+        resources = with_public_key(resources, client(settings, "kms"))
+    resources.require(flows, nowhere_else(settings), custom)
+    calls_api = set(flows) & {"vote", "shop"} or (custom is not None and custom.calls_api)
+    if resources.api_base_url is not None and calls_api:
+        host = urlsplit(resources.api_base_url).hostname
+        if not settings.model_copy(update={"api_base_url": resources.api_base_url}).host_allowed(host):
+            raise ConfigError(f"ALLOWED_HOSTS: load to {host} is not allowed with TARGET={settings.target}")
+        check_reachable(resources.api_base_url, "API_BASE_URL")
+    return resources
+
+
+def known_resources(
+    settings: Settings,
+    progress: Progress,
+    parameters: Mapping[str, str] = MappingProxyType({}),
+    custom: CustomFlow | None = None,
+) -> RunTarget:
+    """What variables and the stack say, whatever it is needed for; see `find_resources`."""
     cloud = cloud_for(settings)
     description = describe(cloud, settings.stack_name)
     if parameters and (description is not None or settings.target != "sandbox"):
@@ -129,14 +167,9 @@ def find_resources(
         resources = from_settings(settings)
     else:
         resources = with_outputs(settings, outputs(description))
-    if "shop" in flows:
-        resources = with_public_key(resources, client(settings, "kms"))
-    resources = with_custom(resources, custom, settings.log_groups)
-    resources.require(flows, f"there is no stack {settings.stack_name} in {cloud.region}", custom)
-    calls_api = set(flows) & {"vote", "shop"} or (custom is not None and custom.calls_api)
-    if resources.api_base_url is not None and calls_api:
-        host = urlsplit(resources.api_base_url).hostname
-        if not settings.model_copy(update={"api_base_url": resources.api_base_url}).host_allowed(host):
-            raise ConfigError(f"ALLOWED_HOSTS: load to {host} is not allowed with TARGET={settings.target}")
-        check_reachable(resources.api_base_url, "API_BASE_URL")
-    return resources
+    return with_custom(resources, custom, settings.log_groups)
+
+
+def nowhere_else(settings: Settings) -> str:
+    """Where a variable that is not set was looked for, too."""
+    return f"there is no stack {settings.stack_name} in {settings.region or 'this region'}"

@@ -16,11 +16,8 @@ from typing import Protocol
 import gevent
 from gevent.event import Event
 
-SPIN_S = 160e-6
-SPIN_SHARE = 1 / 3
-"""The last stretch is waited for by looking at the clock, for waking takes the kernel and gevent about as long; but no
-more than that share of a wait: however short waits are, the processor is not taken up by waiting."""
-_SHORTEST_SLEEP_S = 50e-6
+SPIN_S = 80e-6
+"""The last stretch is waited for by looking at the clock: waking takes the kernel and gevent about as long."""
 
 _CLOCK_MONOTONIC = 1
 _TFD_NONBLOCK, _TFD_CLOEXEC = os.O_NONBLOCK, os.O_CLOEXEC  # the same numbers (Linux, timerfd_create(2))
@@ -73,8 +70,8 @@ class _TimerAlarm:
         if not self._rung:
             if seconds is None:
                 self._sleep()
-            elif (asleep_s := seconds - min(SPIN_S, SPIN_SHARE * seconds)) > _SHORTEST_SLEEP_S:
-                self._set(asleep_s)
+            elif seconds > SPIN_S:
+                self._set(seconds - SPIN_S)
                 self._sleep()
             else:
                 gevent.sleep(0)

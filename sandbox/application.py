@@ -189,6 +189,8 @@ class Application:
             return 501, [(b"content-type", b"text/xml")], query_error("NotImplemented", message)
         sandbox, now = self._sandbox, self._sandbox.scheduler.now()
         answered: tuple[int, Any] | None = None
+        if service == "iam" and called == "SimulatePrincipalPolicy":
+            return sandbox.permissions.simulate(body)
         if service == "sns":
             answered = sandbox.sns.handle(called, body, region)
             return None if answered is None else (answered[0], [(b"content-type", b"text/xml")], answered[1])

@@ -47,6 +47,7 @@ class Sandbox:
         self._ingestion_lag_s = parameters.logs.ingestion_lag_s
         self.bridge = MotoBridge(
             parameters.lambda_.account_concurrency,
+            gateway_throttle=(parameters.api_gateway.account_rate_per_s, parameters.api_gateway.account_burst),
             now=scheduler.now,
             function_update_s=parameters.lambda_.function_update_ms / 1000,
         )

@@ -426,6 +426,11 @@ class Faults:
         self._calls_let_through += 1
         return None
 
+    def denies(self, action: str, resource: str) -> bool:
+        """Whether a call of that action would be denied; asking is no call."""
+        denials = (active.fault for active in self._of_callers if isinstance(active.fault, DenyActions))
+        return any(fault.covers(action, resource) for fault in denials)
+
     def api_request(self, request_id: str) -> ApiFault | None:
         """Asked for each API request."""
         return self._next("api", "", request_id)

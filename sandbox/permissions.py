@@ -22,9 +22,10 @@ import orjson
 from sandbox.calls import Call
 from sandbox.definitions import ACCOUNT_ID
 from sandbox.faults import ExpireCredentials, Faults
-from sandbox.services.query_protocol import query_error
+from sandbox.services.query_protocol import members, parse_form, query_error, query_response
 
 CALLER = f"arn:aws:iam::{ACCOUNT_ID}:user/sandbox"
+_IAM = "https://iam.amazonaws.com/doc/2010-05-08/"
 CALLS_KEPT = 10_000
 """Different calls; of those beyond, the resource is not kept."""
 
@@ -69,6 +70,25 @@ class Permissions:
             f"because no identity-based policy allows the {call.action} action"
         )
         return Refusal(expired=False, message=message)
+
+    def simulate(self, body: bytes) -> Answer:
+        """IAM's SimulatePrincipalPolicy, of whatever principal: what the calls themselves would be told.
+
+        https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulatePrincipalPolicy.html
+        """
+        form = parse_form(body)
+        results = ""
+        for action in members(form.get("ActionNames")):
+            for resource in members(form.get("ResourceArns")) or ["*"]:
+                decision = "implicitDeny" if self._faults.denies(action, resource) else "allowed"
+                results += (
+                    f"<member><EvalActionName>{escape(action)}</EvalActionName>"
+                    f"<EvalResourceName>{escape(resource)}</EvalResourceName>"
+                    f"<EvalDecision>{decision}</EvalDecision></member>"
+                )
+        content = f"<IsTruncated>false</IsTruncated><EvaluationResults>{results}</EvaluationResults>"
+        document = query_response("SimulatePrincipalPolicy", _IAM, content, str(uuid.uuid4()))
+        return 200, [(b"content-type", b"text/xml")], document
 
     def calls(self) -> list[dict[str, Any]]:
         """Every call so far, those alike together: `service`, `operation`, `action` (None: needs no permission),

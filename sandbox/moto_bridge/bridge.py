@@ -59,6 +59,8 @@ TEMPLATE_TYPES = (
 """Resource types that moto's CloudFormation finds by itself, because their classes exist."""
 
 DEFAULT_ACCOUNT_CONCURRENCY = 1000
+DEFAULT_GATEWAY_THROTTLE = (10_000.0, 5_000)
+_GATEWAY_ACCOUNT = ("apigateway", "GET", "/account")
 _ACCOUNT_SETTINGS = "/2016-08-19/account-settings"
 
 _DEFINING_SERVICES = {"apigateway", "cloudformation", "events", "kinesis", "kms", "lambda", "sns", "sqs"}
@@ -76,12 +78,15 @@ class MotoBridge:
         self,
         account_concurrency: int = DEFAULT_ACCOUNT_CONCURRENCY,
         *,
+        gateway_throttle: tuple[float, int] = DEFAULT_GATEWAY_THROTTLE,
         now: Callable[[], float] = time.time,
         function_update_s: float = 0.0,
     ) -> None:
-        """`account_concurrency`: the quota that GetAccountSettings tells; `function_update_s`: how long a function is
+        """`account_concurrency`: the quota that GetAccountSettings tells; `gateway_throttle`: requests a second and
+        bucket of all APIs together, as API Gateway's GetAccount tells them; `function_update_s`: how long a function is
         being updated, by the clock `now`."""
         self._account_concurrency = account_concurrency
+        self._gateway_throttle = gateway_throttle
         cloudformation_apigateway.install()
         cloudformation_events.install()
         cloudformation_stacks.install()
@@ -106,6 +111,10 @@ class MotoBridge:
         response = self._gap(to, method, path, query_string, body) or self._ask_moto(
             method, path, query_string, headers, body
         )
+        if to is not None and (to.service, method, path.rstrip("/")) == _GATEWAY_ACCOUNT and response[0] == 200:
+            rate, burst = self._gateway_throttle
+            account = orjson.loads(response[2]) | {"throttleSettings": {"rateLimit": rate, "burstLimit": burst}}
+            response = (response[0], response[1], orjson.dumps(account))
         if _may_change_definitions(to, method, operation(headers, body)):
             self.changed()
         return response

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from botocore.exceptions import ClientError
@@ -137,6 +139,15 @@ def test_what_is_not_denied_goes_on():
     recorder.call("kinesis", "list_streams", {})
     with pytest.raises(ClientError):
         recorder.call("lambda", "get_policy", {"FunctionName": "g"})
+
+
+def test_simulation_says_what_the_calls_would_be_told():
+    permissions = Recorder(b'{"kind":"deny","actions":["sns:*"],"resources":["*:t"]}').permissions
+    form = {"Action": "SimulatePrincipalPolicy", "ActionNames.member.1": "sns:Publish",
+            "ResourceArns.member.1": TOPIC, "ResourceArns.member.2": f"{TOPIC}2"}  # fmt: skip
+    status, _, document = permissions.simulate(urlencode(form).encode())
+    decisions = re.findall(r"<EvalResourceName>(.*?)</EvalResourceName><EvalDecision>(\w+)<", document.decode())
+    assert (status, decisions) == (200, [(TOPIC, "implicitDeny"), (f"{TOPIC}2", "allowed")])
 
 
 def test_nobody_can_be_denied_to_ask_who_he_is():

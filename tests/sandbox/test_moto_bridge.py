@@ -729,6 +729,12 @@ def test_the_account_has_its_concurrency_less_what_is_reserved(client: Client) -
     assert limits == {"ConcurrentExecutions": 1000, "UnreservedConcurrentExecutions": 1000}
 
 
+def test_api_gateway_tells_the_throttles_of_the_account(bridge: MotoBridge, client: Client) -> None:
+    assert client("apigateway").get_account()["throttleSettings"] == {"rateLimit": 10_000.0, "burstLimit": 5_000}
+    bridge._gateway_throttle = (2_500.0, 1_250)
+    assert client("apigateway").get_account()["throttleSettings"] == {"rateLimit": 2_500.0, "burstLimit": 1_250}
+
+
 def test_a_call_that_breaks_moto_is_a_failed_call_in_the_callers_protocol(bridge: MotoBridge, client: Client) -> None:
     def break_down(environ: Any, start_response: Any) -> Any:
         raise RuntimeError("boom")

@@ -1,0 +1,224 @@
+"""What is known of target and machine before a run. Plain values, asked for by `control.preflight.gather`.
+
+Sources of the AWS figures: GetCallerIdentity, GetFunctionConfiguration, GetFunctionConcurrency,
+GetFunctionEventInvokeConfig, ListProvisionedConcurrencyConfigs, ListEventSourceMappings, GetAccountSettings,
+DescribeLogGroups, GetStage, GetAccount (API Gateway), DescribeStreamSummary, DescribeTable, DescribeKey,
+GetServiceQuota, GetQueueAttributes (AWS API references).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """A question that the target did not answer."""
+
+    action: str
+    """The IAM action that the question needs."""
+    why: str
+    denied: bool = False
+    """Whether it is the permission that is missing."""
+    hint: str = ""
+    """What to do, where it is the credentials that are wrong."""
+
+
+@dataclass(frozen=True)
+class Absent:
+    """The target has no such thing."""
+
+
+@dataclass(frozen=True)
+class Caller:
+    account: str
+    arn: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer to one request without any effect."""
+
+    where: str
+    """Host and port, or the name of a service."""
+    asked: str
+    """The request: `OPTIONS /prod`, `DryRun of place-vote`."""
+    status: int | None
+    """None where no answer came."""
+    error: str = ""
+    """The service's name of the error, or what went wrong with the connection."""
+    ms: float | None = None
+    clock_offset_s: float | None = None
+    """By how much the answer's Date is ahead of this machine's clock in the middle of the exchange."""
+    clock_error_s: float = 0.0
+    """How far off that may be: what a Date leaves open, and half of the exchange."""
+    missing: str = ""
+    """The IAM action for the lack of which it was refused."""
+    by_load: bool = True
+    """Whether the load itself makes such calls."""
+
+
+@dataclass(frozen=True)
+class Provisioned:
+    qualifier: str
+    requested: int
+    available: int
+    status: str
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function, with the qualifier that the run calls."""
+
+    name: str
+    timeout_s: float
+    memory_mb: int
+    architecture: str
+    tracing: str
+    """`Active` or `PassThrough`."""
+    log_group: str
+    log_format: str
+    """`Text` or `JSON`."""
+    application_log_level: str | None
+    """None with text."""
+    system_log_level: str | None
+    dead_letter: str | None
+    """ARN of the function's own dead-letter queue or topic."""
+    on_failure: str | Unknown | None
+    """ARN of the destination of asynchronous events that failed."""
+    reserved: int | Unknown | None
+    provisioned: tuple[Provisioned, ...] | Unknown
+
+
+@dataclass(frozen=True)
+class Source:
+    """What hands a function records or messages."""
+
+    function: str
+    """Logical name."""
+    kind: str
+    """`kinesis`, `sqs`, `dynamodb`, ..."""
+    name: str
+    state: str
+    on_failure: str | None
+    maximum_concurrency: int | None
+    parallelization: int
+
+
+@dataclass(frozen=True)
+class LogGroup:
+    retention_days: int | None
+    """None: events are kept for ever."""
+    log_class: str
+    """`STANDARD` or `INFREQUENT_ACCESS`."""
+
+
+@dataclass(frozen=True)
+class Account:
+    """Lambda's quotas of the account in this Region."""
+
+    concurrency: int
+    unreserved: int
+
+
+@dataclass(frozen=True)
+class Api:
+    """What lets requests through to an API, a second; None where no limit is set."""
+
+    kind: str
+    """`rest` or `http`."""
+    stage: str
+    stage_rate: float | Unknown | None
+    stage_burst: float | None
+    access_log: bool | None
+    account_rate: float | Unknown | None
+    account_burst: float | None
+
+
+@dataclass(frozen=True)
+class Stream:
+    mode: str
+    """`PROVISIONED` or `ON_DEMAND`."""
+    shards: int
+    status: str
+
+
+@dataclass(frozen=True)
+class Table:
+    mode: str
+    """`PROVISIONED` or `PAY_PER_REQUEST`."""
+    write_units: float
+    """Provisioned, a second."""
+    read_units: float
+    warm_write_units: float | None
+    """What an on-demand table takes at once; None where it does not say."""
+    status: str
+
+
+@dataclass(frozen=True)
+class Key:
+    spec: str
+    """`RSA_2048`, `SYMMETRIC_DEFAULT`, ..."""
+    state: str
+    requests_per_s: float | Unknown | None
+    """The account's quota of cryptographic operations with keys of that kind; None where no quota is known by name."""
+
+
+@dataclass(frozen=True)
+class Queue:
+    visibility_timeout_s: float
+    dead_letter: bool
+
+
+@dataclass(frozen=True)
+class Machine:
+    """This machine, as one process sees it."""
+
+    open_files: int | None
+    """Soft limit; None: no limit."""
+    open_files_hard: int | None
+    ports: int
+    """Ephemeral ports: connections to one address."""
+    cores: int
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What an earlier run measured."""
+
+    run_id: str
+    flows: tuple[str, ...]
+    requests: int
+    duration_s: float
+    mean_ms: Mapping[str, float] = field(default_factory=dict)
+    """Logical name of a function -> its mean duration."""
+    max_ms: Mapping[str, float] = field(default_factory=dict)
+    max_memory_mb: Mapping[str, float] = field(default_factory=dict)
+    invocations: Mapping[str, int] = field(default_factory=dict)
+    response_ms: float | None = None
+    """Mean time of a request."""
+    quantities: Mapping[str, float] = field(default_factory=dict)
+    """Item of the price list -> quantity of that run."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything that was asked. What a run has no use for is not there."""
+
+    caller: Caller | Unknown
+    answers: tuple[Answer, ...] = ()
+    functions: Mapping[str, Function | Absent | Unknown] = field(default_factory=dict)
+    """By logical name, those that take part."""
+    sources: tuple[Source, ...] = ()
+    log_groups: Mapping[str, LogGroup | Absent | Unknown] = field(default_factory=dict)
+    account: Account | Unknown | None = None
+    api: Api | Absent | Unknown | None = None
+    streams: Mapping[str, Stream | Absent | Unknown] = field(default_factory=dict)
+    tables: Mapping[str, Table | Absent | Unknown] = field(default_factory=dict)
+    key: Key | Absent | Unknown | None = None
+    queue: Queue | Absent | Unknown | None = None
+    permissions: Mapping[str, bool] | Unknown | None = None
+    """IAM action -> whether the caller's policies allow it; None where nothing had to be asked."""
+    denied: tuple[str, ...] = ()
+    """IAM actions that questions were refused for."""

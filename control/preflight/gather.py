@@ -1,0 +1,534 @@
+"""Asks the target and this machine for the facts. Nothing here changes anything or has a business effect.
+
+An API is asked with one OPTIONS request, a function with a DryRun, which invokes nothing. What the target refuses is
+an `Unknown`, what it does not have an `Absent`: no answer ends the preflight.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import resource as limits
+import ssl
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from email.utils import parsedate_to_datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from analysis.deployment import api_address
+from config.aws_refusals import explain
+from config.settings import function_name
+from control.preflight.demand import OF_QUEUE, OF_SAMPLES, OF_STREAM, Demand
+from control.preflight.facts import (
+    Absent,
+    Account,
+    Answer,
+    Api,
+    Caller,
+    Facts,
+    Function,
+    Key,
+    LogGroup,
+    Machine,
+    Provisioned,
+    Queue,
+    Source,
+    Stream,
+    Table,
+    Unknown,
+)
+from control.stack_outputs import RunTarget
+
+ENDPOINT_TIMEOUT_S = 10.0
+DATE_ERROR_S = 1.0
+"""A Date is cut to the second, and servers may send one that is a second old: the true time is up to two later."""
+_NOT_THERE = frozenset(
+    {
+        "404",
+        "NotFoundException",
+        "NotFound",
+        "ResourceNotFoundException",
+        "AWS.SimpleQueueService.NonExistentQueue",
+        "QueueDoesNotExist",
+        "ProvisionedConcurrencyConfigNotFoundException",
+        "NoSuchEntity",
+        "NoSuchResourceException",
+    }
+)
+_KMS_QUOTAS = {"RSA": "L-2AC98190", "SYMMETRIC_DEFAULT": "L-6E3AF000"}
+"""Kind of key -> quota code of its cryptographic operations (AWS KMS developer guide, "Request quotas"; the code of RSA
+keys stands in "Request an AWS KMS quota increase")."""
+_LOAD_ACTIONS = {
+    "sqs": ("queue", "sqs:SendMessage", "{}"),
+    "sns": ("topic", "sns:Publish", "{}"),
+    "events": ("bus", "events:PutEvents", "event-bus/{}"),
+    "kinesis": ("stream", "kinesis:PutRecord", "stream/{}"),
+}
+"""Service that flow events sends to -> kind of use, IAM action, form of the resource in its ARN."""
+
+T = TypeVar("T")
+
+
+@dataclass
+class Questions:
+    """The control plane of a target."""
+
+    client: Callable[[str], Any]
+    """Makes a boto3 client of a service."""
+    profile: str | None = None
+    denied: list[str] = field(default_factory=list)
+    """Actions that were refused, in their order."""
+
+    def ask(self, action: str, question: Callable[[], T]) -> T | Absent | Unknown:
+        """What `question` returns, which needs the IAM action."""
+        try:
+            return question()
+        except (ClientError, BotoCoreError) as error:
+            if isinstance(error, ClientError) and error.response.get("Error", {}).get("Code") in _NOT_THERE:
+                return Absent()
+            refused = explain(error, self.profile)
+            if refused is None:
+                return Unknown(action, str(error))
+            missing = refused.action if isinstance(error, ClientError) else None
+            if missing is not None and missing not in self.denied:
+                self.denied.append(missing)
+            return Unknown(missing or action, refused.message, denied=missing is not None, hint=refused.hint)
+
+
+def machine() -> Machine:
+    """This machine."""
+    soft, hard = limits.getrlimit(limits.RLIMIT_NOFILE)
+    try:
+        low, high = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    except (OSError, ValueError):
+        low, high = 49_152, 65_535  # IANA's range (RFC 6335), which other systems go by
+    affinity = getattr(os, "sched_getaffinity", None)
+    return Machine(
+        open_files=None if soft == limits.RLIM_INFINITY else soft,
+        open_files_hard=None if hard == limits.RLIM_INFINITY else hard,
+        ports=high - low + 1,
+        cores=len(affinity(0)) if affinity is not None else os.cpu_count() or 1,
+    )
+
+
+def caller(questions: Questions) -> Caller | Unknown:
+    """Who asks."""
+    found = questions.ask("sts:GetCallerIdentity", lambda: questions.client("sts").get_caller_identity())
+    if isinstance(found, Unknown):
+        return found
+    if isinstance(found, Absent):
+        return Unknown("sts:GetCallerIdentity", "the target does not say who the caller is")
+    return Caller(found["Account"], found["Arn"])
+
+
+def gather(
+    questions: Questions,
+    who: Caller | Unknown,
+    target: RunTarget,
+    demand: Demand,
+    *,
+    region: str | None,
+    qualifier: str | None = None,
+) -> Facts:
+    """Everything about the parts of the target that the demand uses. `qualifier`: of function place-vote, where the
+    flow `direct` is to call one."""
+    functions = {
+        logical: _function(questions, target.functions[logical], qualifier if logical in demand.invoked else None)
+        for logical in demand.triggers
+        if logical in target.functions
+    }
+    consumers = [one for one, trigger in demand.triggers.items() if trigger in (OF_STREAM, OF_QUEUE)]
+    found = Facts(
+        caller=who,
+        answers=tuple(_answers(questions, target, demand, qualifier)),
+        functions=functions,
+        sources=tuple(
+            source
+            for logical in consumers
+            if logical in target.functions
+            for source in _sources(questions, logical, target.functions[logical])
+        ),
+        log_groups={
+            logical: _log_group(questions, group)
+            for logical, group in target.log_groups.items()
+            if logical in demand.triggers or logical not in target.functions
+        },
+        account=_account(questions) if demand.triggers else None,
+        api=_api(questions, target.api_base_url) if demand.names("api") else None,
+        streams={
+            name: _stream(questions, target.streams.get(name, name))
+            for name in demand.names("stream")
+            if name in target.streams or name not in OF_SAMPLES
+        },
+        tables={
+            name: _table(questions, target.tables[name])
+            for name in sorted({*demand.names("write"), *demand.names("read")})
+            if name in target.tables
+        },
+        key=_key(questions, target.shop_key_id) if demand.names("decrypt") and target.shop_key_id else None,
+        queue=(
+            _queue(questions, target.event_destinations["sqs"])
+            if "events" in demand.names("queue") and "sqs" in target.event_destinations
+            else None
+        ),
+        permissions=_permissions(questions, who, demand, target, region),
+    )
+    # Only now is it known what was refused.
+    return replace(found, denied=tuple(questions.denied))
+
+
+# ---------------------------------------------------------------- endpoints
+
+
+def _answers(questions: Questions, target: RunTarget, demand: Demand, qualifier: str | None) -> Iterable[Answer]:
+    if demand.names("api") and target.api_base_url is not None:
+        yield ask_endpoint(target.api_base_url)
+    for logical in sorted(demand.invoked & target.functions.keys()):
+        yield _dry_run(questions, logical, target.functions[logical], qualifier)
+    destinations: dict[str, tuple[str, Callable[[str], dict[str, Any]]]] = {
+        "sqs": ("queue", lambda url: questions.client("sqs").get_queue_attributes(QueueUrl=url)),
+        "sns": ("topic", lambda arn: questions.client("sns").get_topic_attributes(TopicArn=arn)),
+        "events": ("bus", lambda name: questions.client("events").describe_event_bus(Name=name)),
+        "kinesis": (
+            "stream",
+            lambda name: questions.client("kinesis").describe_stream_summary(StreamName=name.rpartition("/")[2]),
+        ),
+    }
+    for service, address in target.event_destinations.items():
+        kind, question = destinations[service]
+        if "events" in demand.names(kind):
+            plain = address.rpartition("/")[2].rpartition(":")[2]
+            asked = Answer(service, f"attributes of {kind} {plain}", None, by_load=False)
+            yield _asked(questions, asked, partial(question, address))
+
+
+def ask_endpoint(url: str, clock: Callable[[], float] = time.time, timeout_s: float = ENDPOINT_TIMEOUT_S) -> Answer:
+    """One OPTIONS request to the base URL of an API; API Gateway answers it itself, unless there is such a method."""
+    parts = urlsplit(url)
+    where = f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
+    path = parts.path or "/"
+    make = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    connection = make(str(parts.hostname), parts.port, timeout=timeout_s)
+    sent_at = clock()
+    try:
+        connection.connect()
+        sent_at = clock()
+        connection.request("OPTIONS", path)
+        answer = connection.getresponse()
+        answer.read()
+        received_at = clock()
+    except (OSError, ssl.SSLError, http.client.HTTPException) as error:
+        return Answer(where, f"OPTIONS {path}", None, str(error) or type(error).__name__)
+    finally:
+        connection.close()
+    return _timed(
+        Answer(where, f"OPTIONS {path}", answer.status, answer.getheader("x-amzn-errortype") or ""),
+        answer.getheader("date"),
+        sent_at,
+        received_at,
+    )
+
+
+def _timed(answer: Answer, date: str | None, sent_at: float, received_at: float) -> Answer:
+    """The same with how long it took and, where it has a Date, how far the clocks are apart."""
+    offset_s = None
+    if date is not None:
+        try:
+            said = parsedate_to_datetime(date).timestamp() + DATE_ERROR_S
+            offset_s = said - (sent_at + received_at) / 2
+        except ValueError:
+            pass
+    return replace(
+        answer,
+        ms=1000 * (received_at - sent_at),
+        clock_offset_s=offset_s,
+        clock_error_s=DATE_ERROR_S + (received_at - sent_at) / 2,
+    )
+
+
+def _dry_run(questions: Questions, logical: str, name: str, qualifier: str | None) -> Answer:
+    options = {"Qualifier": qualifier} if qualifier else {}
+    lambda_ = questions.client("lambda")
+    return _asked(
+        questions,
+        Answer("lambda", f"DryRun of {logical}", None),
+        lambda: lambda_.invoke(FunctionName=name, InvocationType="DryRun", **options),
+    )
+
+
+def _asked(questions: Questions, answer: Answer, question: Callable[[], dict[str, Any]]) -> Answer:
+    """The answer, filled in with what the service said."""
+    sent_at = time.time()
+    error = missing = ""
+    try:
+        metadata = question()["ResponseMetadata"]
+    except ClientError as refused:
+        metadata = refused.response.get("ResponseMetadata", {})
+        error = str(refused.response.get("Error", {}).get("Code", ""))
+        told = explain(refused, questions.profile)
+        missing = (told.action if told is not None else None) or ""
+    except BotoCoreError as failure:
+        return replace(answer, error=str(failure))
+    answer = replace(answer, status=metadata.get("HTTPStatusCode"), error=error, missing=missing)
+    return _timed(answer, metadata.get("HTTPHeaders", {}).get("date"), sent_at, time.time())
+
+
+# ---------------------------------------------------------------- functions
+
+
+def _function(questions: Questions, name: str, qualifier: str | None) -> Function | Absent | Unknown:
+    lambda_ = questions.client("lambda")
+    options = {"Qualifier": qualifier} if qualifier else {}
+    configuration = questions.ask(
+        "lambda:GetFunctionConfiguration",
+        lambda: lambda_.get_function_configuration(FunctionName=name, **options),
+    )
+    if isinstance(configuration, Absent | Unknown):
+        return configuration
+    logging = configuration.get("LoggingConfig") or {}
+    plain = function_name(name)
+    reserved = questions.ask(
+        "lambda:GetFunctionConcurrency",
+        lambda: lambda_.get_function_concurrency(FunctionName=plain).get("ReservedConcurrentExecutions"),
+    )
+    on_failure = questions.ask(
+        "lambda:GetFunctionEventInvokeConfig",
+        lambda: (
+            (lambda_.get_function_event_invoke_config(FunctionName=name, **options).get("DestinationConfig") or {}).get(
+                "OnFailure"
+            )
+            or {}
+        ).get("Destination"),
+    )
+    provisioned = questions.ask(
+        "lambda:ListProvisionedConcurrencyConfigs",
+        lambda: tuple(
+            Provisioned(
+                one["FunctionArn"].rpartition(":")[2],
+                one["RequestedProvisionedConcurrentExecutions"],
+                one.get("AvailableProvisionedConcurrentExecutions", 0),
+                one["Status"],
+            )
+            for one in lambda_.list_provisioned_concurrency_configs(FunctionName=plain)["ProvisionedConcurrencyConfigs"]
+        ),
+    )
+    return Function(
+        name=plain,
+        timeout_s=configuration["Timeout"],
+        memory_mb=configuration["MemorySize"],
+        architecture=(configuration.get("Architectures") or ["x86_64"])[0],
+        tracing=(configuration.get("TracingConfig") or {}).get("Mode", "PassThrough"),
+        log_group=logging.get("LogGroup") or f"/aws/lambda/{plain}",
+        log_format=logging.get("LogFormat", "Text"),
+        application_log_level=logging.get("ApplicationLogLevel"),
+        system_log_level=logging.get("SystemLogLevel"),
+        dead_letter=(configuration.get("DeadLetterConfig") or {}).get("TargetArn"),
+        on_failure=None if isinstance(on_failure, Absent) else on_failure,
+        reserved=None if isinstance(reserved, Absent) else reserved,
+        provisioned=() if isinstance(provisioned, Absent) else provisioned,
+    )
+
+
+def _sources(questions: Questions, logical: str, name: str) -> Iterable[Source]:
+    found = questions.ask(
+        "lambda:ListEventSourceMappings",
+        lambda: questions.client("lambda").list_event_source_mappings(FunctionName=function_name(name)),
+    )
+    if isinstance(found, Absent | Unknown):
+        return
+    for mapping in found["EventSourceMappings"]:
+        arn = mapping.get("EventSourceArn", "")
+        destination = (mapping.get("DestinationConfig") or {}).get("OnFailure") or {}
+        yield Source(
+            function=logical,
+            kind=arn.split(":")[2] if arn.count(":") >= 2 else "",
+            name=arn.rpartition("/")[2].rpartition(":")[2],
+            state=mapping.get("State", ""),
+            on_failure=destination.get("Destination"),
+            maximum_concurrency=(mapping.get("ScalingConfig") or {}).get("MaximumConcurrency"),
+            parallelization=mapping.get("ParallelizationFactor") or 1,
+        )
+
+
+def _log_group(questions: Questions, name: str) -> LogGroup | Absent | Unknown:
+    found = questions.ask(
+        "logs:DescribeLogGroups", lambda: questions.client("logs").describe_log_groups(logGroupNamePrefix=name)
+    )
+    if isinstance(found, Absent | Unknown):
+        return found
+    for group in found["logGroups"]:
+        if group["logGroupName"] == name:
+            return LogGroup(group.get("retentionInDays"), group.get("logGroupClass", "STANDARD"))
+    return Absent()
+
+
+def _account(questions: Questions) -> Account | Unknown:
+    found = questions.ask("lambda:GetAccountSettings", lambda: questions.client("lambda").get_account_settings())
+    limits = {} if isinstance(found, Absent | Unknown) else found.get("AccountLimit") or {}
+    if isinstance(found, Unknown):
+        return found
+    if "ConcurrentExecutions" not in limits:
+        return Unknown("lambda:GetAccountSettings", "the target does not tell the quotas of the account")
+    concurrency = limits["ConcurrentExecutions"]
+    return Account(concurrency, limits.get("UnreservedConcurrentExecutions", concurrency))
+
+
+# ---------------------------------------------------------------- what stands before and behind functions
+
+
+def _api(questions: Questions, url: str | None) -> Api | Absent | Unknown | None:
+    address = api_address(url)
+    if address is None:
+        return None
+    api_id, stage = address
+    rest = questions.client("apigateway")
+    found = questions.ask("apigateway:GET", lambda: rest.get_stage(restApiId=api_id, stageName=stage))
+    kind, settings = "rest", dict[str, Any]()
+    if isinstance(found, Absent):
+        http_apis = questions.client("apigatewayv2")
+        found = questions.ask("apigateway:GET", lambda: http_apis.get_stage(ApiId=api_id, StageName=stage))
+        kind = "http"
+    if isinstance(found, Absent | Unknown):
+        return found
+    if kind == "rest":
+        every = found.get("methodSettings") or {}
+        settings = every.get("*/*") or {}
+        log = found.get("accessLogSettings")
+    else:
+        settings = {key[0].lower() + key[1:]: value for key, value in (found.get("DefaultRouteSettings") or {}).items()}
+        log = found.get("AccessLogSettings")
+    account = questions.ask("apigateway:GET", lambda: rest.get_account().get("throttleSettings") or {})
+    throttles = {} if isinstance(account, Absent | Unknown) else account
+    return Api(
+        kind=kind,
+        stage=stage,
+        stage_rate=settings.get("throttlingRateLimit"),
+        stage_burst=settings.get("throttlingBurstLimit"),
+        access_log=bool(log and (log.get("destinationArn") or log.get("DestinationArn"))),
+        account_rate=account if isinstance(account, Unknown) else throttles.get("rateLimit"),
+        account_burst=throttles.get("burstLimit"),
+    )
+
+
+def _stream(questions: Questions, name: str) -> Stream | Absent | Unknown:
+    found = questions.ask(
+        "kinesis:DescribeStreamSummary",
+        lambda: questions.client("kinesis").describe_stream_summary(StreamName=name)["StreamDescriptionSummary"],
+    )
+    if isinstance(found, Absent | Unknown):
+        return found
+    mode = (found.get("StreamModeDetails") or {}).get("StreamMode", "PROVISIONED")
+    return Stream(mode, found["OpenShardCount"], found.get("StreamStatus", "ACTIVE"))
+
+
+def _table(questions: Questions, name: str) -> Table | Absent | Unknown:
+    found = questions.ask(
+        "dynamodb:DescribeTable", lambda: questions.client("dynamodb").describe_table(TableName=name)["Table"]
+    )
+    if isinstance(found, Absent | Unknown):
+        return found
+    units = found.get("ProvisionedThroughput") or {}
+    return Table(
+        mode=(found.get("BillingModeSummary") or {}).get("BillingMode", "PROVISIONED"),
+        write_units=units.get("WriteCapacityUnits", 0),
+        read_units=units.get("ReadCapacityUnits", 0),
+        warm_write_units=(found.get("WarmThroughput") or {}).get("WriteUnitsPerSecond"),
+        status=found.get("TableStatus", "ACTIVE"),
+    )
+
+
+def _key(questions: Questions, key_id: str) -> Key | Absent | Unknown:
+    found = questions.ask("kms:DescribeKey", lambda: questions.client("kms").describe_key(KeyId=key_id)["KeyMetadata"])
+    if isinstance(found, Absent | Unknown):
+        return found
+    spec = found.get("KeySpec", "SYMMETRIC_DEFAULT")
+    code = _KMS_QUOTAS.get(spec.partition("_")[0] if spec.startswith("RSA") else spec)
+    quota: float | Absent | Unknown | None = None
+    if code is not None:
+        quota = questions.ask(
+            "servicequotas:GetServiceQuota",
+            lambda: float(
+                questions.client("service-quotas").get_service_quota(ServiceCode="kms", QuotaCode=code)["Quota"][
+                    "Value"
+                ]
+            ),
+        )
+    return Key(spec, found.get("KeyState", "Enabled"), None if isinstance(quota, Absent) else quota)
+
+
+def _queue(questions: Questions, url: str) -> Queue | Absent | Unknown:
+    found = questions.ask(
+        "sqs:GetQueueAttributes",
+        lambda: questions.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"],
+    )
+    if isinstance(found, Absent | Unknown):
+        return found
+    return Queue(float(found.get("VisibilityTimeout", 30)), "RedrivePolicy" in found)
+
+
+# ---------------------------------------------------------------- permissions
+
+
+def needed(demand: Demand, target: RunTarget, account: str, region: str, partition: str = "aws") -> dict[str, str]:
+    """IAM action -> ARN that it is needed on, of what load and analysis do and no question above has tried."""
+
+    def arn(service: str, resource: str) -> str:
+        return f"arn:{partition}:{service}:{region}:{account}:{resource}"
+
+    found: dict[str, str] = {}
+    for logical in sorted(demand.invoked & target.functions.keys()):
+        found["lambda:InvokeFunction"] = arn("lambda", f"function:{function_name(target.functions[logical])}")
+    for service, address in target.event_destinations.items():
+        kind, action, resource = _LOAD_ACTIONS[service]
+        if "events" in demand.names(kind):
+            plain = address.rpartition("/")[2].rpartition(":")[2]
+            found[action] = address if address.startswith("arn:") else arn(service, resource.format(plain))
+    groups = [group for logical, group in target.log_groups.items() if logical in demand.triggers]
+    if groups:
+        found["logs:StartQuery"] = arn("logs", f"log-group:{groups[0]}:*")
+    return {**found, "logs:GetQueryResults": "*", "cloudwatch:GetMetricData": "*"}
+
+
+def _permissions(
+    questions: Questions, who: Caller | Unknown, demand: Demand, target: RunTarget, region: str | None
+) -> Mapping[str, bool] | Unknown | None:
+    if isinstance(who, Unknown):
+        return None
+    source = policy_source(who.arn)
+    if source is None:
+        return Unknown("iam:SimulatePrincipalPolicy", f"{who.arn} is neither a user nor a role")
+    iam = questions.client("iam")
+    allowed: dict[str, bool] = {}
+    for action, resource in needed(demand, target, who.account, region or "*", who.arn.split(":")[1]).items():
+        found = questions.ask(
+            "iam:SimulatePrincipalPolicy",
+            lambda action=action, resource=resource: iam.simulate_principal_policy(  # type: ignore[misc]
+                PolicySourceArn=source, ActionNames=[action], ResourceArns=[resource]
+            ),
+        )
+        if isinstance(found, Absent):
+            return Unknown("iam:SimulatePrincipalPolicy", f"IAM has no {source}")
+        if isinstance(found, Unknown):
+            return found
+        allowed[action] = all(result["EvalDecision"] == "allowed" for result in found["EvaluationResults"])
+    return allowed
+
+
+def policy_source(arn: str) -> str | None:
+    """The user or role whose policies decide for a caller; None for the root user and others that have none.
+
+    An assumed role's ARN names the role without its path, so that a role with a path is not found by it.
+    """
+    parts = arn.split(":", 5)
+    if len(parts) < 6:
+        return None
+    kind, _, rest = parts[5].partition("/")
+    if kind == "assumed-role":
+        return f"{parts[0]}:{parts[1]}:iam::{parts[4]}:role/{rest.partition('/')[0]}"
+    return f"{parts[0]}:{parts[1]}:iam::{parts[4]}:{kind}/{rest}" if kind in ("user", "role") and rest else None

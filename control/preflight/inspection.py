@@ -1,0 +1,231 @@
+"""The whole preflight: demand, facts, all checks in their order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from urllib.parse import urlsplit
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from config.aws import client
+from config.aws_refusals import explain
+from config.errors import ConfigError
+from config.generator_rates import load_generator_rates
+from config.prices import load_prices
+from config.quotas import load_quotas
+from config.settings import Settings
+from control.orchestrate import Checked
+from control.preflight import access, capacity, expense, functions, generator
+from control.preflight.capacity import Durations, Need
+from control.preflight.demand import Demand, demand_of
+from control.preflight.expense import Estimate
+from control.preflight.facts import Caller, Facts, Function, Unknown
+from control.preflight.gather import Questions, caller, gather, machine
+from control.preflight.measured import measured_before
+from control.preflight.rows import FAIL, WARN, Row
+from control.stack_outputs import RunTarget, from_settings, with_custom, with_public_key
+from control.target import known_resources, nowhere_else
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """What was found."""
+
+    profile: str
+    target: str
+    simulated: bool
+    rows: tuple[Row, ...]
+    estimate: Estimate
+    demand: Demand
+
+
+def inspect(
+    checked: Checked, settings: Settings, durations: Mapping[str, float], say: Callable[[str], None]
+) -> Preflight:
+    """Look at everything. `settings`: with the endpoint of the sandbox that was found or started; `durations`: those
+    given, as `capacity.Durations` has them. Raises nothing that the target answers."""
+    profile = checked.profile
+    questions = Questions(cache(lambda service: client(settings, service)), settings.profile)
+    rows: list[Row] = []
+    region, who = _caller(questions, settings, rows)
+    resources = _resources(checked, settings, say, rows) if isinstance(who, Caller) or who.denied else None
+    known = resources or with_custom(from_settings(settings), checked.custom, settings.log_groups)
+    asynchronous = checked.environ.get("INVOCATION_TYPE") == "Event"
+    qualifier = checked.environ.get("QUALIFIER") or None
+
+    def needs_of(response_ms: float) -> Demand:
+        return demand_of(
+            profile,
+            known.event_destinations,
+            known.functions,
+            checked.custom,
+            variables={**checked.environ, **known.environment()},
+            response_ms=response_ms,
+            direct_is_asynchronous=asynchronous,
+        )
+
+    before = measured_before(settings.runs_dir, settings.target, needs_of(0.0).triggers)
+    same_flows = before is not None and before.flows == tuple(sorted(profile.flows))
+    demand = needs_of((before.response_ms or 0.0) if before is not None and same_flows else 0.0)
+    facts = Facts(caller=who)
+    prices = load_prices(region or "")
+    known_durations = Durations(durations, before, same_flows)
+    if resources is not None:
+        say("asking the target")
+        facts = gather(questions, who, resources, demand, region=region, qualifier=qualifier)
+    rows = [
+        capacity.load(demand),
+        access.credentials(who),
+        access.region(settings, region, prices),
+        *rows,
+        *_access(settings, known, demand, facts),
+        *_functions(settings, known, demand, facts, known_durations, qualifier),
+        *_capacity(settings, demand, facts, known_durations, qualifier, region),
+        *_generator(checked, settings, known, demand),
+    ]
+    estimate = expense.estimate(demand, facts, known_durations, prices, settings.sampled_share)
+    rows.append(expense.cost(estimate, simulated=settings.simulated))
+    rows += expense.limits(settings, profile, prices)
+    return Preflight(profile.name, settings.target, settings.simulated, tuple(rows), estimate, demand)
+
+
+def _caller(questions: Questions, settings: Settings, rows: list[Row]) -> tuple[str | None, Caller | Unknown]:
+    """The region, and who asks; `rows` gets what is wrong with the configuration of the SDK."""
+    try:
+        region: str | None = questions.client("sts").meta.region_name
+    except ConfigError as no_region:
+        return None, Unknown("sts:GetCallerIdentity", str(no_region))
+    except BotoCoreError as wrong:  # a profile that the SDK does not know
+        return settings.region, Unknown("sts:GetCallerIdentity", str(wrong))
+    return region, caller(questions)
+
+
+def _resources(checked: Checked, settings: Settings, say: Callable[[str], None], rows: list[Row]) -> RunTarget:
+    """What the run would go to, as far as it can be found; `rows` gets what is missing."""
+    found = with_custom(from_settings(settings), checked.custom, settings.log_groups)
+    try:
+        found = known_resources(settings, say, checked.request.parameters, checked.custom)
+    except ConfigError as wrong:
+        rows += [Row("resources", "", FAIL, problem) for problem in wrong.problems]
+    except (ClientError, BotoCoreError) as refused:
+        told = explain(refused, settings.profile)
+        rows.append(
+            Row("resources", "stack", WARN, str(refused))
+            if told is None
+            else Row(
+                "resources",
+                "stack",
+                WARN,
+                f"may not {told.action}" if told.action else told.message,
+                f"{told.hint}; or name API and functions in .env",
+            )
+        )
+    try:
+        if "shop" in checked.profile.flows:
+            found = with_public_key(found, client(settings, "kms"))
+        found.require(checked.profile.flows, nowhere_else(settings), checked.custom)
+    except ConfigError as missing:
+        rows += [Row("resources", "", FAIL, problem) for problem in missing.problems]
+    return found
+
+
+def _access(settings: Settings, known: RunTarget, demand: Demand, facts: Facts) -> list[Row]:
+    calls_api = demand.names("api") and known.api_base_url is not None
+    host = urlsplit(str(known.api_base_url)).hostname if calls_api else None
+    of_run = settings.model_copy(update={"api_base_url": known.api_base_url})
+    found = [access.endpoint(answer) for answer in facts.answers]
+    found += filter(None, [access.allowed_hosts(of_run, host), access.clock(facts.answers)])
+    return found + access.permissions(facts.permissions, facts.denied)
+
+
+def _functions(
+    settings: Settings,
+    known: RunTarget,
+    demand: Demand,
+    facts: Facts,
+    durations: Durations,
+    qualifier: str | None,
+) -> list[Row]:
+    if not facts.functions:
+        return []
+    return functions.rows(
+        demand,
+        facts.functions,
+        facts.log_groups,
+        {} if settings.log_groups else known.log_groups,
+        facts.sources,
+        facts.queue,
+        durations.measured,
+        settings.sampled_share,
+        qualifier,
+    )
+
+
+def _capacity(
+    settings: Settings,
+    demand: Demand,
+    facts: Facts,
+    durations: Durations,
+    qualifier: str | None,
+    region: str | None,
+) -> list[Row]:
+    quotas = load_quotas()
+    there = {name: one for name, one in facts.functions.items() if isinstance(one, Function)}
+    needs: dict[str, Need] = {
+        name: capacity.need(name, demand, durations, facts.sources, facts.streams) for name in there
+    }
+    found = [capacity.reserved(name, one, needs[name]) for name, one in there.items()]
+    found += filter(None, (capacity.provisioned(name, one, needs[name], qualifier) for name, one in there.items()))
+    found += capacity.account_concurrency(facts.account, there, needs)
+    if facts.answers and demand.names("api"):
+        found += capacity.api_throttles(facts.api, demand.rate("api"))
+    found += [
+        capacity.shards(name, one, demand.rate("stream", name), quotas.of("kinesis_on_demand_bytes_per_s", region))
+        for name, one in facts.streams.items()
+    ]
+    for name, table in facts.tables.items():
+        found += capacity.table_capacity(
+            name,
+            table,
+            demand.rate("write", name),
+            demand.rate("read", name),
+            quotas.of("dynamodb_table_write_units_per_s", region),
+            # The votes of a batch for one id are written together.
+            at_most=name == "votes",
+        )
+    found += filter(
+        None,
+        [
+            capacity.key_requests(facts.key, demand.rate("decrypt"), simulated=settings.simulated),
+            capacity.message_quota("sns messages", _all(demand, "topic"), quotas.of("sns_publishes_per_s", region)),
+            capacity.message_quota(
+                "eventbridge calls", _all(demand, "bus"), quotas.of("eventbridge_puts_per_s", region)
+            ),
+        ],
+    )
+    return found
+
+
+def _all(demand: Demand, kind: str) -> float | None:
+    rates = [demand.rate(kind, name) for name in demand.names(kind)]
+    return None if None in rates else sum(rate for rate in rates if rate is not None)
+
+
+def _generator(checked: Checked, settings: Settings, known: RunTarget, demand: Demand) -> list[Row]:
+    here, profile = machine(), checked.profile
+    tls = urlsplit(known.api_base_url or "").scheme == "https"
+    return [
+        generator.workers(
+            demand,
+            profile,
+            load_generator_rates(),
+            here,
+            checked.workers,
+            tls=tls,
+            sandbox=settings.target == "sandbox",
+        ),
+        generator.open_files(profile, here, checked.workers),
+        generator.ports(profile, here, checked.workers),
+    ]
