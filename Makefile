@@ -16,7 +16,7 @@ EMULATOR := $(EMULATOR_VENV)/.emulator-installed
 
 VARIABLES := TARGET STACK_NAME PROTECTED_STACKS PARAMETERS STACK_TAGS FUNCTION MEMORY NUM STRATEGY WEIGHT PAYLOAD CONCURRENCY \
 	PROMOTE APPLY CLEAN PROFILE FLOW SCALE TIME_SCALE RATE WORKERS MESSAGES SEED CUSTOM_FLOW DURATION_MS MASTER_HOST \
-	MASTER_PORT EXPECT_WORKERS RUN A B BY BASELINE PORT WEB_HOST WEB_PORT WEB_LOGIN LIVE_CLOUDWATCH ROLE BENCH RUNS_DIR \
+	MASTER_PORT EXPECT_WORKERS RUN A B BY BASELINE PORT WEB_HOST WEB_PORT WEB_LOGIN LIVE_CLOUDWATCH ROLE ACTION ALARM_TOPIC BENCH RUNS_DIR \
 	API_BASE_URL AWS_REGION AWS_PROFILE AWS_ENDPOINT_URL
 $(foreach name,$(VARIABLES),$(if $(value $(name)),$(eval export $(name)),$(eval unexport $(name))))
 
@@ -63,7 +63,7 @@ tune: $(RUNTIME) ## Which memory a function should have (FUNCTION, MEMORY=128,25
 
 # ------------------------------------------------------------------ what the load goes to
 
-.PHONY: preflight sandbox deploy destroy policy
+.PHONY: preflight sandbox deploy destroy alarms policy
 preflight: $(RUNTIME) ## What would go wrong in a run before it costs money, and its cost (variables as load, DURATION_MS)
 	@$(PY) -m control preflight
 
@@ -76,7 +76,10 @@ deploy: $(RUNTIME) ## Create or update the sample applications' stack (TARGET, S
 destroy: $(RUNTIME) ## Delete the sample applications' stack and its code (TARGET, STACK_NAME)
 	@$(PY) -m control destroy
 
-policy: $(RUNTIME) ## Print the IAM policy of a role for the stack (ROLE=load|analysis|tuning|deploy, TARGET, STACK_NAME)
+alarms: $(RUNTIME) ## CloudWatch alarms for the stack (ACTION=plan|create|list|delete, TARGET, ALARM_TOPIC)
+	@$(PY) -m control alarms
+
+policy: $(RUNTIME) ## Print the IAM policy of a role for the stack (ROLE=load|analysis|tuning|deploy|alarms, TARGET, STACK_NAME)
 	@$(PY) -m control policy "$${ROLE:-load}"
 
 # ------------------------------------------------------------------ working on Swarmscope

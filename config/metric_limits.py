@@ -21,6 +21,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from config.errors import ConfigError, problems_of
 from config.thresholds import OPERATORS
+from config.timespans import parse_timespan
 
 SHIPPED = Path(__file__).parent / "metrics.toml"
 
@@ -109,6 +110,35 @@ class MetricLimit(BaseModel):
         return self.of or self.left_of or self.matches
 
 
+Period = Annotated[float, BeforeValidator(parse_timespan)]
+
+
+class AlarmRule(BaseModel):
+    """When `control alarms` rings: a limit is broken in `datapoints` of the last `out_of` periods."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    period: Period = 60.0
+    """Seconds, whole minutes: Lambda and API Gateway report by the minute."""
+    datapoints: Annotated[int, Field(ge=1)] = 3
+    out_of: Annotated[int, Field(ge=1)] = 5
+    gateway_5xx: Limit = Condition("> 1%", ">", 0.01)
+    """Share of a stage's requests. (A run holds 5XXError against what the client saw: it has no alert of its own.)"""
+
+    @model_validator(mode="after")
+    def _possible(self) -> AlarmRule:
+        if self.period < 60 or self.period % 60:
+            raise ValueError(f"alarms: a period is whole minutes, not {self.period:g} s")
+        if self.datapoints > self.out_of:
+            raise ValueError(f"alarms: {self.datapoints} datapoints cannot be broken out of {self.out_of}")
+        # PutMetricAlarm: Period times EvaluationPeriods is at most a day for periods under an hour, else a week.
+        if self.period * self.out_of > (86_400 if self.period < 3600 else 604_800):
+            raise ValueError(
+                f"alarms: {self.out_of} periods of {self.period:g} s are longer than CloudWatch looks back"
+            )
+        return self
+
+
 class MetricLimits(BaseModel):
     """The limits of all metrics, by their name in CloudWatch."""
 
@@ -117,6 +147,7 @@ class MetricLimits(BaseModel):
     functions: Mapping[str, MetricLimit] = Field(default_factory=dict)
     account: Mapping[str, MetricLimit] = Field(default_factory=dict)
     api: Mapping[str, MetricLimit] = Field(default_factory=dict)
+    alarms: AlarmRule = AlarmRule()
 
     @model_validator(mode="after")
     def _known_names(self) -> MetricLimits:
@@ -144,6 +175,7 @@ def load_metric_limits(own: Path | None = None) -> MetricLimits:
         functions={**shipped.functions, **theirs.functions},
         account={**shipped.account, **theirs.account},
         api={**shipped.api, **theirs.api},
+        alarms=theirs.alarms if "alarms" in theirs.model_fields_set else shipped.alarms,
     )
 
 

@@ -20,6 +20,7 @@ from analysis.errors import AnalysisError
 from config.aws_refusals import explain
 from config.errors import ConfigError
 from control.commands import deployment, policies, runs, tuning
+from control.commands.alarms import alarms
 from control.commands.preflight import preflight
 from control.errors import ControlError
 from control.policies import roles_that_allow
@@ -101,6 +102,7 @@ for command in (
     deployment.destroy,
     tuning.tune,
     policies.policy,
+    alarms,
 ):
     main.add_command(command)
 

@@ -1,7 +1,7 @@
 """The IAM policies of those who use Swarmscope, one file a role in `control/policies/`.
 
 load: whoever runs a test. analysis: whoever reads what it did; to run a test with its analysis takes both. tuning:
-whoever tries other settings of functions. deploy: whoever makes the stack.
+whoever tries other settings of functions. deploy: whoever makes the stack. alarms: whoever makes its alarms.
 
 The files are templates: `${ACCOUNT}`, `${REGION}`, `${STACK}` and `${BUCKET}` (of its code) are to be filled in.
 """

@@ -188,6 +188,8 @@ class Application:
             message = f"The sandbox answers {called} in CloudWatch's JSON protocol only, as boto3 1.44 speaks it"
             return 501, [(b"content-type", b"text/xml")], query_error("NotImplemented", message)
         sandbox, now = self._sandbox, self._sandbox.scheduler.now()
+        if service == "monitoring" and called == "DescribeAlarms":
+            sandbox.judge_alarms(region)
         answered: tuple[int, Any] | None = None
         if service == "iam" and called == "SimulatePrincipalPolicy":
             return sandbox.permissions.simulate(body)

@@ -10,6 +10,7 @@ from typing import Any
 
 from moto.logs.models import logs_backends
 
+from sandbox.alarm_states import alarm_state
 from sandbox.clients import InProcessClients
 from sandbox.clock import Scheduler
 from sandbox.definitions import ACCOUNT_ID, FunctionDefinition
@@ -21,6 +22,7 @@ from sandbox.logs import LogStore
 from sandbox.logs_api import InsightsModel, LogsApi
 from sandbox.metrics import Metrics
 from sandbox.model.parameters import Parameters
+from sandbox.moto_bridge import alarms
 from sandbox.moto_bridge.bridge import MotoBridge
 from sandbox.permissions import Permissions
 from sandbox.services.dynamodb import DynamoDbService
@@ -176,6 +178,10 @@ class Sandbox:
         """Remove the temporary files."""
         self.logs_api.close()
         self.logs.close()
+
+    def judge_alarms(self, region: str) -> None:
+        """Put the alarms of a Region into the states that their metrics have now."""
+        alarms.judge(region, lambda alarm: alarm_state(alarm, self.metrics, self.scheduler.now()))
 
     def _make_client(self, service: str, function: FunctionDefinition) -> Any:
         return self.clients.make_client(service, function)

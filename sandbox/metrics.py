@@ -211,6 +211,21 @@ class Metrics:
 
     # values
 
+    def values(
+        self, namespace: str, name: str, dimensions: Dimensions, start: int, end: float, period: int, statistic: str
+    ) -> dict[int, float]:
+        """Start of a period (epoch seconds) -> a metric's value in it; periods without any are left out.
+
+        Raises MetricsError for a statistic that is not known.
+        """
+        metric = {
+            "Namespace": namespace,
+            "MetricName": name,
+            "Dimensions": [{"Name": k, "Value": v} for k, v in dimensions],
+        }
+        reduce = _statistic(statistic)
+        return {at: reduce(found) for at, found in self._points(metric, start, end, period)}
+
     def _points(self, metric: Body, start: int, end: float, period: int) -> list[tuple[int, array[float]]]:
         """(start of the period, its values) of each period that has any, oldest first. Periods count from `start`;
         a minute belongs to them if it begins before `end`."""

@@ -40,8 +40,9 @@ pytestmark = pytest.mark.timeout(240)  # everything but Locust runs while the fi
 
 ACCOUNT, REGION, STACK = "123456789012", "us-east-1", "load"
 FLOWS = ("vote", "shop", "direct", "events")
-UNSEEN = {"s3:DeleteObjectVersion"}
-"""A DeleteObjects call needs it beside s3:DeleteObject where it names versions; the sandbox tells one action a call."""
+UNSEEN = {"s3:DeleteObjectVersion", "cloudwatch:TagResource"}
+"""A DeleteObjects call needs the one beside s3:DeleteObject where it names versions, PutMetricAlarm the other where it
+names tags; the sandbox tells one action a call."""
 TUNE = [
     *("tune", "--function", "shop-decrypt", "--memory", "128,256", "--num", "20", "--concurrency", "4"),
     *("--apply", "--promote", "live"),
@@ -163,6 +164,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         made.do(("analysis",), look_at_the_stack)
         made.do(("analysis",), give_a_query_up)
         made.command(("tuning",), control, *TUNE)
+        made.command(("alarms",), control, "alarms", "create")
+        made.command(("alarms",), control, "alarms", "delete")
         made.do(("deploy",), lambda world: deploy.destroy(world.settings, lambda line: None))
         yield made
     finally:

@@ -17,7 +17,7 @@ README = (ROOT / "README.md").read_text()
 MAKEFILE = (ROOT / "Makefile").read_text()
 DOCS = {path: path.read_text() for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]}
 EXAMPLE = set(re.findall(r"^#?([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
-ONLY_MAKE = {"ROLE", "RUN", "PORT", "BENCH", "A", "B", "BY", "BASELINE"}
+ONLY_MAKE = {"ACTION", "ROLE", "RUN", "PORT", "BENCH", "A", "B", "BY", "BASELINE"}
 """Variables of one target, which its line in README shows."""
 
 

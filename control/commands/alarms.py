@@ -1,0 +1,103 @@
+"""`python -m control alarms`: CloudWatch alarms for the functions of the stack, or those of the variables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from control.commands.options import say, settings_of, target_options
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from config.settings import Settings
+    from control.alarms import Change
+
+_WOULD = {"create": "would create", "update": "would update", "keep": "unchanged", "delete": "would delete"}
+
+
+@click.command()
+@click.argument("action", envvar="ACTION", default="plan", type=click.Choice(["plan", "create", "list", "delete"]))
+@target_options
+@click.option(
+    "--topic", envvar="ALARM_TOPIC", metavar="ARN", help="SNS topic that is told when an alarm rings, and when it ends."
+)
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+def alarms(action: str, target: str | None, stack_name: str | None, topic: str | None, dry_run: bool) -> int:
+    """Alarms on errors, throttles, durations, concurrency, iterator age, dead letters and the API's 5xx.
+
+    \b
+    plan    what `create` would change (the default)
+    create  make them what they should be; again, and nothing changes
+    list    those that are there, with their state
+    delete  remove ours, and no others
+
+    Limits are the alerts of config/metrics.toml, or of METRIC_LIMITS. AWS charges for each alarm by the month.
+    """
+    from config.aws import client
+    from control import alarms as ours
+    from control.deploy import cloud_for
+
+    settings = settings_of(target, stack_name)
+    cloud_for(settings)  # says so where nobody is there
+    cloudwatch = client(settings, "cloudwatch")
+    there = ours.existing(cloudwatch, settings.stack_name)
+    if action == "list":
+        _show_states(there)
+        return 0
+    if action == "delete":
+        changes = ours.plan([], there)
+    else:
+        changes = ours.plan(_wanted(settings, lambda service: client(settings, service), topic), there)
+    if action == "plan" or dry_run:
+        _show_plan(changes)
+    else:
+        ours.carry_out(cloudwatch, changes, settings.stack_name, say)
+        click.echo(_in_words(changes))
+    return 0
+
+
+def _wanted(settings: Settings, client: Callable[[str], Any], topic: str | None) -> list[Any]:
+    from analysis import deployment
+    from config.metric_limits import load_metric_limits
+    from control import alarms as ours
+    from control.target import find_resources
+
+    resources = find_resources(settings, (), say)
+    found = deployment.describe(client, {"functions": resources.functions, "api_base_url": resources.api_base_url})
+    for warning in found.warnings:
+        say(f"warning: {warning}")
+    watched = ours.watched_of(client, resources.functions, found.as_dict())
+    return ours.alarms_for(settings.stack_name, watched, load_metric_limits(settings.metric_limits), topic)
+
+
+def _show_plan(changes: list[Change]) -> None:
+    width = max((len(change.name) for change in changes), default=0)
+    for change in changes:
+        what = change.alarm.limit if change.alarm is not None else "is no longer wanted"
+        differing = f" ({', '.join(change.differing)})" if change.differing else ""
+        click.echo(f"{_WOULD[change.action]:<13} {change.name:<{width}}  {what}{differing}")
+    click.echo(_in_words(changes, "to "))
+
+
+def _in_words(changes: list[Change], mood: str = "") -> str:
+    counts = {action: sum(change.action == action for change in changes) for action in _WOULD}
+    endings = {"create": "create", "update": "update", "delete": "delete"} if mood else {}
+    words = [
+        f"{counts[action]} {mood}{endings.get(action, action + 'd')}"
+        for action in ("create", "update", "delete")
+        if counts[action]
+    ]
+    return ", ".join([*words, f"{counts['keep']} unchanged"])
+
+
+def _show_states(there: dict[str, dict[str, Any]]) -> None:
+    if not there:
+        click.echo("there are no alarms; `make alarms ACTION=create` makes them")
+        return
+    width = max(map(len, there))
+    for name, alarm in sorted(there.items(), key=lambda item: (item[1]["StateValue"] != "ALARM", item[0])):
+        state, since = alarm["StateValue"], alarm["StateUpdatedTimestamp"]
+        limit = alarm.get("AlarmDescription", "").partition(":")[0]
+        click.echo(f"{state:<17} since {since:%Y-%m-%d %H:%M}  {name:<{width}}  {limit}")
