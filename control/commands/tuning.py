@@ -49,11 +49,9 @@ from control.commands.options import messages, out, say, settings_of, target_opt
     "--concurrency",
     envvar="CONCURRENCY",
     type=click.IntRange(1, 1000),
-    default=5,
-    show_default=True,
-    help="Invocations at a time, of all values together.",
+    help="Invocations at a time, of all values together. [default: 5, or 50 with --rate]",
 )
-@click.option("--rate", envvar="RATE", type=click.FloatRange(0, min_open=True), help="Arrivals a second, at most.")
+@click.option("--rate", envvar="RATE", type=click.FloatRange(0, min_open=True), help="Arrivals a second.")
 @click.option("--seed", envvar="SEED", type=int, default=1, show_default=True, help="Of the order and of samples.")
 @click.option("--apply", envvar="APPLY", is_flag=True, help="Set the chosen memory on $LATEST, if every check passed.")
 @click.option("--promote", envvar="PROMOTE", metavar="ALIAS", help="Move an alias to it, if every check passed.")
@@ -76,7 +74,7 @@ def tune(
     strategy: str,
     weight: float,
     payload: str | None,
-    concurrency: int,
+    concurrency: int | None,
     rate: float | None,
     seed: int,
     apply: bool,
@@ -109,7 +107,7 @@ def tune(
         strategy=strategy,  # type: ignore[arg-type]
         weight=weight,
         payload=payload,
-        concurrency=concurrency,
+        concurrency=concurrency or (5 if rate is None else 50),
         rate_per_s=rate,
         seed=seed,
         apply=apply,

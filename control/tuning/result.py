@@ -157,7 +157,7 @@ def remarks(result: Result) -> Iterator[str]:
         yield (
             f"Tied: {tied} cannot be told from {choice.best_mb} MB, the best as measured"
             + ("" if choice.memory_mb == choice.best_mb else f"; {_why_not_best(choice)}")
-            + ". More invocations (NUM) would tell."
+            + ". More invocations (NUM) may tell."
         )
     if choice is not None and chosen is not None:
         before = next((one for one in result.figures if one.memory_mb == result.memory_before_mb), None)

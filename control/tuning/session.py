@@ -139,7 +139,7 @@ def measure_versions(
     budget = _Budget(place.prices, architecture, plan.max_cost_usd)
     taken: list[Invocation] = []
     started_at = edge.clock()
-    with (directory / ROWS).open("w", encoding="utf-8") as rows:
+    with (directory / ROWS).open("w", encoding="utf-8", buffering=1) as rows:
 
         def take(invocation: Invocation) -> bool:
             taken.append(invocation)

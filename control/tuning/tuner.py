@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
+from urllib.parse import urlsplit
 
 from botocore.exceptions import ClientError
 from rich.console import Console
@@ -89,8 +90,8 @@ def run(settings: Settings, request: Request, messages: Console, say: Say) -> Re
         directory = settings.runs_dir / FOLDER / f"{new_run_id(safe_name, started_at)}-{secrets.token_hex(2)}"
         with run_lock(settings.runs_dir, directory.name):
             _refuse_leftovers(settings, safe_name)
+            plan = _plan(settings, request, payloads, place)
             directory.mkdir(parents=True)
-            plan = _plan(settings, request, payloads)
             invoke_client = _invoke_client(settings, timeout_s, plan.concurrency)
             try:
                 with _progress(messages, len(plan.memory_mb) * plan.rounds) as count:
@@ -196,7 +197,12 @@ def _place(settings: Settings, function: str, say: Say) -> Iterator[tuple[Settin
 
 
 def _place_of(settings: Settings, *, own_sandbox: bool) -> Place:
-    target, region, endpoint_url = _whereabouts(settings, client(settings, "lambda"))
+    """Raises ConfigError where ALLOWED_HOSTS does not name Lambda's host."""
+    control_client = client(settings, "lambda")
+    host = urlsplit(control_client.meta.endpoint_url).hostname
+    if settings.allowed_hosts is not None and not settings.host_allowed(host):
+        raise ConfigError(f"ALLOWED_HOSTS: invoking at {host} is not allowed with TARGET={settings.target}")
+    target, region, endpoint_url = _whereabouts(settings, control_client)
     return Place(target, settings.simulated, region, endpoint_url, own_sandbox, load_prices(region))
 
 
@@ -238,7 +244,12 @@ def _existing(function: FunctionVersions, place: Place, name: str) -> dict[str, 
         raise ConfigError(f"FUNCTION: there is no {name} in {place.region} (TARGET={place.target})") from None
 
 
-def _plan(settings: Settings, request: Request, payloads: Sequence[Payload]) -> Plan:
+def _plan(settings: Settings, request: Request, payloads: Sequence[Payload], place: Place) -> Plan:
+    if settings.max_cost_usd is not None and place.prices.usd("lambda_requests", 1) is None:
+        raise ConfigError(
+            f"MAX_COST_USD: cannot be kept, for there are no prices of Lambda in region {place.region}: add them below "
+            "config/prices, or do not set it"
+        )
     return Plan(
         memory_mb=request.memory_mb,
         rounds=request.rounds,

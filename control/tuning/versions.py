@@ -118,7 +118,7 @@ class FunctionVersions:
             made.append(TunedVersion(value, version, name, existed=version in found.versions))
         self._set_memory(found.memory_mb, journal)
         for one in made:
-            self.configuration(one.version)
+            self.configuration(one.alias)
         return sorted(made, key=lambda one: one.memory_mb)
 
     def _set_memory(self, memory_mb: int, journal: Journal) -> None:

@@ -36,8 +36,8 @@ def tune(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path:
     monkeypatch.chdir(tmp_path)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
 
-    def run(*arguments: str) -> Result:
-        return CliRunner().invoke(main, ["tune", *arguments], env=environment)
+    def run(*arguments: str, **variables: str) -> Result:
+        return CliRunner().invoke(main, ["tune", *arguments], env=environment | variables)
 
     yield run
     for number, handler in handlers.items():
@@ -183,3 +183,9 @@ def test_who_cannot_take_back_is_told_so_and_may_do_it_later(tuned, tune, enviro
     assert (done.exit_code, "not everything could be taken back: not allowed" in done.stderr) == (3, True), done.stderr
     assert tune("--clean").exit_code == 0
     assert state(lambda_client) == AS_DEPLOYED
+
+
+def test_nothing_is_invoked_at_a_host_that_is_not_allowed(tune):
+    variables = {"TARGET": "aws", "AWS_ENDPOINT_URL": "", "AWS_REGION": "eu-west-1", "ALLOWED_HOSTS": "api.example.com"}
+    done = tune("--function", "mine", "--payload", "event.json", **variables)
+    assert (done.exit_code, "ALLOWED_HOSTS: invoking at lambda.eu-west-1.amazonaws.com" in done.stderr) == (2, True)
