@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -182,7 +182,9 @@ def scope_of(run: RunDir, settings: Settings, requests: duckdb.DuckDBPyConnectio
     manifest = run.read_manifest()
     groups, required = log_groups.of_run(manifest, settings)
     started_at, ended_at = _window(run, manifest, requests)
-    ends_before = min([now + MAX_BACKGROUND_S, *_later_starts(run, groups, ended_at)])
+    others = _other_runs(run, groups)
+    later = [other.started_at for other in others if other.started_at > ended_at]
+    ends_before = min([now + MAX_BACKGROUND_S, *later])
     if now - ended_at > MAX_BACKGROUND_S:
         ends_before = min(ends_before, ended_at + MAX_BACKGROUND_S)
     return Scope(
@@ -193,6 +195,9 @@ def scope_of(run: RunDir, settings: Settings, requests: duckdb.DuckDBPyConnectio
         ended_at=ended_at,
         ends_before=ends_before,
         settled_at=manifest.get("settled_at"),
+        overlapping=[
+            asdict(other) for other in others if other.started_at <= ended_at and other.ended_at >= started_at
+        ],
     )
 
 
@@ -252,9 +257,19 @@ def _window(run: RunDir, manifest: Mapping[str, Any], requests: duckdb.DuckDBPyC
     return float(started_at), max(float(ended_at), float(started_at))
 
 
-def _later_starts(run: RunDir, groups: Mapping[str, str], ended_at: float) -> list[float]:
-    """When other runs began that write to the same logs, of those that began after this one ended."""
-    starts = []
+@dataclass(frozen=True)
+class _OtherRun:
+    """Another run that writes to the same logs. Times are epoch seconds."""
+
+    run_id: str
+    started_at: float
+    ended_at: float
+
+
+def _other_runs(run: RunDir, groups: Mapping[str, str]) -> list[_OtherRun]:
+    """Those beside this one that write to the same log groups of the same place, the earliest first."""
+    place = _place(run.read_manifest())
+    found = []
     for path in run.path.parent.glob("*/manifest.json"):
         other = RunDir(path.parent)
         if path.parent.is_symlink() or other.path == run.path:
@@ -262,9 +277,18 @@ def _later_starts(run: RunDir, groups: Mapping[str, str], ended_at: float) -> li
         manifest = other.read_manifest()
         started_at = manifest.get("started_at")
         shared = set((manifest.get("log_groups") or {}).values()) & set(groups.values())
-        if shared and started_at is not None and started_at > ended_at:
-            starts.append(float(started_at))
-    return starts
+        if not shared or started_at is None or _place(manifest) != place:
+            continue
+        ended_at = manifest.get("ended_at")
+        if ended_at is None:  # it still goes, or was killed: then nothing was written later
+            ended_at = max([started_at, *(file.stat().st_mtime for file in other.requests_files())])
+        found.append(_OtherRun(str(manifest.get("run_id", other.run_id)), float(started_at), float(ended_at)))
+    return sorted(found, key=lambda one: one.started_at)
+
+
+def _place(manifest: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Where a log group of a name is: two private sandboxes have groups of the same names."""
+    return manifest.get("endpoint_url"), manifest.get("region")
 
 
 def _history(run: RunDir) -> pd.DataFrame | None:
@@ -298,6 +322,7 @@ def _described(pulled: Pulled, reading: Reading, scope: Scope, region: str | Non
         "log_groups": dict(scope.groups),
         "access_log_group": scope.access_log_group,
         "missing_log_groups": list(reading.missing_groups),
+        "overlapping_runs": list(scope.overlapping),
         "queries": [query.text() for query in (EVENTS, ACCESS)],
         "slices": [
             {

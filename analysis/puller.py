@@ -93,6 +93,8 @@ class Scope:
     """No later event belongs to the run: another one began, or it is too long after."""
     settled_at: float | None
     """When background work was over, where that is known: then only its logs must be waited for."""
+    overlapping: Sequence[Mapping[str, Any]] = ()
+    """Other runs that wrote to these logs at the same time: run_id, started_at, ended_at."""
 
 
 @dataclass(frozen=True)

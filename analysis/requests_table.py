@@ -88,9 +88,12 @@ def create_requests(db: duckdb.DuckDBPyConnection, files: Sequence[Path], folder
     kept = tempfile.TemporaryDirectory(prefix=".requests-", dir=below)
     weakref.finalize(db, kept.cleanup)
     rows = Path(kept.name) / "requests.parquet"
-    of_headers = [_read(header, same) for header, same in _by_header(files).items()]
-    db.execute(f"COPY ({' UNION ALL '.join(of_headers) or _NO_ROWS}) TO {literal(str(rows))} ({PARQUET})")
-    unreadable = _unreadable_lines(db) if of_headers else Counter()
+    of_headers = _by_header(files)
+    unreadable = _write_rows(db, of_headers, rows)
+    mended, taken_out = _without_open_quotes([file for file in files if file.name in unreadable], Path(kept.name))
+    if mended:
+        whole = {header: [mended.get(file, file) for file in same] for header, same in of_headers.items()}
+        unreadable = _write_rows(db, whole, rows) + taken_out
     source = f"(SELECT *, file_row_number AS row FROM read_parquet({literal(str(rows))}, file_row_number = true))"
     cut = _cut(files)
     lines = dict(db.execute(f"SELECT file, count(*) FROM {source} WHERE {cut} GROUP BY file").fetchall())
@@ -156,6 +159,37 @@ def _by_header(files: Sequence[Path]) -> dict[tuple[str, ...], list[str]]:
             raise DataFormatError(f"{file}: no column {', '.join(absent)}", "its first line must name the columns")
         found[header].append(str(file))
     return found
+
+
+def _write_rows(
+    db: duckdb.DuckDBPyConnection, of_headers: Mapping[tuple[str, ...], Sequence[str]], target: Path
+) -> Counter[str]:
+    """Write the rows of all files to a Parquet file; -> file name -> lines that could not be read."""
+    queries = [_read(header, same) for header, same in of_headers.items()]
+    db.execute(f"COPY ({' UNION ALL '.join(queries) or _NO_ROWS}) TO {literal(str(target))} ({PARQUET})")
+    return _unreadable_lines(db) if queries else Counter()
+
+
+def _without_open_quotes(files: Sequence[Path], folder: Path) -> tuple[dict[str, str], Counter[str]]:
+    """Copies of those files that have lines with an open quote, without these, and how many that were.
+
+    -> (file -> its copy in `folder`, file name -> lines left out). A reader of CSV takes all from an open quote up to
+    the next one, or to the end of the file, for one value; a row of ours is one line, which has all its quotes or is
+    damaged.
+    """
+    mended, left_out = {}, Counter[str]()
+    for number, file in enumerate(files):
+        copy = folder / str(number) / file.name
+        copy.parent.mkdir()
+        with file.open("rb") as lines, copy.open("wb") as kept:
+            for line in lines:
+                if line.count(b'"') % 2:
+                    left_out[file.name] += 1
+                else:
+                    kept.write(line)
+        if left_out[file.name]:
+            mended[str(file)] = str(copy)
+    return mended, +left_out
 
 
 def _read(header: Sequence[str], files: Sequence[str]) -> str:

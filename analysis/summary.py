@@ -36,6 +36,8 @@ from config.thresholds import Threshold, parse_threshold
 from runstore.rundir import ABORTED, COMPLETE, RunDir
 
 SCHEMA = 1
+STRANGERS_TOLERATED = 0.01
+"""Share of the invocations that may answer no request before the summary warns of others who use the functions."""
 COVERAGE_WANTED = 0.99
 """Share of the requests that reached a function that should be joined to it; below it the summary warns."""
 CHAIN_LIMIT_S = 60.0
@@ -271,6 +273,25 @@ def _warnings(
         yield "the logs tell nothing of how environments began: cold starts are not known"
     if _lacks_memory(db):
         yield "no REPORT line tells how much memory was used"
+    yield from _mixed_with_others(pulled, coverage)
     orphans = db.execute("SELECT count(*) FROM log_errors ANTI JOIN error_owners USING (line)").fetchone()
     if orphans and orphans[0]:
         yield f"{plural(orphans[0], 'error line')} of invocations that left no REPORT line: counted nowhere"
+
+
+def _mixed_with_others(pulled: Mapping[str, Any], coverage: Coverage) -> Iterator[str]:
+    """Events are a run's by their time: who else used the functions at that time is in its figures."""
+    strangers, invocations = f"{coverage.unmatched_invocations:,}", plural(coverage.invocations, "invocation")
+    told = f"{strangers} of {invocations} answer no request of this run"
+    others = pulled.get("overlapping_runs") or ()
+    for other in others:
+        yield (
+            f"run {other['run_id']} used the same functions from {date_and_time(other['started_at'])} to "
+            f"{date_and_time(other['ended_at'])}, at the same time as this one: {told}, and figures of functions, "
+            "metrics and cost are those of both"
+        )
+    if not others and coverage.unmatched_invocations > STRANGERS_TOLERATED * coverage.invocations:
+        yield (
+            f"{told} (unjoined.csv lists them): somebody else may have used the functions at the same time, and is in "
+            "their figures, metrics and cost"
+        )

@@ -272,3 +272,24 @@ def test_lines_of_an_access_log_that_are_no_json_are_warned_of(run: RunDir, targ
     target.logs.add(GROUP, START + 1.5, REPORT, STREAM)
     target.logs.add("/api", START + 1.5, "127.0.0.1 GET /", "0123")
     assert any("no JSON objects" in warning for warning in pull_run(run, target).warnings)
+
+
+def other_run(run: RunDir, name: str, started_at: float, ended_at: float | None, **manifest: Any) -> None:
+    path = run.path.parent / name
+    path.mkdir()
+    told = {"run_id": name, "started_at": started_at, "log_groups": {"place-vote": GROUP}} | manifest
+    RunDir(path).update_manifest(**told | ({} if ended_at is None else {"ended_at": ended_at}))
+
+
+def test_runs_that_wrote_to_the_same_logs_at_the_same_time_are_told(run: RunDir, target: Target) -> None:
+    target.logs.add(GROUP, START + 1.5, REPORT, STREAM)
+    other_run(run, "before", START - 20.0, START - 1.0)
+    other_run(run, "within", START + 5.0, START + 70.0)
+    other_run(run, "killed-before", START - 9.0, None)
+    other_run(run, "after", START + 11.0, START + 20.0)
+    other_run(run, "in-another-sandbox", START + 5.0, START + 70.0, endpoint_url="http://127.0.0.1:4566")
+    other_run(run, "of-others", START + 5.0, START + 70.0, log_groups={"f": "/aws/lambda/f"})
+    pull_run(run, target)
+    assert described(run)["overlapping_runs"] == [
+        {"run_id": "within", "started_at": START + 5.0, "ended_at": START + 70.0}
+    ]

@@ -70,6 +70,18 @@ def test_an_open_quote_does_not_swallow_the_file(tmp_path):
     assert read_as.unreadable == {"requests-a.csv": 1}
 
 
+def test_open_quotes_in_the_middle_cost_their_own_lines(tmp_path):
+    """The first would take all up to the second for one value, the third all up to the end of the file."""
+    broken = '0,2,,1795255200.5,1.0,vote,/vote,POST,502,0,"half a sen\n'
+    whole = line(4).replace("/vote,POST", '"a ""quoted"" name, with a comma",POST')
+    text = HEADER + line(1) + broken + line(3) + broken + whole + broken + line(6)
+    db, read_as = read(tmp_path, a=text, b=HEADER + line(1), c=HEADER + line(1) + "\x00\n")
+    rows = db.execute("SELECT file, list(seq ORDER BY row) FROM requests GROUP BY file ORDER BY file").fetchall()
+    assert rows == [("requests-a.csv", [1, 3, 4, 6]), ("requests-b.csv", [1]), ("requests-c.csv", [1])]
+    assert read_as.unreadable == {"requests-a.csv": 3, "requests-c.csv": 1}
+    assert read_as.missing == {"requests-a.csv": 2}
+
+
 def test_garbage_in_the_middle_costs_its_own_line(tmp_path):
     _, read_as = read(tmp_path, a=HEADER + line(1) + "\x00\x00\n" + line(2))
     assert (read_as.rows, read_as.unreadable) == (2, {"requests-a.csv": 1})

@@ -301,3 +301,32 @@ def test_a_run_that_a_limit_ended_is_not_complete(build, aborted, said):
     assert judge(summary).headline.endswith(
         f"aborted by {aborted['limit']} at 10:00:02.000 UTC; the one threshold holds"
     )
+
+
+def test_another_run_on_the_same_functions_is_told_with_the_numbers(build):
+    for number in range(50):
+        build.request(1 + number / 100, lambda_request_id=f"own-{number}")
+        build.invocation(1 + number / 100, request_id=f"own-{number}")
+    build.invocation(2.0, request_id="of-the-other")
+    build.pull = {"complete": True, "overlapping_runs": [{"run_id": "b", "started_at": T0 + 2, "ended_at": T0 + 9}]}
+    build.directory.mkdir()
+    (warning,) = explain(build.write())["run"]["warnings"]
+    assert warning == (
+        "run b used the same functions from 2026-11-21 10:00:02 UTC to 2026-11-21 10:00:09 UTC, at the same time as "
+        "this one: 1 of 51 invocations answer no request of this run, and figures of functions, metrics and cost are "
+        "those of both"
+    )
+
+
+@pytest.mark.parametrize(("strangers", "told"), [(1, False), (2, True)])
+def test_invocations_of_unknown_origin_are_told_where_they_are_more_than_one_in_a_hundred(build, strangers, told):
+    for number in range(100):
+        build.request(1 + number / 100, lambda_request_id=f"own-{number}")
+        build.invocation(1 + number / 100, request_id=f"own-{number}")
+    for number in range(strangers):
+        build.invocation(2.0, request_id=f"other-{number}")
+    build.directory.mkdir()
+    warnings = explain(build.write())["run"]["warnings"]
+    assert [warning.startswith("2 of 102 invocations answer no request of this run") for warning in warnings] == [
+        True
+    ] * told
