@@ -10,9 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 from botocore.exceptions import ClientError, ParamValidationError
 from moto.dynamodb.models.dynamo_type import Item
+from moto.ec2.models.availability_zones_and_regions import RegionsAndZonesBackend
 
 from sandbox.moto_bridge import MotoBridge
 from tests.sandbox.boto3_in_process import REGION, boto3_client, zipped
@@ -782,3 +784,11 @@ def test_objects_with_awkward_keys_come_back_from_s3(client: Client) -> None:
     s3.put_object(Bucket="bucket", Key="a b/ü%2F+.txt", Body=b"content")
     assert s3.get_object(Bucket="bucket", Key="a b/ü%2F+.txt")["Body"].read() == b"content"
     assert [item["Key"] for item in s3.list_objects_v2(Bucket="bucket")["Contents"]] == ["a b/ü%2F+.txt"]
+
+
+def test_regions_are_those_that_boto3_knows():
+    """Where they come from is ours (sandbox.moto_bridge.ec2_regions)."""
+    session = boto3.Session()
+    partitions = ("aws", "aws-us-gov", "aws-cn")
+    known = [region for partition in partitions for region in session.get_available_regions("ec2", partition)]
+    assert [region.name for region in RegionsAndZonesBackend.regions] == known
