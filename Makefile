@@ -94,11 +94,17 @@ test-profiles: $(DEV) ## Every shipped profile, run small against a sandbox: cou
 emulator-test: $(DEV) $(EMULATOR) ## Deploy to, load and analyse an AWS emulator that we did not write; others' clients on ours (PYTEST_ARGS)
 	@$(PY) -m pytest -m emulator tests/emulator $(PYTEST_ARGS)
 
-check: $(DEV) ## Linter, formatter, types, CloudFormation template, docs that match the code
+check: $(DEV) ## Linter, formatter, types, CloudFormation template, pipeline files, docs that match the code
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy
 	@$(VENV)/bin/cfn-lint stack/template.yaml
+	@$(VENV)/bin/check-jsonschema -q --builtin-schema vendor.github-workflows examples/pipelines/github-actions.yml
+	@$(VENV)/bin/check-jsonschema -q --builtin-schema vendor.gitlab-ci --data-transform gitlab-ci \
+		examples/pipelines/gitlab-ci.yml
+	@$(VENV)/bin/check-jsonschema -q --schemafile tests/fixtures/buildspec/buildspec.schema.json \
+		examples/pipelines/buildspec.yml
+	@$(VENV)/bin/shellcheck examples/pipelines/load-test.sh
 	@$(PY) -m pytest -q tests/docs
 
 bench: $(BENCHMARKS) ## A benchmark, as JSON and a table (BENCH=generator|arrivals|breakpoint|shipping|sandbox_votes|pull|join|compare)

@@ -1,4 +1,5 @@
-"""The sandbox, used by programs that know AWS and nothing of us: the AWS CLI, k6, a boto3 of another version."""
+"""The sandbox, used by programs that know AWS and nothing of us: the AWS CLI, k6, a boto3 of another version; and the
+pipelines' script, as a CI server runs it."""
 
 from __future__ import annotations
 
@@ -138,3 +139,23 @@ def test_what_k6_counts_is_what_happened(sandbox: Sandbox, stack: dict[str, str]
     assert metrics["http_reqs"]["count"] == 200
     assert after["api"]["requests"] - before["api"]["requests"] == 200
     assert metrics["checks"]["fails"] == 0
+
+
+def test_the_pipelines_script_runs_to_its_end(sandbox: Sandbox, stack: dict[str, str]) -> None:
+    results = sandbox.directory / "results"
+    done = run(
+        ["sh", "-c", 'cd "$0" && exec sh examples/pipelines/load-test.sh', str(ROOT)],
+        sandbox.directory,
+        client_environment(sandbox.directory, sandbox.endpoint)
+        | {"STACK_NAME": "strange", "TIME_SCALE": "0.1", "PYTHON": sys.executable, "RESULTS": str(results)},
+        90.0,
+    )
+    assert done.exit_code == 0, done.output
+    assert "no load-baseline.json to compare with" in done.output
+    assert {path.name for path in results.iterdir()} == {"junit.xml", "summary.md", "report.html", "baseline.json"}
+    itself = sandbox.directory / "runs" / "latest"
+    compare = ["-m", "analysis", "compare", "--baseline", str(results / "baseline.json"), str(itself.resolve())]
+    again = run(
+        [sys.executable, *compare], sandbox.directory, client_environment(sandbox.directory, sandbox.endpoint), 60
+    )
+    assert again.exit_code == 0, again.output
