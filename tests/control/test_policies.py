@@ -42,6 +42,7 @@ ACCOUNT, REGION, STACK = "123456789012", "us-east-1", "load"
 FLOWS = ("vote", "shop", "direct", "events")
 UNSEEN = {"s3:DeleteObjectVersion"}
 """A DeleteObjects call needs it beside s3:DeleteObject where it names versions; the sandbox tells one action a call."""
+PREFLIGHT = ["preflight", "--flows", ",".join((*FLOWS, "custom")), "--scale", "0.1", "--duration-ms", "100", "--json"]
 TUNE = [
     *("tune", "--function", "shop-decrypt", "--memory", "128,256", "--num", "20", "--concurrency", "4"),
     *("--apply", "--promote", "live"),
@@ -157,6 +158,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         ask_for_signatures(made)
         give_an_alias(made)
         made.do(("load",), get_ready)
+        made.command(("load", "analysis"), control, *PREFLIGHT)
         made.do(("load",), run_locust)
         made.command(("analysis",), analysis, "analyze", "latest")
         made.command(("analysis",), analysis, "query", "errors", "--since", "1h")
