@@ -77,7 +77,7 @@ destroy: $(RUNTIME) ## Delete the sample applications' stack and its code (TARGE
 	@$(PY) -m control destroy
 
 alarms: $(RUNTIME) ## CloudWatch alarms for the stack (ACTION=plan|create|list|delete, TARGET, ALARM_TOPIC)
-	@$(PY) -m control alarms
+	@$(PY) -m control alarms "$${ACTION:-plan}"
 
 policy: $(RUNTIME) ## Print the IAM policy of a role for the stack (ROLE=load|analysis|tuning|deploy|alarms, TARGET, STACK_NAME)
 	@$(PY) -m control policy "$${ROLE:-load}"

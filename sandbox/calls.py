@@ -56,6 +56,7 @@ call needs the action of its own name, but those of API Gateway, whose actions a
 _UNGUARDED = frozenset({"sts:GetCallerIdentity", "sts:GetSessionToken"})
 """Calls that no policy can deny (AWS, STS API reference)."""
 
+_BUSES = "event buses"
 _RESOURCES: Mapping[str, tuple[tuple[str, str], ...]] = {
     "kinesis": (("StreamARN", "{}"), ("StreamName", "arn:aws:kinesis:{region}:{account}:stream/{}")),
     "sqs": (("QueueUrl", "arn:aws:sqs:{region}:{account}:{name}"), ("QueueName", "arn:aws:sqs:{region}:{account}:{}")),
@@ -75,9 +76,10 @@ _RESOURCES: Mapping[str, tuple[tuple[str, str], ...]] = {
         ("AlarmNames", "arn:aws:cloudwatch:{region}:{account}:alarm:{}"),
     ),
     "cloudformation": (("StackName", "arn:aws:cloudformation:{region}:{account}:stack/{}/*"),),
-    "iam": (("RoleName", "arn:aws:iam::{account}:role/{}"),),
+    "iam": (("RoleName", "arn:aws:iam::{account}:role/{}"), ("PolicySourceArn", "{}")),
+    _BUSES: (("Name", "arn:aws:events:{region}:{account}:event-bus/{}"),),
 }
-"""Service -> parameters that name the resource, and its ARN ({name}: what follows the last slash)."""
+"""Service, or _BUSES -> parameters that name the resource, and its ARN ({name}: what follows the last slash)."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,9 @@ def identify(method: str, path: str, query_string: str, headers: Mapping[str, st
     called = operation(headers, body)
     if called is not None:
         protocol = "json" if "x-amz-target" in headers else "query"
-        return _call(to.service, called, _named_resource(to.service, to.region, protocol, body), protocol)
+        # A `Name` is a rule's anywhere else.
+        named = _BUSES if to.service == "events" and called.endswith("EventBus") else to.service
+        return _call(to.service, called, _named_resource(named, to.region, protocol, body), protocol)
     called, protocol = _rest_operation(to.service, method, path, query_string, headers)
     resource = _resource_of_path(to.service, to.region, path)
     if called == "DeleteObjects":

@@ -18,7 +18,7 @@ _WOULD = {"create": "would create", "update": "would update", "keep": "unchanged
 
 
 @click.command()
-@click.argument("action", envvar="ACTION", default="plan", type=click.Choice(["plan", "create", "list", "delete"]))
+@click.argument("action", default="plan", type=click.Choice(["plan", "create", "list", "delete"]))
 @target_options
 @click.option(
     "--topic", envvar="ALARM_TOPIC", metavar="ARN", help="SNS topic that is told when an alarm rings, and when it ends."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 from config.prices import Prices
 from config.settings import Settings
@@ -118,12 +119,16 @@ def permissions(allowed: Mapping[str, bool] | Unknown | None, denied: tuple[str,
     return rows
 
 
-def allowed_hosts(settings: Settings, host: str | None) -> Row | None:
-    """Whether load may go to the host of the API; None where none is called."""
-    if host is None:
-        return None
-    if settings.host_allowed(host):
-        return Row("limits", "ALLOWED_HOSTS", PASS, f"load may go to {host}")
-    return Row(
-        "limits", "ALLOWED_HOSTS", FAIL, f"load to {host} is not allowed with TARGET={settings.target}", "add the host"
-    )
+def allowed_hosts(settings: Settings, api_base_url: str | None, services: Mapping[str, str]) -> list[Row]:
+    """Whether load may go where it is to go. `api_base_url`: None where no API is called; `services`: AWS service that
+    the load calls itself -> host, which need be named only where ALLOWED_HOSTS is set."""
+    of_run = settings.model_copy(update={"api_base_url": api_base_url or settings.api_base_url})
+    hosts = [] if api_base_url is None else [urlsplit(api_base_url).hostname or ""]
+    hosts += services.values() if settings.allowed_hosts is not None else []
+    refused = [host for host in dict.fromkeys(hosts) if not of_run.host_allowed(host)]
+    if refused:
+        said = f"load to {', '.join(refused)} is not allowed with TARGET={settings.target}"
+        return [Row("limits", "ALLOWED_HOSTS", FAIL, said, "add the host, or look at API_BASE_URL")]
+    if not hosts:
+        return []
+    return [Row("limits", "ALLOWED_HOSTS", PASS, f"load may go to {', '.join(dict.fromkeys(hosts))}")]

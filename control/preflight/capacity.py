@@ -126,17 +126,17 @@ def reserved(function: str, found: Function, needs: Need) -> Row:
     return _against(check, function, needs, found.reserved, "reserved", found)
 
 
-def provisioned(function: str, found: Function, needs: Need, qualifier: str | None) -> Row | None:
+def provisioned(function: str, found: Function, needs: Need, qualifiers: tuple[str, ...]) -> Row | None:
     """Provisioned concurrency: ready, on what is called, and enough; None where there is none."""
     check = "provisioned concurrency"
     if isinstance(found.provisioned, Unknown):
         return not_asked(check, function, found.provisioned)
     if not found.provisioned:
         return None
-    of_run = [one for one in found.provisioned if one.qualifier == qualifier]
+    of_run = [one for one in found.provisioned if one.qualifier in qualifiers]
     if not of_run:
         there = ", ".join(f"{one.requested} of {one.qualifier}" for one in found.provisioned)
-        called = qualifier or "$LATEST, or what an API or a mapping names"
+        called = ", ".join(qualifiers) or "$LATEST, or what an API or a mapping names"
         return Row(
             check,
             function,
@@ -283,11 +283,13 @@ def table_capacity(
     table: Table | Absent | Unknown,
     writes: float | None,
     reads: float | None,
-    quota: Quota,
+    write_quota: Quota,
+    read_quota: Quota,
     *,
     at_most: bool,
 ) -> list[Row]:
-    """Units a second against a table's capacity. `at_most`: the writes are no more than that, perhaps far fewer."""
+    """Units a second against a table's capacity, or against the quotas of one on demand. `at_most`: the writes are no
+    more than that, perhaps far fewer."""
     check = "table capacity"
     if isinstance(table, Unknown):
         return [not_asked(check, name, table)]
@@ -295,39 +297,29 @@ def table_capacity(
         return [Row(check, name, FAIL, "the target has no such table", "look at STACK_NAME")]
     if table.status not in ("ACTIVE", "UPDATING"):
         return [Row(check, name, FAIL, f"it is {table.status}", "wait until it is ACTIVE")]
-    if table.mode == "PROVISIONED":
-        rows = [
-            _rate_row(
-                check,
-                name,
-                rate,
-                units,
-                f"{count(units)} {what} units a second",
-                "raise the capacity, or make it on demand",
-                sure=not (at_most and what == "write"),
-            )
-            for what, rate, units in (("write", writes, table.write_units), ("read", reads, table.read_units))
-            if rate is None or rate > 0
-        ]
-        return rows or [Row(check, name, PASS, "not used")]
-    if quota.value is None:
-        return [Row(check, name, WARN, f"on demand; unknown quota: see {quota.source}")]
-    said = f"on demand, up to {count(quota.value)} write units a second"
-    row = _rate_row(
-        check, name, writes, quota.value, said, "ask for a higher quota of the table (DynamoDB)", sure=not at_most
-    )
-    warm = table.warm_write_units
-    if row.verdict == PASS and warm is not None and writes is not None and writes > warm:
-        return [
-            Row(
-                check,
-                name,
-                WARN,
-                f"{said}; {_planned(writes)}, and it takes {count(warm)} at once",
-                "warm the table (WarmThroughput), or let the profile climb slowly",
-            )
-        ]
-    return [row]
+    rows = []
+    for what, rate, provisioned_units, quota in (
+        ("write", writes, table.write_units, write_quota),
+        ("read", reads, table.read_units, read_quota),
+    ):
+        sure = not (at_most and what == "write")
+        if rate == 0:
+            continue
+        if table.mode == "PROVISIONED":
+            said = f"{count(provisioned_units)} {what} units a second"
+            advice = "raise the capacity, or make it on demand"
+            rows.append(_rate_row(check, name, rate, provisioned_units, said, advice, sure=sure))
+        elif quota.value is None:
+            rows.append(Row(check, name, WARN, f"on demand; unknown quota of {what} units", f"see {quota.source}"))
+        else:
+            said = f"on demand, up to {count(quota.value)} {what} units a second"
+            row = _rate_row(check, name, rate, quota.value, said, "ask for a higher quota of the table", sure=sure)
+            warm = table.warm_write_units
+            if row.verdict == PASS and what == "write" and warm is not None and rate is not None and rate > warm:
+                finding = f"{said}; {'' if sure else 'at most '}{_planned(rate)}, and it takes {count(warm)} at once"
+                row = Row(check, name, WARN, finding, "warm it (WarmThroughput), or let the profile climb slowly")
+            rows.append(row)
+    return rows
 
 
 def key_requests(key: Key | Absent | Unknown | None, rate: float | None, *, simulated: bool) -> Row | None:

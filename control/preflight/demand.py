@@ -67,8 +67,8 @@ class Demand:
     """Of one request on the average."""
     triggers: Mapping[str, str]
     """Logical name of each function that takes part -> how it is called, first of all."""
-    invoked: frozenset[str]
-    """Of those, the functions that the load generator invokes itself."""
+    invoked: Mapping[str, tuple[str, ...]]
+    """Of those, the functions that the load generator invokes itself -> the versions and aliases; empty: $LATEST."""
     unknown_share: frozenset[str]
     """Of those, the functions of which nobody knows how many requests lead to them."""
 
@@ -96,14 +96,15 @@ def demand_of(
     variables: Mapping[str, str] = MappingProxyType({}),
     response_ms: float = 0.0,
     direct_is_asynchronous: bool = False,
+    qualifiers: tuple[str, ...] = (),
 ) -> Demand:
     """`event_destinations`: the AWS services that flow events sends to; `functions`: logical name -> name, those known;
     `variables`: what templates of flow `custom` may name; `response_ms`: what an answer takes on the average, where it
-    was measured."""
+    was measured; `qualifiers`: what flow direct calls of place-vote."""
     uses: dict[Use, float] = defaultdict(float)
     triggers: dict[str, str] = {}
     unknown: set[str] = set()
-    invoked: set[str] = set()
+    invoked: dict[str, tuple[str, ...]] = {}
     destinations = [service for service in event_destinations if service in _CONSUMERS]
 
     def called(function: str, trigger: str, share: float) -> None:
@@ -136,7 +137,7 @@ def demand_of(
             uses[Use("write", "shops")] += share * SALES_OF_A_MESSAGE
         elif flow == "direct":
             voted(ASYNCHRONOUS if direct_is_asynchronous else DIRECT, share)
-            invoked.add("place-vote")
+            invoked["place-vote"] = qualifiers
         elif flow == "events":
             for service in destinations:
                 use, consumer, trigger = _CONSUMERS[service]
@@ -154,7 +155,7 @@ def demand_of(
         users=profile.peak_users if profile.model == "closed" else None,
         uses=dict(uses),
         triggers=triggers,
-        invoked=frozenset(invoked),
+        invoked=invoked,
         unknown_share=frozenset(unknown),
     )
 
@@ -167,7 +168,7 @@ def _custom(
     uses: dict[Use, float],
     triggers: dict[str, str],
     unknown: set[str],
-    invoked: set[str],
+    invoked: dict[str, tuple[str, ...]],
 ) -> None:
     total = sum(request.weight for request in flow.requests)
     for request in flow.requests:
@@ -176,7 +177,8 @@ def _custom(
             uses[Use("api")] += part
         elif request.invoke is not None:
             logical = flow.logical_name(_rendered(request.invoke.function, variables), functions)
-            invoked.add(logical)
+            own = () if request.invoke.qualifier is None else (request.invoke.qualifier,)
+            invoked[logical] = tuple(dict.fromkeys([*invoked.get(logical, ()), *own]))
             if request.invoke.invocation_type == "DryRun":
                 continue
             asynchronous = request.invoke.invocation_type == "Event"

@@ -207,6 +207,8 @@ class Facts:
     """Everything that was asked. What a run has no use for is not there."""
 
     caller: Caller | Unknown
+    asked: bool = False
+    """Whether anything else was: without credentials nothing is."""
     answers: tuple[Answer, ...] = ()
     functions: Mapping[str, Function | Absent | Unknown] = field(default_factory=dict)
     """By logical name, those that take part."""

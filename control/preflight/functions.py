@@ -227,7 +227,6 @@ def rows(
     queue: Queue | Absent | Unknown | None,
     measured: Measured | None,
     sampled_share: float,
-    qualifier: str | None,
 ) -> list[Row]:
     """All rows about functions."""
     found: list[Row] = []
@@ -238,7 +237,7 @@ def rows(
                 Row("function", logical, WARN, "nothing names it", "set its variable, or deploy the sample stack")
             )
             continue
-        found.append(existence(logical, function, qualifier if logical in demand.invoked else None))
+        found.append(existence(logical, function, next(iter(demand.invoked.get(logical, ())), None)))
         if isinstance(function, Function):
             found.append(timeout(logical, function, trigger, measured))
             found.append(memory(logical, function, measured))

@@ -9,8 +9,9 @@ from __future__ import annotations
 import http.client
 import os
 import resource as limits
-import ssl
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
@@ -23,7 +24,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from analysis.deployment import api_address
 from config.aws_refusals import explain
-from config.settings import function_name
+from config.settings import function_name, is_loopback
 from control.preflight.demand import OF_QUEUE, OF_SAMPLES, OF_STREAM, Demand
 from control.preflight.facts import (
     Absent,
@@ -134,19 +135,19 @@ def gather(
     demand: Demand,
     *,
     region: str | None,
-    qualifier: str | None = None,
+    may_ask_api: bool,
 ) -> Facts:
-    """Everything about the parts of the target that the demand uses. `qualifier`: of function place-vote, where the
-    flow `direct` is to call one."""
+    """Everything about the parts of the target that the demand uses. `may_ask_api`: load may go to its host."""
     functions = {
-        logical: _function(questions, target.functions[logical], qualifier if logical in demand.invoked else None)
+        logical: _function(questions, target.functions[logical], first_of(demand.invoked.get(logical)))
         for logical in demand.triggers
         if logical in target.functions
     }
     consumers = [one for one, trigger in demand.triggers.items() if trigger in (OF_STREAM, OF_QUEUE)]
     found = Facts(
         caller=who,
-        answers=tuple(_answers(questions, target, demand, qualifier)),
+        asked=True,
+        answers=tuple(_answers(questions, target, demand, may_ask_api=may_ask_api)),
         functions=functions,
         sources=tuple(
             source
@@ -186,11 +187,18 @@ def gather(
 # ---------------------------------------------------------------- endpoints
 
 
-def _answers(questions: Questions, target: RunTarget, demand: Demand, qualifier: str | None) -> Iterable[Answer]:
-    if demand.names("api") and target.api_base_url is not None:
+def first_of(qualifiers: tuple[str, ...] | None) -> str | None:
+    """The version or alias whose settings are looked at; None: $LATEST."""
+    return qualifiers[0] if qualifiers else None
+
+
+def _answers(questions: Questions, target: RunTarget, demand: Demand, *, may_ask_api: bool) -> Iterable[Answer]:
+    if demand.names("api") and target.api_base_url is not None and may_ask_api:
         yield ask_endpoint(target.api_base_url)
-    for logical in sorted(demand.invoked & target.functions.keys()):
-        yield _dry_run(questions, logical, target.functions[logical], qualifier)
+    for logical, qualifiers in sorted(demand.invoked.items()):
+        if logical in target.functions:
+            for qualifier in qualifiers or (None,):
+                yield _dry_run(questions, logical, target.functions[logical], qualifier)
     destinations: dict[str, tuple[str, Callable[[str], dict[str, Any]]]] = {
         "sqs": ("queue", lambda url: questions.client("sqs").get_queue_attributes(QueueUrl=url)),
         "sns": ("topic", lambda arn: questions.client("sns").get_topic_attributes(TopicArn=arn)),
@@ -208,31 +216,26 @@ def _answers(questions: Questions, target: RunTarget, demand: Demand, qualifier:
             yield _asked(questions, asked, partial(question, address))
 
 
-def ask_endpoint(url: str, clock: Callable[[], float] = time.time, timeout_s: float = ENDPOINT_TIMEOUT_S) -> Answer:
-    """One OPTIONS request to the base URL of an API; API Gateway answers it itself, unless there is such a method."""
+def ask_endpoint(url: str, timeout_s: float = ENDPOINT_TIMEOUT_S) -> Answer:
+    """One OPTIONS request to the base URL of an API; API Gateway answers it itself, unless there is such a method.
+
+    Through a proxy where the environment names one, never to this machine.
+    """
     parts = urlsplit(url)
-    where = f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
-    path = parts.path or "/"
-    make = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = make(str(parts.hostname), parts.port, timeout=timeout_s)
-    sent_at = clock()
+    where, asked = parts.netloc.rpartition("@")[2], f"OPTIONS {parts.path or '/'}"
+    proxies = urllib.request.ProxyHandler({} if is_loopback(parts.hostname) else None)
+    request = urllib.request.Request(url, method="OPTIONS")
+    sent_at = time.time()
     try:
-        connection.connect()
-        sent_at = clock()
-        connection.request("OPTIONS", path)
-        answer = connection.getresponse()
-        answer.read()
-        received_at = clock()
-    except (OSError, ssl.SSLError, http.client.HTTPException) as error:
-        return Answer(where, f"OPTIONS {path}", None, str(error) or type(error).__name__)
-    finally:
-        connection.close()
-    return _timed(
-        Answer(where, f"OPTIONS {path}", answer.status, answer.getheader("x-amzn-errortype") or ""),
-        answer.getheader("date"),
-        sent_at,
-        received_at,
-    )
+        with urllib.request.build_opener(proxies).open(request, timeout=timeout_s) as answer:
+            status, headers = answer.status, answer.headers
+    except urllib.error.HTTPError as refused:
+        status, headers = refused.code, refused.headers
+        refused.close()
+    except (OSError, http.client.HTTPException) as error:
+        return Answer(where, asked, None, str(getattr(error, "reason", error)))
+    told = Answer(where, asked, status, headers.get("x-amzn-errortype") or "")
+    return _timed(told, headers.get("date"), sent_at, time.time())
 
 
 def _timed(answer: Answer, date: str | None, sent_at: float, received_at: float) -> Answer:
@@ -257,7 +260,7 @@ def _dry_run(questions: Questions, logical: str, name: str, qualifier: str | Non
     lambda_ = questions.client("lambda")
     return _asked(
         questions,
-        Answer("lambda", f"DryRun of {logical}", None),
+        Answer("lambda", f"DryRun of {logical}{f':{qualifier}' if qualifier else ''}", None),
         lambda: lambda_.invoke(FunctionName=name, InvocationType="DryRun", **options),
     )
 
@@ -482,7 +485,7 @@ def needed(demand: Demand, target: RunTarget, account: str, region: str, partiti
         return f"arn:{partition}:{service}:{region}:{account}:{resource}"
 
     found: dict[str, str] = {}
-    for logical in sorted(demand.invoked & target.functions.keys()):
+    for logical in sorted(demand.invoked.keys() & target.functions.keys()):
         found["lambda:InvokeFunction"] = arn("lambda", f"function:{function_name(target.functions[logical])}")
     for service, address in target.event_destinations.items():
         kind, action, resource = _LOAD_ACTIONS[service]

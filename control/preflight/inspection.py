@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from urllib.parse import urlsplit
@@ -53,7 +54,7 @@ def inspect(
     resources = _resources(checked, settings, say, rows) if isinstance(who, Caller) or who.denied else None
     known = resources or with_custom(from_settings(settings), checked.custom, settings.log_groups)
     asynchronous = checked.environ.get("INVOCATION_TYPE") == "Event"
-    qualifier = checked.environ.get("QUALIFIER") or None
+    qualifiers = tuple(checked.environ.get("QUALIFIER", "").replace(",", " ").split())
 
     def needs_of(response_ms: float) -> Demand:
         return demand_of(
@@ -64,6 +65,7 @@ def inspect(
             variables={**checked.environ, **known.environment()},
             response_ms=response_ms,
             direct_is_asynchronous=asynchronous,
+            qualifiers=qualifiers,
         )
 
     before = measured_before(settings.runs_dir, settings.target, needs_of(0.0).triggers)
@@ -72,17 +74,23 @@ def inspect(
     facts = Facts(caller=who)
     prices = load_prices(region or "")
     known_durations = Durations(durations, before, same_flows)
+    api_base_url = known.api_base_url if demand.names("api") else None
+    hosts = access.allowed_hosts(settings, api_base_url, _services(questions, checked, demand, known))
     if resources is not None:
         say("asking the target")
-        facts = gather(questions, who, resources, demand, region=region, qualifier=qualifier)
+        may_ask_api = not any(row.verdict == FAIL for row in hosts)
+        facts = gather(questions, who, resources, demand, region=region, may_ask_api=may_ask_api)
     rows = [
         capacity.load(demand),
         access.credentials(who),
         access.region(settings, region, prices),
         *rows,
-        *_access(settings, known, demand, facts),
-        *_functions(settings, known, demand, facts, known_durations, qualifier),
-        *_capacity(settings, demand, facts, known_durations, qualifier, region),
+        *(access.endpoint(answer) for answer in facts.answers),
+        *hosts,
+        *filter(None, [access.clock(facts.answers)]),
+        *access.permissions(facts.permissions, facts.denied),
+        *_functions(settings, known, demand, facts, known_durations),
+        *_capacity(settings, demand, facts, known_durations, region),
         *_generator(checked, settings, known, demand),
     ]
     estimate = expense.estimate(demand, facts, known_durations, prices, settings.sampled_share)
@@ -131,13 +139,16 @@ def _resources(checked: Checked, settings: Settings, say: Callable[[str], None],
     return found
 
 
-def _access(settings: Settings, known: RunTarget, demand: Demand, facts: Facts) -> list[Row]:
-    calls_api = demand.names("api") and known.api_base_url is not None
-    host = urlsplit(str(known.api_base_url)).hostname if calls_api else None
-    of_run = settings.model_copy(update={"api_base_url": known.api_base_url})
-    found = [access.endpoint(answer) for answer in facts.answers]
-    found += filter(None, [access.allowed_hosts(of_run, host), access.clock(facts.answers)])
-    return found + access.permissions(facts.permissions, facts.denied)
+def _services(questions: Questions, checked: Checked, demand: Demand, known: RunTarget) -> dict[str, str]:
+    """AWS service that the load calls itself -> its host."""
+    called = ["lambda"] if demand.invoked else []
+    called += known.event_destinations if "events" in checked.profile.flows else []
+    called += checked.custom.services if checked.custom is not None else []
+    found = {}
+    for service in dict.fromkeys(called):
+        with suppress(ConfigError, BotoCoreError):  # a region that is missing has a row of its own
+            found[service] = urlsplit(questions.client(service).meta.endpoint_url).hostname or ""
+    return found
 
 
 def _functions(
@@ -146,9 +157,8 @@ def _functions(
     demand: Demand,
     facts: Facts,
     durations: Durations,
-    qualifier: str | None,
 ) -> list[Row]:
-    if not facts.functions:
+    if not facts.asked:
         return []
     return functions.rows(
         demand,
@@ -159,7 +169,6 @@ def _functions(
         facts.queue,
         durations.measured,
         settings.sampled_share,
-        qualifier,
     )
 
 
@@ -168,7 +177,6 @@ def _capacity(
     demand: Demand,
     facts: Facts,
     durations: Durations,
-    qualifier: str | None,
     region: str | None,
 ) -> list[Row]:
     quotas = load_quotas()
@@ -177,9 +185,11 @@ def _capacity(
         name: capacity.need(name, demand, durations, facts.sources, facts.streams) for name in there
     }
     found = [capacity.reserved(name, one, needs[name]) for name, one in there.items()]
-    found += filter(None, (capacity.provisioned(name, one, needs[name], qualifier) for name, one in there.items()))
+    for name, one in there.items():
+        row = capacity.provisioned(name, one, needs[name], demand.invoked.get(name, ()))
+        found += [] if row is None else [row]
     found += capacity.account_concurrency(facts.account, there, needs)
-    if facts.answers and demand.names("api"):
+    if facts.asked and demand.names("api"):
         found += capacity.api_throttles(facts.api, demand.rate("api"))
     found += [
         capacity.shards(name, one, demand.rate("stream", name), quotas.of("kinesis_on_demand_bytes_per_s", region))
@@ -192,6 +202,7 @@ def _capacity(
             demand.rate("write", name),
             demand.rate("read", name),
             quotas.of("dynamodb_table_write_units_per_s", region),
+            quotas.of("dynamodb_table_read_units_per_s", region),
             # The votes of a batch for one id are written together.
             at_most=name == "votes",
         )

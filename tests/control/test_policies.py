@@ -43,6 +43,7 @@ FLOWS = ("vote", "shop", "direct", "events")
 UNSEEN = {"s3:DeleteObjectVersion", "cloudwatch:TagResource"}
 """A DeleteObjects call needs the one beside s3:DeleteObject where it names versions, PutMetricAlarm the other where it
 names tags; the sandbox tells one action a call."""
+PREFLIGHT = ["preflight", "--flows", ",".join((*FLOWS, "custom")), "--scale", "0.1", "--duration-ms", "100", "--json"]
 TUNE = [
     *("tune", "--function", "shop-decrypt", "--memory", "128,256", "--num", "20", "--concurrency", "4"),
     *("--apply", "--promote", "live"),
@@ -158,6 +159,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         ask_for_signatures(made)
         give_an_alias(made)
         made.do(("load",), get_ready)
+        made.command(("load", "analysis"), control, *PREFLIGHT)
         made.do(("load",), run_locust)
         made.command(("analysis",), analysis, "analyze", "latest")
         made.command(("analysis",), analysis, "query", "errors", "--since", "1h")

@@ -36,6 +36,7 @@ MACHINE = Machine(open_files=1024, open_files_hard=4096, ports=28_000, cores=2)
 RATES = GeneratorRates(
     machine="m", date="2026-11-21", how="h", share=0.5, requests_per_s=RatesOfACore(plain=1000, tls=500, signed=250)
 )
+QUOTA = Quota(40_000, "source")
 MAPPING = Source("tally-votes", "kinesis", "swarmscope-votes", "Enabled", "arn:aws:sqs:r:1:dead", None, 1)
 
 
@@ -156,6 +157,21 @@ def test_region_without_prices_is_a_warning_and_none_a_failure():
     assert access.region(settings, None, load_prices("us-east-1")).verdict == "fail"
     assert access.region(settings, "sa-east-1", load_prices("sa-east-1")).verdict == "warn"
     assert access.region(settings, "us-east-1", load_prices("us-east-1")).verdict == "pass"
+
+
+@pytest.mark.parametrize(
+    ("variables", "url", "verdict"),
+    [
+        ({"TARGET": "sandbox"}, "https://api.example.com/prod", "fail"),
+        ({"TARGET": "aws"}, "https://api.example.com/prod", "pass"),
+        ({"TARGET": "aws", "ALLOWED_HOSTS": "api.example.com"}, "https://api.example.com/prod", "fail"),
+        ({"TARGET": "aws", "ALLOWED_HOSTS": "api.example.com sqs.amazonaws.com"}, "https://api.example.com/p", "pass"),
+        ({"TARGET": "aws"}, None, None),
+    ],
+)
+def test_hosts_that_load_may_not_go_to_fail(variables, url, verdict):
+    rows = access.allowed_hosts(settings_from(variables), url, {"sqs": "sqs.amazonaws.com"})
+    assert [row.verdict for row in rows] == ([] if verdict is None else [verdict])
 
 
 # ---------------------------------------------------------------- functions
@@ -282,8 +298,8 @@ def test_reserved_concurrency_against_the_need(reserved, given, verdict):
 
 @pytest.mark.parametrize(
     ("available", "status", "qualifier", "verdict"),
-    [(10, "READY", "live", "pass"), (9, "READY", "live", "warn"), (0, "IN_PROGRESS", "live", "warn"),
-     (10, "READY", None, "warn")],
+    [(10, "READY", ("live",), "pass"), (9, "READY", ("live",), "warn"), (0, "IN_PROGRESS", ("live",), "warn"),
+     (10, "READY", (), "warn")],
 )  # fmt: skip
 def test_provisioned_concurrency_is_ready_enough_and_called(available, status, qualifier, verdict):
     found = function(provisioned=(Provisioned("live", 10, available, status),))
@@ -346,13 +362,19 @@ def test_shards_against_the_planned_records(stream, verdict):
     ],
 )
 def test_table_capacity_against_the_planned_writes(table, writes, verdict):
-    (row,) = capacity.table_capacity("shops", table, writes, 0.0, Quota(40_000, "source"), at_most=False)
+    (row,) = capacity.table_capacity("shops", table, writes, 0.0, QUOTA, QUOTA, at_most=False)
     assert row.verdict == verdict
+
+
+def test_reads_have_a_capacity_of_their_own():
+    table = Table("PROVISIONED", 100, 10, None, "ACTIVE")
+    writes, reads = capacity.table_capacity("votes", table, 50.0, 11.0, QUOTA, QUOTA, at_most=True)
+    assert (writes.verdict, reads.verdict) == ("pass", "fail")
 
 
 def test_writes_that_may_be_fewer_only_warn():
     table = Table("PROVISIONED", 100, 100, None, "ACTIVE")
-    (row,) = capacity.table_capacity("votes", table, 101.0, 0.0, Quota(40_000, "source"), at_most=True)
+    (row,) = capacity.table_capacity("votes", table, 101.0, 0.0, QUOTA, QUOTA, at_most=True)
     assert row.verdict == "warn"
 
 

@@ -58,6 +58,10 @@ CALLS: list[tuple[str, str, dict[str, Any], str | None, str]] = [
     ("cloudformation", "describe_stacks", {"StackName": "s"}, "cloudformation:DescribeStacks",
      f"arn:aws:cloudformation:{HERE}:stack/s/*"),
     ("dynamodb", "scan", {"TableName": "t"}, "dynamodb:Scan", f"arn:aws:dynamodb:{HERE}:table/t"),
+    ("events", "describe_event_bus", {"Name": "b"}, "events:DescribeEventBus", f"arn:aws:events:{HERE}:event-bus/b"),
+    ("events", "describe_rule", {"Name": "r"}, "events:DescribeRule", f"arn:aws:events:{HERE}:rule/r"),
+    ("iam", "simulate_principal_policy", {"PolicySourceArn": "arn:aws:iam::1:role/r", "ActionNames": ["s3:GetObject"]},
+     "iam:SimulatePrincipalPolicy", "arn:aws:iam::1:role/r"),
     ("sts", "get_caller_identity", {}, None, "*"),
 ]  # fmt: skip
 
