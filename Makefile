@@ -86,7 +86,7 @@ check: $(DEV) ## Linter, formatter, types, CloudFormation template, docs that ma
 	@$(VENV)/bin/cfn-lint stack/template.yaml
 	@$(PY) -m pytest -q tests/docs
 
-bench: $(BENCHMARKS) ## A benchmark, as JSON and a table (BENCH=generator|arrivals|breakpoint|shipping|sandbox_votes|pull|join|compare)
+bench: $(BENCHMARKS) ## A benchmark, as JSON and a table (BENCH=generator|arrivals|breakpoint|shipping|sandbox_votes|pull|join|report|compare)
 	@$(PY) -m "benchmarks.$${BENCH:-generator}"
 
 lock: ## Resolve requirements*.in into requirements*.txt (needs uv)
