@@ -107,7 +107,7 @@ check: $(DEV) ## Linter, formatter, types, CloudFormation template, pipeline fil
 	@$(VENV)/bin/shellcheck examples/pipelines/load-test.sh
 	@$(PY) -m pytest -q tests/docs
 
-bench: $(BENCHMARKS) ## A benchmark, as JSON and a table (BENCH=generator|arrivals|breakpoint|shipping|sandbox_votes|pull|join|compare)
+bench: $(BENCHMARKS) ## A benchmark, as JSON and a table (BENCH=generator|arrivals|breakpoint|shipping|sandbox_votes|pull|join|report|compare)
 	@$(PY) -m "benchmarks.$${BENCH:-generator}"
 
 lock: ## Resolve requirements*.in into requirements*.txt (needs uv)

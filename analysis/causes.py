@@ -50,6 +50,8 @@ EXAMPLES = 3
 MAX_PATTERNS = 5
 """Messages of one exception in one line of code that are told apart; where there are more, they hold ids of a form that
 is not known here."""
+CAUSES_ADVISED = 40
+"""Each takes a look at all requests and invocations; nobody mends the forty-first cause first."""
 
 THROTTLE_CODES: tuple[str, ...] = (
     "ProvisionedThroughputExceededException",
@@ -275,19 +277,19 @@ def root_causes(db: duckdb.DuckDBPyConnection, deployment: Mapping[str, Any] | N
             "first_at": iso_utc(row["first_at"]),
             "last_at": iso_utc(row["last_at"]),
             "examples": [example for example in row["examples"] or () if example is not None],
-            "advice": advice[row["cause"]],
+            "advice": advice.get(row["cause"]),
         }
         for row in rows
     ]
 
 
 def _advice(db: duckdb.DuckDBPyConnection, deployment: Mapping[str, Any]) -> dict[int, str]:
-    """Cause -> what to do about it."""
+    """Cause -> what to do about it; only of the CAUSES_ADVISED largest."""
     found = db.execute(
         f"""SELECT cause, {", ".join(_CAUSE)}, count(*), list(DISTINCT endpoint), count(DISTINCT shard),
                    max(inv_duration_ms), max(inv_memory_mb), max(inv_max_memory_mb),
                    count(inv), count(inv) FILTER (WHERE failed), sum(inv_billed_ms)
-            FROM failed_requests GROUP BY ALL"""
+            FROM failed_requests WHERE cause <= {CAUSES_ADVISED} GROUP BY ALL"""
     ).fetchall()
     return {
         cause: advise(

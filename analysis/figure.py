@@ -10,6 +10,7 @@ Plotly reads a small HTML dialect in every text: names that came from logs go th
 from __future__ import annotations
 
 import html
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -41,7 +42,7 @@ _BLUE, _AMBER, _RED, _GREEN, _VIOLET, _TEAL, _GREY = (
     "#2aa5a0",
     "#8a919e",
 )
-LINE_COLOURS = [_BLUE, _AMBER, _GREEN, _VIOLET, _TEAL, "#d9669b"]
+LINE_COLOURS = [_BLUE, _AMBER, _GREEN, _VIOLET, _TEAL, "#d9669b", "#a3b32a", "#a5714e"]
 NEUTRAL = _GREY
 _PERCENTILE_COLOURS = {"p50": _BLUE, "p95": _AMBER, "p99": _RED}
 _ERROR_COLOURS = (_RED, _AMBER, _VIOLET, _BLUE, _TEAL, "#d9669b")
@@ -86,8 +87,8 @@ def draw(series: Series) -> Json:
         "bins": {
             "starts_at": series.starts_at,
             "width_s": series.width_s,
-            "sent": _counts([series.sent_per_s], series),
-            "failed": _counts([series.failed_per_s], series),
+            "sent": None if series.of_locust else _counts([series.sent_per_s], series),
+            "failed": None if series.of_locust else _counts([series.failed_per_s], series),
             "cold_starts": _counts([each / series.width_s for each in series.cold_starts.values()], series),
         },
     }
@@ -101,7 +102,8 @@ def _counts(per_s: Sequence[Floats | None], series: Series) -> list[int] | None:
 
 def _panels(series: Series) -> list[Panel]:
     per = "each second" if series.width_s == 1 else f"each {series.width_s} s"
-    functions = dict(zip(series.concurrency, LINE_COLOURS, strict=False))  # the same colour in every row
+    shown = dict.fromkeys((*list(series.concurrency)[:LABELS_SHOWN], *list(series.cold_starts)[:LABELS_SHOWN]))
+    functions = dict(zip(shown, itertools.cycle(LINE_COLOURS), strict=False))  # the same colour in every row
     return [
         Panel(
             "Users",
@@ -122,7 +124,11 @@ def _panels(series: Series) -> list[Panel]:
         ),
         Panel(
             "Response time, ms",
-            [_line(name, values, _PERCENTILE_COLOURS[name]) for name, values in series.latency_ms.items()],
+            [
+                _line(name, values, _PERCENTILE_COLOURS[name])
+                for name, values in series.latency_ms.items()
+                if not np.isnan(values).all()
+            ],
             logarithmic=True,
         ),
         Panel(
@@ -306,5 +312,5 @@ def label(name: object) -> str:
 
 
 def numbers(values: Floats) -> list[float | None]:
-    """JSON has no NaN: what was not measured is null. Four digits after the point are more than a chart shows."""
-    return [None if math.isnan(value) else round(value, 4) for value in values.tolist()]
+    """JSON has no NaN: what was not measured is null. Five digits are more than a chart shows."""
+    return [None if math.isnan(value) else float(f"{value:.5g}") for value in values.tolist()]

@@ -136,6 +136,6 @@ def time_of_day(at: float | str | None) -> str:
     return NOTHING if when is None else when.strftime("%H:%M:%S.") + f"{when.microsecond // 1000:03d}"
 
 
-def plural(number: float, noun: str) -> str:
+def plural(number: float | None, noun: str) -> str:
     """`1 request`, `12,345 requests`."""
     return f"{count(number)} {noun}{'' if number == 1 else 's'}"

@@ -18,6 +18,7 @@ from analysis.series import LONGEST_ANSWER_MS, Floats, Series, create_client_row
 from runstore.rundir import RunDir
 
 ENDPOINTS_DRAWN = 8
+"""As many as there are colours to tell lines apart."""
 STEPS_PER_NINE = 20
 NINES = 4
 LEVELS: Floats = 1 - 10.0 ** -(np.arange(STEPS_PER_NINE * NINES + 1) / STEPS_PER_NINE)

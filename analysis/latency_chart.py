@@ -25,7 +25,7 @@ def draw(latency: Latency) -> Json:
     """`{"traces", "wide", "narrow", "stretches"}`; the page adds colours and draws."""
     x = [round(number / STEPS_PER_NINE, 4) for number in range(len(LEVELS))]
     labels = [_percentile(level) for level in LEVELS.tolist()]
-    colours = [NEUTRAL, *LINE_COLOURS] if latency.curves[0].endpoint is None else LINE_COLOURS
+    colours = iter(LINE_COLOURS)
     traces = [
         {
             "type": "scatter",
@@ -34,10 +34,12 @@ def draw(latency: Latency) -> Json:
             "x": x,
             "y": numbers(curve.values_ms),
             "text": labels,
-            "hovertemplate": "%{text}: %{y:,.4~g} ms",
-            "line": {"color": colour, "width": 3 if curve.endpoint is None else 1.8},
+            "hovertemplate": "%{text}: %{y:,.4~r} ms",
+            "line": {"color": NEUTRAL, "width": 3}
+            if curve.endpoint is None
+            else {"color": next(colours), "width": 1.8},
         }
-        for curve, colour in zip(latency.curves, _cycled(colours, len(latency.curves)), strict=True)
+        for curve in latency.curves
     ]
     return {
         "traces": traces,
@@ -60,14 +62,10 @@ def _flat(curve: Curve) -> dict[str, list[int]]:
     }
 
 
-def _cycled(colours: list[str], number: int) -> list[str]:
-    return [colours[index % len(colours)] for index in range(number)]
-
-
 def _percentile(level: float) -> str:
     """`p99.93`: as many digits as tell it from the next one."""
-    digits = 1 if level < 0.9 else math.ceil(-math.log10(1 - level))
-    return f"p{100 * level:.{digits}f}"
+    digits = 1 if level < 0.9 else math.ceil(round(-math.log10(1 - level), 6))
+    return "p" + f"{100 * level:.{digits}f}".rstrip("0").removesuffix(".")
 
 
 def _layout(traces: list[Json], narrow: bool) -> Json:

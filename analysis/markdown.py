@@ -13,7 +13,7 @@ from typing import Any
 
 from analysis import tables
 from analysis.comparison import Comparison
-from analysis.formatting import NOTHING, count, date_and_time, decimal, share, timespan, visible
+from analysis.formatting import NOTHING, count, date_and_time, decimal, plural, share, timespan, visible
 from analysis.verdict import answers, cause_title, causes, judge
 
 CAUSES_SHOWN = 5
@@ -124,7 +124,7 @@ def _verdict(summary: Mapping[str, Any]) -> Iterator[str]:
         dropped = f"{count(client['dropped'])} of {count(client.get('offered'))} offered dropped, "
     yield (
         f"Run {escape(visible(run.get('id')))} on {escape(visible(run.get('target')))}{simulated}, "
-        f"{date_and_time(started_at)}, {lasted}: {count(client.get('requests'))} requests, "
+        f"{date_and_time(started_at)}, {lasted}: {plural(client.get('requests'), 'request')}, "
         f"{count(client.get('failures'))} failed, {dropped}{decimal(client.get('rps'))}/s."
     )
 
@@ -133,7 +133,7 @@ def _cause(cause: Mapping[str, Any]) -> Iterator[str]:
     where = f" at {escape(visible(cause['frame'], 120))}" if cause.get("frame") else ""
     several = len(cause["groups"]) > 1
     requests = (
-        f"{count(cause['requests'])} requests" if several else f"{escape(answers(cause))} × {count(cause['requests'])}"
+        plural(cause["requests"], "request") if several else f"{escape(answers(cause))} × {count(cause['requests'])}"
     )
     split = f": {escape(answers(cause))}" if several else ""
     yield f"- **{escape(cause_title(cause))}**: {requests} ({share(cause['share'])} of all that failed){split}{where}"

@@ -46,6 +46,11 @@ class NamedQuery:
     text: str
     """The query, without its comment."""
 
+    @property
+    def shows(self) -> str:
+        """The first sentence about it."""
+        return self.about.partition(". ")[0].removesuffix(".")
+
 
 def names() -> list[str]:
     """The names of all ready-made queries."""
@@ -191,11 +196,11 @@ def query_command(
 ) -> None:
     """Run a ready-made Logs Insights query against the log groups of the target's functions.
 
-    Without NAME: what queries there are.
+    Without NAME: what queries there are, in a line each. More about one is said in analysis/queries/NAME.txt.
     """
     if name is None:
         for known in names():
-            click.echo(f"{known:14} {load(known).about}")
+            click.echo(f"{known:14} {load(known).shows}")
         return
     query = load(name, every)
     if show:

@@ -22,7 +22,7 @@ from analysis.series import Series, build
 from analysis.verdict import answers, cause_title, causes, judge, message
 from runstore.rundir import RunDir
 
-ROWS_SHOWN = 200
+ROWS_SHOWN = 100
 """Of any table: an endpoint for every id in an address makes thousands, which nobody reads."""
 
 # What the template names: absent in an older or unfinished summary, it is None.
@@ -83,7 +83,7 @@ def render(
     return environment.get_template("report.html").render(
         run=run,
         client=client,
-        tiles=_tiles(summary),
+        tiles=tiles(summary),
         verdict=judge(summary),
         broken=[
             {"expression": formatting.visible(one.get("expression"), 200), "measured": tables.measured_in_words(one)}
@@ -120,12 +120,13 @@ def render(
         ],
         charts=script_json(shown) if shown else None,
         not_drawn=series.not_drawn if series is not None else 0,
+        of_locust=series is not None and series.of_locust,
         # the library's own text holds no "</script"; a test keeps watch over that
         plotly=Markup(get_plotlyjs()) if shown else None,
     )
 
 
-def _tiles(summary: Mapping[str, Any]) -> list[dict[str, str]]:
+def tiles(summary: Mapping[str, Any]) -> list[dict[str, str]]:
     """The key figures under the verdict, each with its label; what was not measured is left out."""
     client, functions = summary.get("client") or {}, (summary.get("functions") or {}).values()
     spent = (summary.get("cost") or {}).get("per_million_usd")

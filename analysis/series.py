@@ -45,6 +45,8 @@ class Series:
     warmup_until: float | None = None
     """Epoch seconds at which the last request of the warm-up started; None where there was no warm-up."""
     users: Floats | None = None
+    of_locust: bool = False
+    """Whether rates and latency are Locust's own, over its last 10 s each: the run has no rows of requests."""
     offered_per_s: Floats | None = None
     """Sent and dropped, where they were due; None where nothing was dropped: then it is what was sent."""
     sent_per_s: Floats | None = None
@@ -71,9 +73,9 @@ def build(run: RunDir) -> Series | None:
     db = duckdb.connect()
     requests = _requests(db, run)
     invocations = _invocations(db, run)
-    users = _users(run)
+    history = _history(run)
     not_drawn = _keep_within_reach(db, requests, invocations)
-    span = _span(db, requests, invocations, users)
+    span = _span(db, requests, invocations, history)
     if span is None:
         return None
     starts_at, width_s, bins = span
@@ -86,8 +88,13 @@ def build(run: RunDir) -> Series | None:
     if invocations:
         values["cold_starts"] = _cold_starts(db, binning, bins)
         values["concurrency"] = _concurrency(db, starts_at, width_s, bins)
-    if users is not None:
-        values["users"] = _last_in_bin(*users, starts_at, width_s, bins)
+    if history is not None:
+        last = {name: _last_in_bin(*history[name], starts_at, width_s, bins) for name in history}
+        values["users"] = last["User Count"]
+        if not requests:
+            values["of_locust"] = True
+            values["sent_per_s"], values["failed_per_s"] = last.get("Requests/s"), last.get("Failures/s")
+            values["latency_ms"] = {name: last[one] for name, one in _LOCUST_PERCENTILES.items() if one in last}
     return Series(starts_at, width_s, bins, **values)
 
 
@@ -139,7 +146,7 @@ def _requests(db: duckdb.DuckDBPyConnection, run: RunDir) -> bool:
                   ok, status::VARCHAR AS status, error, function_error, phase
            FROM requests WHERE begun_at IS NOT NULL"""
     )
-    return True
+    return bool(db.execute("SELECT 1 FROM rows_sent_or_due LIMIT 1").fetchall())
 
 
 def _invocations(db: duckdb.DuckDBPyConnection, run: RunDir) -> bool:
@@ -174,8 +181,11 @@ def _keep_within_reach(db: duckdb.DuckDBPyConnection, requests: bool, invocation
     return far
 
 
-def _users(run: RunDir) -> tuple[Floats, Floats] | None:
-    """Epoch seconds, and the number of users at each, from Locust's history; None where there is none."""
+_LOCUST_PERCENTILES = {"p50": "50%", "p95": "95%", "p99": "99%"}
+
+
+def _history(run: RunDir) -> dict[str, tuple[Floats, Floats]] | None:
+    """Column of Locust's history -> epoch seconds, and its values there; None where there is none."""
     file = run.file("locust_stats_history.csv")
     if not file.is_file() or file.stat().st_size == 0:
         return None
@@ -183,14 +193,19 @@ def _users(run: RunDir) -> tuple[Floats, Floats] | None:
     rows = rows[rows["Aggregated"]].dropna(subset=["Timestamp", "User Count"])
     if rows.empty:
         return None
-    return rows["Timestamp"].map(pd.Timestamp.timestamp).to_numpy(float), rows["User Count"].to_numpy(float)
+    at = rows["Timestamp"].map(pd.Timestamp.timestamp).to_numpy(float)
+    return {
+        column: (at, pd.to_numeric(rows[column], errors="coerce").to_numpy(float))
+        for column in ("User Count", "Requests/s", "Failures/s", *_LOCUST_PERCENTILES.values())
+        if column in rows
+    }
 
 
 def _span(
     db: duckdb.DuckDBPyConnection,
     requests: bool,
     invocations: bool,
-    users: tuple[Floats, Floats] | None,
+    history: Mapping[str, tuple[Floats, Floats]] | None,
 ) -> tuple[float, int, int] | None:
     """Beginning (a whole second), width and number of the bins that hold everything the run has."""
     spans: list[tuple[float | None, float | None]] = []
@@ -200,8 +215,9 @@ def _span(
         ).fetchall()
     if invocations:
         spans += db.execute("SELECT min(started_at), max(reported_at) FROM invocations").fetchall()
-    if users is not None and not any(begin is not None for begin, _ in spans):
-        spans.append((float(users[0].min()), float(users[0].max())))
+    if history is not None and not any(begin is not None for begin, _ in spans):
+        at, _ = history["User Count"]
+        spans.append((float(at.min()), float(at.max())))
     begins = [begin for begin, _ in spans if begin is not None]
     ends = [end for _, end in spans if end is not None]
     if not begins or not ends:

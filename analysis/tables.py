@@ -350,9 +350,15 @@ def schedule(summary: Summary) -> Table:
     )
 
 
+STATUSES_SHOWN = 5
+
+
 def statuses(by_status: Mapping[str, int]) -> str:
-    """`200: 11,520 · 502: 480`."""
-    return " · ".join(f"{visible(status)}: {count(number)}" for status, number in by_status.items()) or NOTHING
+    """`200: 11,520 · 502: 480`; of many, the most frequent ones."""
+    largest = dict(sorted(by_status.items(), key=lambda one: -one[1])[:STATUSES_SHOWN])
+    words = [f"{visible(status, 20)}: {count(by_status[status])}" for status in by_status if status in largest]
+    others = sum(by_status.values()) - sum(largest.values())
+    return " · ".join([*words, *([f"others: {count(others)}"] if others else [])]) or NOTHING
 
 
 PARTS = (
@@ -465,11 +471,11 @@ def billing(summary: Summary) -> Table:
             Column("billed in all", "ms"),
             Column("billed mean", "ms"),
             Column("duration limit", "ms"),
-            Column("under", "calls"),
-            Column("at or over", "calls"),
+            Column("under it", "calls"),
+            Column("at or over it", "calls"),
             Column("headroom limit", "MB"),
-            Column("under", "calls"),
-            Column("at or over", "calls"),
+            Column("less left", "calls"),
+            Column("enough left", "calls"),
         ),
         _rows(cells(name, one) for name, one in _section(summary, "functions").items() if one.get("invocations")),
         "Headroom is configured memory minus used memory: under its limit, too little is left.",
@@ -624,7 +630,7 @@ def join(summary: Summary) -> Table:
             (label, count(rows), share(ratio(rows, whole)) if rows is not whole else NOTHING)
             for whole, facts in groups
             for label, rows in facts
-            if rows is not None
+            if rows is not None and (one.get("requests") or one.get("invocations"))
         ),
         " ".join(map(_clock, summary.get("clocks") or ())),
     )

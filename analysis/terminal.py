@@ -22,6 +22,7 @@ from analysis.formatting import (
     count,
     date_and_time,
     decimal,
+    plural,
     share,
     time_of_day,
     timespan,
@@ -81,7 +82,7 @@ def _parts(summary: Mapping[str, Any]) -> Iterator[RenderableType]:
     client = summary.get("client") or {}
     offered = f" of {count(client.get('offered'))} offered" if client.get("dropped") else ""
     yield Text(
-        f"{count(client.get('requests'))} requests, {count(client.get('failures'))} failed, "
+        f"{plural(client.get('requests'), 'request')}, {count(client.get('failures'))} failed, "
         f"{count(client.get('dropped'))} dropped{offered}, {decimal(client.get('rps'))} requests/s"
     )
     found = causes(summary)
@@ -156,7 +157,7 @@ def _indented(text: Text, blanks: int) -> Padding:
 def _cause(number: int, cause: Mapping[str, Any]) -> Iterator[RenderableType]:
     yield _indented(Text(f"{number}. {cause_title(cause)}", style="bold"), 1)
     several = len(cause["groups"]) > 1
-    facts = f"{count(cause['requests'])} requests" if several else f"{answers(cause)} × {count(cause['requests'])}"
+    facts = plural(cause["requests"], "request") if several else f"{answers(cause)} × {count(cause['requests'])}"
     facts += f" ({share(cause['share'])} of all that failed)"
     if several:
         facts += f": {answers(cause)}"

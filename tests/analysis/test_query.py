@@ -24,6 +24,17 @@ def test_the_promised_queries_are_there_with_a_word_about_each() -> None:
         assert any(line.startswith(name) and len(line) > 30 for line in listed.splitlines())
 
 
+def test_each_query_is_listed_in_one_line_that_fits() -> None:
+    lines = run().splitlines()
+    assert [line.split()[0] for line in lines] == query.names()
+    assert max(map(len, lines)) <= 100
+
+
+@pytest.mark.parametrize("name", query.names())
+def test_every_query_is_documented(name: str) -> None:
+    assert f"| `{name}` |" in (Path(__file__).parents[2] / "docs" / "logs.md").read_text()
+
+
 @pytest.mark.parametrize("name", query.names())
 def test_what_is_printed_is_the_query_alone(name: str) -> None:
     printed = run(name, "--print")

@@ -119,6 +119,14 @@ def test_statistics_has_the_five_values_of_each_report(engine: Engine) -> None:
     }
 
 
+@pytest.mark.parametrize("events", [EVENTS, JSON_EVENTS], ids=["text", "JSON"])
+def test_the_slowest_can_be_looked_up(engine: Engine, events: Sequence[str]) -> None:
+    found = rows(engine, "slowest", events)
+    assert sorted(row["request_id"] for row in found) == IDS
+    assert {row["@logStream"] for row in found} == {"2027/01/15/[$LATEST]00"}
+    assert [float(row["init_ms"]) for row in found if row.get("init_ms")] == [150.0]
+
+
 @pytest.mark.parametrize("name", ["billed", "cold_starts", "memory", "percentiles"])
 def test_a_log_group_in_json_format_gives_the_same_rows(engine: Engine, name: str) -> None:
     assert rows(engine, name, JSON_EVENTS) == rows(engine, name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ import pytest
 from plotly.offline import get_plotlyjs
 
 from analysis import figure, latency_chart, report
-from analysis.latency import LEVELS, Curve, Latency
+from analysis.latency import ENDPOINTS_DRAWN, LEVELS, Curve, Latency
 from analysis.series import Series
 from runstore.rundir import RunDir
+from tests.analysis.test_series import T0, write_requests
 
 SUMMARY: dict[str, Any] = json.loads((Path(__file__).parent / "golden" / "summary.json").read_text())
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\u2028'\"--><b>"
@@ -267,3 +269,68 @@ def test_a_logarithmic_axis_has_two_ticks_at_least(
     axis = drawn["wide"]["yaxis2"]
     assert [round(10**edge, 6) for edge in axis["range"]] == list(limits)
     assert axis["dtick"] == ticks
+
+
+def test_a_page_is_bounded_however_large_the_run() -> None:
+    """What is drawn at most, of random numbers, and far more endpoints, functions and causes than rows are shown."""
+    random = np.random.default_rng(1).uniform(1, 9999, 600)
+    labels = {f"{'n' * 40}{number}": random for number in range(50)}
+    largest = Series(
+        1_795_255_223.0, 60, 600, users=random, offered_per_s=random, sent_per_s=random, failed_per_s=random,
+        latency_ms=dict.fromkeys(("p50", "p95", "p99"), random), errors_per_s=labels, cold_starts=labels,
+        concurrency=labels,
+    )  # fmt: skip
+    buckets = {stretch: dict.fromkeys(range(60, 120), 1234) for stretch in range(120)}
+    one = response_times(None).curves[0]
+    endpoints = [None, *(f"{'e' * 40}{number}" for number in range(ENDPOINTS_DRAWN))]
+    curves = [replace(one, endpoint=endpoint, histograms=buckets) for endpoint in endpoints]
+    names = [f"GET /item/{'i' * 60}/{number}" for number in range(1000)]
+    summary = {
+        "run": {"complete": True, "warnings": names},
+        "client": {
+            "requests": 10**6,
+            "endpoints": dict.fromkeys(names, SUMMARY["client"]["endpoints"]["POST /vote"]),
+        },
+        "functions": dict.fromkeys(names, SUMMARY["functions"]["place-vote"]),
+        "breakdown": dict.fromkeys(names, SUMMARY["breakdown"]["POST /vote"]),
+        "root_causes": [{**SUMMARY["root_causes"][0], "message": "m" * 10_000, "frame": name} for name in names],
+        "thresholds": [{"expression": name, "verdict": "fail", "value": 1.0} for name in names],
+    }
+    page = report.render(summary, largest, Latency(curves, 0, 5))
+    assert len(page.encode()) < 6_000_000
+    assert "900 more rows are in summary.json." in page
+    assert "997 more, 47 of them here and all of them in summary.json" in page
+
+
+def test_repeated_names_are_set_back_but_not_verdicts() -> None:
+    rows = [{"expression": f"p95_ms < {limit}", "verdict": "pass", "value": 1.0} for limit in (1, 2)]
+    hops = [{"function": name, "reached": 1} for name in ("a", "b")]
+    html = report.render({"thresholds": rows, "chains": {"shop": {"hops": hops}}})
+    assert html.count('<td class="again">shop</td>') == 1
+    assert html.count('<td class="again">') == 1
+
+
+def test_a_run_of_locust_alone_is_drawn_from_its_history(tmp_path: Path) -> None:
+    lines = ["Timestamp,User Count,Type,Name,Requests/s,Failures/s,50%,95%,99%,Total Request Count"]
+    lines += [f"{1_795_255_223 + second},5,,Aggregated,12.5,0.5,20,40,60,{second}" for second in range(3)]
+    (tmp_path / "locust_stats_history.csv").write_text("\r\n".join([*lines, ""]))
+    run = RunDir(tmp_path)
+    report.write_all(run, {"run": {"warnings": ["no request was recorded"]}})
+    page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert "no request was recorded" in page.text
+    assert "those of Locust's own history" in page.text
+    drawn = json.loads(page.scripts[0])["time"]
+    assert {trace["name"]: trace["y"][-1] for trace in drawn["traces"]} == {
+        "users": 5, "sent": 12.5, "failed": 0.5, "p50": 20, "p95": 40, "p99": 60,
+    }  # fmt: skip
+    assert drawn["bins"]["sent"] is None, "rates over ten seconds are no counts"
+
+
+def test_a_run_in_which_all_failed_without_an_answer_has_no_latency(tmp_path: Path) -> None:
+    run = RunDir(tmp_path)
+    write_requests(run, [{"started_at": T0 + number, "ok": 0, "error": "refused"} for number in range(5)])
+    report.write_all(run, {"run": {"complete": True}, "client": {"requests": 5, "failures": 5}})
+    page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert json.loads(page.scripts[0])["latency"] is None
+    assert "Latency distribution" not in page.text
+    assert "100 %" in page.text

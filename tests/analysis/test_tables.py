@@ -134,3 +134,17 @@ def test_the_clock_that_differs_most_is_told_by_both_its_sources():
         "headers, and times are corrected by that of the logs."
     )
     assert tables.clocks_in_words({"clocks": []}) is None
+
+
+def test_of_many_statuses_the_most_frequent_are_shown_and_the_others_counted() -> None:
+    by_status = {"200": 100, "400": 1, "429": 9, "500": 8, "502": 7, "503": 2, "504": 5}
+    assert tables.statuses(by_status) == "200: 100 · 429: 9 · 500: 8 · 502: 7 · 504: 5 · others: 3"
+
+
+def test_of_a_table_that_is_cut_what_calls_for_attention_stays_in_its_order() -> None:
+    tones = ["good", "bad", None, "warn", "bad"]
+    table = tables.Table("t", (), tuple(tables.Row((str(i),), tone) for i, tone in enumerate(tones)), "Note.")
+    cut = table.first(3)
+    assert [row.cells for row in cut.rows] == [("1",), ("3",), ("4",)]
+    assert cut.note == "Note. 2 more rows are in summary.json."
+    assert table.first(5) is table

@@ -113,7 +113,10 @@ def test_the_stack_is_deployed_described_and_destroyed(tmp_path, environment, sa
     assert f" {sandbox}/restapis/" in deployed.stdout
     destroyed = control("destroy", cwd=tmp_path, environment=environment)
     assert "deleted stack other" in destroyed.stdout
-    assert control("destroy", cwd=tmp_path, environment=environment).stdout == "there is no stack other, and no bucket of it\n"
+    assert (
+        control("destroy", cwd=tmp_path, environment=environment).stdout
+        == "there is no stack other, and no bucket of it\n"
+    )
 
 
 @pytest.fixture(scope="module")
