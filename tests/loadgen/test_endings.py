@@ -36,7 +36,7 @@ def model(request) -> dict[str, str]:
 
 def test_time_limit(locust, server, model):
     server.delay_s = 0.2
-    run = locust.run("-u", "20", "-r", "20", "-t", "2s", **model)
+    run = locust.run("-u", "20", "-r", "20", "-t", "1s", **model)
     assert run.finish() == 0
     assert_one_count(run, server)
     assert run.manifest["state"] == "complete"
@@ -45,7 +45,7 @@ def test_time_limit(locust, server, model):
 
 def test_end_of_shape(locust, server):
     server.delay_s = 0.2
-    run = locust.run(PROFILE=profile(locust.directory, 'duration = "2s"\nusers = 20\nspawn_rate = 20'))
+    run = locust.run(PROFILE=profile(locust.directory, 'duration = "1s"\nusers = 20\nspawn_rate = 20'))
     assert run.finish() == 0
     assert_one_count(run, server)
     assert run.manifest["state"] == "complete"
@@ -63,7 +63,7 @@ def test_ramp_down(locust, server):
 
 def test_two_processes(locust, server, model):
     server.delay_s = 0.2
-    run = locust.run("-u", "20", "-r", "20", "-t", "2s", "--processes", "2", **model)
+    run = locust.run("-u", "20", "-r", "20", "-t", "1s", "--processes", "2", **model)
     assert run.finish() == 0
     assert_one_count(run, server)
     assert [worker["rows"] > 0 for worker in run.manifest["workers"]] == [True, True]
