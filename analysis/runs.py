@@ -21,9 +21,9 @@ import pandas as pd
 from analysis.errors import UsageError
 from analysis.evidence import connect, quoted
 from analysis.join import JOINED_COLUMNS
-from analysis.requests_table import create_requests, literal
+from analysis.requests_table import COLUMN_TYPES, create_requests, literal
 from analysis.summary import read_json
-from runstore.columns import REQUEST_COLUMNS
+from runstore.columns import ADDED_COLUMNS, REQUEST_COLUMNS
 from runstore.rundir import RunDir, RunNotFoundError
 
 
@@ -67,6 +67,8 @@ class Run:
         if unknown:
             raise UsageError(f"no column {', '.join(unknown)} in joined.parquet", f"there are {', '.join(known)}")
         source = connect().read_parquet(str(self._file("joined.parquet")))
+        for column in ADDED_COLUMNS.difference(source.columns):
+            source = source.project(f"*, NULL::{COLUMN_TYPES[column]} AS {column}")
         try:
             rows = source if where is None else source.filter(where)
             # files of earlier versions are in order and do not have it

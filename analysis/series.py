@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from analysis.locust_csv import read_history
 from analysis.requests_table import create_requests, create_requests_view, literal
-from runstore.columns import DROPPED, REQUEST_COLUMNS, UNFINISHED
+from runstore.columns import DROPPED, UNFINISHED
 from runstore.rundir import RunDir
 
 MAX_BINS = 600
@@ -125,8 +125,7 @@ def most_at_once(started_at: Floats, ended_at: Floats, edges: Floats) -> Floats:
 def create_client_rows(db: duckdb.DuckDBPyConnection, run: RunDir) -> bool:
     """Make the view `requests` from the joined table or else the CSVs. False where the run has neither."""
     if run.file("joined.parquet").is_file():
-        source = f"read_parquet({literal(str(run.file('joined.parquet')))})"
-        create_requests_view(db, f"(SELECT {', '.join(REQUEST_COLUMNS)} FROM {source})")
+        create_requests_view(db, f"read_parquet({literal(str(run.file('joined.parquet')))})")
     elif run.requests_files():
         create_requests(db, run.requests_files())
     else:
