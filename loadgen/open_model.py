@@ -81,8 +81,10 @@ class OpenModel:
     def begin(self, elapsed_s: float = 0.0, *, joined: bool = False) -> None:
         """The arrivals of the run, over all processes, began so long ago.
 
-        `joined`: until now those of this process were others'.
+        `joined`: until now those of this process were others'. Said again it changes nothing.
         """
+        if self.begun:
+            return
         self._zero = perf_counter() - elapsed_s
         self._joined = joined
         self._begun.set()

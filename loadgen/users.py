@@ -29,7 +29,7 @@ from locust.user.task import LOCUST_STATE_STOPPING, LOCUST_STATE_WAITING
 from loadgen.api_access import key_line
 from loadgen.checks import ACCEPTED_STATUS, Check, invoke_failure, success_status, under
 from loadgen.identity import Identity
-from loadgen.invocation import AS_IS, Invocation, Reported, reported
+from loadgen.invocation import AS_IS, Invocation, reported
 from loadgen.pacing import Pacer
 from loadgen.publishing import SERVICES, EventKind, Message
 from loadgen.publishing import Call as PublishCall
@@ -217,7 +217,7 @@ class RecordedUser(User):
         else:
             headers, status, received = _NO_HEADERS, None, 0
         trace = headers.get("x-amzn-trace-id")
-        invocation = _NOT_REPORTED if response is None else self._invocation(response)
+        lambda_request_id, init_ms = ("", None) if response is None else self._invocation(response)
         self.sending.log.add(
             scheduled_at,
             started_at,
@@ -229,13 +229,13 @@ class RecordedUser(User):
             error,
             headers.get("x-amz-function-error", ""),
             headers.get("x-amzn-requestid", call.identity.request_id),
-            invocation.request_id,
+            lambda_request_id,
             (trace and _trace_root(trace)) or call.identity.trace_id,
             call.correlation_id,
             headers.get("x-amz-executed-version", ""),
             call.body_bytes,
             received,
-            invocation.init_ms,
+            init_ms,
         )
         self._fire(
             request_type=call.method,
@@ -250,10 +250,9 @@ class RecordedUser(User):
         )
         self.sending.answered()
 
-    def _invocation(self, response: Response) -> Reported:
-        """The invocation that answered, as far as the answer names it: an empty id where it does not."""
-        request_id = response.headers.get(self.lambda_id_header)
-        return Reported(request_id, None) if request_id else _NOT_REPORTED
+    def _invocation(self, response: Response) -> tuple[str, float | None]:
+        """Id and init (`invocation.Reported`) of the invocation that answered; an empty id where it is not named."""
+        return response.headers.get(self.lambda_id_header, ""), None
 
     def _payload(self, payload: Mapping[str, Any], identity: Identity) -> bytes:
         key = self.correlation_key
@@ -396,13 +395,13 @@ class LambdaUser(RecordedUser):
             lambda response: invoke_failure(response, accepted_status) or (check(response) if check else ""),
         )
 
-    def _invocation(self, response: Response) -> Reported:
+    def _invocation(self, response: Response) -> tuple[str, float | None]:
         """From the REPORT line of the log's tail where it was asked for, else the answer's own id.
 
         A call that was refused, or only checked (204), invoked nothing.
         """
         if response.status not in (200, 202):
-            return _NOT_REPORTED
+            return "", None
         tail = response.headers.get("x-amz-log-result")
         return (tail and reported(tail)) or super()._invocation(response)
 
@@ -490,9 +489,9 @@ class EventUser(RecordedUser):
         )
         return self._exchange(route.connection, head.encode() + body, batch, lambda answer: batch.judge(call, answer))
 
-    def _invocation(self, response: Response) -> Reported:
+    def _invocation(self, response: Response) -> tuple[str, float | None]:
         """No function answers: the message is still on its way."""
-        return _NOT_REPORTED
+        return "", None
 
 
 class _Route(NamedTuple):
@@ -511,5 +510,4 @@ def _trace_root(header: str) -> str:
 
 
 _NO_HEADERS: dict[str, str] = {}
-_NOT_REPORTED = Reported("", None)
 _JSON = {"Content-Type": "application/json"}
