@@ -8,11 +8,11 @@
 ```
 
 `client_network_ms` = response_ms − responseLatency; `gateway_ms` = responseLatency − integration latency; `init_ms` and
-`handler_ms` are the REPORT line's; `service_ms` is what remains of the integration latency: Lambda's own overhead and
-its queue. A direct invoke passes no gateway: there `client_network_ms` is response_ms − init − handler, and holds the
-Lambda service; of an asynchronous one (202) it is not known, for its function ran after the answer. Differences of
-times that each side took on its own clock, so clocks need not agree; the gateway's are whole milliseconds, so a part
-can come out negative by less than two.
+`handler_ms` are the REPORT line's (a restore of SnapStart is an init); `service_ms` is what remains of the integration
+latency: Lambda's own overhead and its queue. A direct invoke passes no gateway: there `client_network_ms` is
+response_ms − init − handler, and holds the Lambda service; of an asynchronous one (202) it is not known, for its
+function ran after the answer. Differences of times that each side took on its own clock, so clocks need not agree; the
+gateway's are whole milliseconds, so a part can come out negative by less than two.
 
 Only measured requests; of each part those that have its figures (`count`). A warm start spent 0 ms in init, so that the
 means of the parts add up to the mean of the whole; an init that ran ahead of any request (`analysis.starts`, proactive)
@@ -48,8 +48,8 @@ def breakdown(db: duckdb.DuckDBPyConnection) -> dict[str, dict[str, dict[str, An
     found = db.execute(
         f"""WITH ran AS (
                 SELECT j.*,
-                       CASE WHEN s.class IS DISTINCT FROM 'proactive' THEN coalesce(inv_init_ms, 0) ELSE 0 END
-                           AS ran_init_ms,
+                       CASE WHEN s.class IS DISTINCT FROM 'proactive'
+                            THEN coalesce(inv_init_ms, s.restored_ms, 0) ELSE 0 END AS ran_init_ms,
                        CASE WHEN g.status = 504 THEN g.integration_latency_ms END AS waited_ms
                 FROM joined j LEFT JOIN starts s USING (inv) LEFT JOIN gateway g ON g.request_id = j.request_id
             ), waited AS (

@@ -47,7 +47,8 @@ def starts_told(db: duckdb.DuckDBPyConnection, target: str | None) -> bool:
 
 
 def create_starts(db: duckdb.DuckDBPyConnection) -> None:
-    """Make the table `starts`: inv, class, for each invocation that began with one. Needs `invocation_failures`."""
+    """Make the table `starts`: inv, class, restored_ms, for each invocation that began with one. Needs
+    `invocation_failures`."""
     db.execute(
         f"""CREATE TABLE starts AS
             WITH begun AS (
@@ -78,6 +79,6 @@ def create_starts(db: duckdb.DuckDBPyConnection) -> None:
                 WHEN repeats OR after_break OR is_first AND init_failed THEN 'suppressed'
                 WHEN is_first AND init_at IS NOT NULL AND (initialization_type = 'provisioned-concurrency'
                      OR initialization_type IS NULL AND version <> '$LATEST') THEN 'provisioned'
-                WHEN is_first AND init_at IS NOT NULL THEN 'proactive' END AS class
+                WHEN is_first AND init_at IS NOT NULL THEN 'proactive' END AS class, restore_ms AS restored_ms
             FROM ordered WHERE class IS NOT NULL"""
     )

@@ -34,6 +34,8 @@ class FunctionDefinition:
     log_group: str
     log_format: str = "Text"
     """LoggingConfig.LogFormat: `Text` or `JSON`."""
+    snap_start: bool = False
+    """A published version whose environments are restored from a snapshot (SnapStart)."""
     tracing_active: bool = False
     reserved_concurrency: int | None = None
 

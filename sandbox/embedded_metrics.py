@@ -4,7 +4,8 @@
      "Metrics": [{"Name": "Sales", "Unit": "Count"}]}]}, "kind": "cash", "Sales": 2}
 
 A line is a metric only if it is a JSON object from end to end. As on AWS, what breaks the form is passed over and stays
-a log line. Source: Amazon CloudWatch user guide, "Specification: Embedded metric format".
+a log line. Source:
+https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 """
 
 from __future__ import annotations

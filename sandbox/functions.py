@@ -97,6 +97,7 @@ class _Run:
         "on_done",
         "payload",
         "request_id",
+        "restore_ms",
         "slow_init_ms",
         "started_at",
         "state",
@@ -117,6 +118,8 @@ class _Run:
     on_done: OnDone
     init_ms: float | None
     """As REPORT shows it; None for a warm start and for a repeated init."""
+    restore_ms: float | None
+    """Of an environment that was restored from a snapshot."""
     slow_init_ms: float | None
     """What a fault lets the init of this invocation take, at first and repeated."""
     duration_ms: float
@@ -270,8 +273,11 @@ class LambdaService:
         run.payload, run.event, run.request_id = payload, event, request_id
         run.log_tail, run.on_done = log_tail, on_done
         run.xray, run.trace_header = self._trace(function, trace_header, now)
-        run.init_ms, run.slow_init_ms, run.error, run.lines, run.started_at = None, None, None, [], now
-        if is_new:
+        run.init_ms, run.restore_ms, run.slow_init_ms, run.error = None, None, None, None
+        run.lines, run.started_at = [], now
+        if is_new and function.snap_start:
+            self._restore(run, now)
+        elif is_new:
             self._init(run, now)
         self._decide(run)
         state.concurrency.start()
@@ -311,6 +317,22 @@ class LambdaService:
             environment.init_due = True
         run.started_at = max(started_at, requested_at)
 
+    def _restore(self, run: _Run, now: float) -> None:
+        """A new environment from the snapshot that was taken when the version was published. What its module wrote was
+        written then; here it is imported anew, so that environments share nothing that was drawn in it."""
+        environment, rng, spread = run.environment, run.state.rng, self._lambda.init_jitter
+        slowed = self._faults.init(run.state.logical_name, run.request_id)
+        restore_ms = self._lambda.restore_ms * (1 + spread * (2 * rng.random() - 1))
+        run.restore_ms = round(restore_ms if slowed is None else slowed.init_ms, 2)
+        environment.init_due = environment.runtime.init() is not None
+        environment.runtime.drain()
+        run.started_at = now + run.restore_ms / 1000
+        log_format, function = run.version.log_format, run.version.function
+        run.lines = [
+            (now, log_format.restore_start(now, function, self._lambda.runtime_version, self._runtime_hash)),
+            (run.started_at, log_format.restore_report(run.started_at, run.restore_ms)),
+        ]
+
     def _decide(self, run: _Run) -> None:
         """How long the invocation takes, and whether it will fail before its handler runs."""
         environment, rng, durations = run.environment, run.state.rng, run.version.durations
@@ -342,6 +364,10 @@ class LambdaService:
         outcome = self._outcome(run, ended_at)
         ending = self._failed(run, outcome) if isinstance(outcome, HandlerError) else _Ending(outcome)
         billed_ms = math.ceil(round(run.duration_ms + (run.init_ms or 0.0), 2))
+        billed_restore_ms = None
+        if run.restore_ms is not None:
+            billed_restore_ms = min(self._lambda.billed_restore_ms, math.ceil(run.restore_ms))
+            billed_ms += billed_restore_ms
         report = Report(
             run.request_id,
             run.duration_ms,
@@ -349,6 +375,8 @@ class LambdaService:
             function.memory_mb,
             ending.memory_mb or memory_mb,
             run.init_ms,
+            run.restore_ms,
+            billed_restore_ms,
             run.xray,
             function.timeout_s,
             ending.failure,
@@ -433,7 +461,7 @@ class LambdaService:
         failure = ending.failure
         truth.invocations += 1
         truth.billed_ms += billed_ms
-        if run.init_ms is not None:
+        if run.init_ms is not None or run.restore_ms is not None:
             truth.cold_starts += 1
         if failure is not None:
             truth.errors += 1

@@ -46,6 +46,8 @@ class Report:
     memory_mb: int
     max_memory_mb: int
     init_ms: float | None
+    restore_ms: float | None
+    billed_restore_ms: int | None
     xray: XRay | None
     timeout_s: float
     failure: Failure | None
@@ -64,6 +66,12 @@ class LogFormat(Protocol):
     def init_report(self, at: float, init_ms: float, phase: str, status: str, error_type: str | None) -> str:
         """Of an init that failed. `phase` is `init`, or `invoke` for a repeated one."""
         ...
+
+    def restore_start(
+        self, at: float, function: FunctionDefinition, runtime_version: str, runtime_hash: str
+    ) -> str: ...
+
+    def restore_report(self, at: float, restore_ms: float) -> str: ...
 
     def error(self, at: float, request_id: str, error_type: str, message: str, stack_trace: Sequence[str]) -> str:
         """An uncaught exception; `request_id` is empty in an init."""
@@ -95,6 +103,12 @@ class TextFormat:
 
     def init_report(self, at: float, init_ms: float, phase: str, status: str, error_type: str | None) -> str:
         return log_lines.init_report(init_ms, phase, status, error_type)
+
+    def restore_start(self, at: float, function: FunctionDefinition, runtime_version: str, runtime_hash: str) -> str:
+        return log_lines.restore_start(runtime_version, function.region, runtime_hash)
+
+    def restore_report(self, at: float, restore_ms: float) -> str:
+        return log_lines.restore_report(restore_ms)
 
     def error(self, at: float, request_id: str, error_type: str, message: str, stack_trace: Sequence[str]) -> str:
         return log_lines.python_error(error_type, message, stack_trace)
@@ -133,6 +147,8 @@ class TextFormat:
                 report.memory_mb,
                 report.max_memory_mb,
                 init_ms=report.init_ms,
+                restore_ms=report.restore_ms,
+                billed_restore_ms=report.billed_restore_ms,
                 status=status,
                 error_type=error_type,
                 xray=report.xray,
@@ -148,24 +164,20 @@ class JsonFormat:
     new_style = True
 
     def init_start(self, at: float, function: FunctionDefinition, runtime_version: str, runtime_hash: str) -> str:
-        return _platform(
-            at,
-            "initStart",
-            {
-                "initializationType": "on-demand",
-                "phase": "init",
-                "runtimeVersion": runtime_version,
-                "runtimeVersionArn": f"arn:aws:lambda:{function.region}::runtime:{runtime_hash}",
-                "functionName": function.name,
-                "functionVersion": function.version,
-            },
-        )
+        record = {"initializationType": "on-demand", "phase": "init"}
+        return _platform(at, "initStart", record | _runtime(function, runtime_version, runtime_hash))
 
     def init_report(self, at: float, init_ms: float, phase: str, status: str, error_type: str | None) -> str:
         record: dict[str, Any] = {"initializationType": "on-demand", "phase": phase, "status": status}
         if error_type:
             record["errorType"] = error_type
         return _platform(at, "initReport", record | {"metrics": {"durationMs": init_ms}})
+
+    def restore_start(self, at: float, function: FunctionDefinition, runtime_version: str, runtime_hash: str) -> str:
+        return _platform(at, "restoreStart", _runtime(function, runtime_version, runtime_hash))
+
+    def restore_report(self, at: float, restore_ms: float) -> str:
+        return _platform(at, "restoreReport", {"status": "success", "metrics": {"durationMs": restore_ms}})
 
     def error(self, at: float, request_id: str, error_type: str, message: str, stack_trace: Sequence[str]) -> str:
         return _line(
@@ -201,6 +213,8 @@ class JsonFormat:
         metrics |= {"memorySizeMB": report.memory_mb, "maxMemoryUsedMB": report.max_memory_mb}
         if report.init_ms is not None:
             metrics["initDurationMs"] = report.init_ms
+        if report.restore_ms is not None:
+            metrics["restoreDurationMs"] = report.restore_ms
         record = {"requestId": report.request_id, "metrics": metrics, "status": status} | _tracing(report.xray)
         lines.append(_platform(at, "report", record))
         return lines
@@ -208,6 +222,15 @@ class JsonFormat:
 
 def _platform(at: float, kind: str, record: dict[str, Any]) -> str:
     return _line({"time": log_lines.iso_millis(at), "type": f"platform.{kind}", "record": record})
+
+
+def _runtime(function: FunctionDefinition, runtime_version: str, runtime_hash: str) -> dict[str, Any]:
+    return {
+        "runtimeVersion": runtime_version,
+        "runtimeVersionArn": f"arn:aws:lambda:{function.region}::runtime:{runtime_hash}",
+        "functionName": function.name,
+        "functionVersion": function.version,
+    }
 
 
 def _tracing(xray: XRay | None) -> dict[str, Any]:

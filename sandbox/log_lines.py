@@ -35,6 +35,14 @@ def init_report(init_ms: float, phase: str, status: str, error_type: str | None)
     return f"INIT_REPORT Init Duration: {init_ms:.2f} ms\tPhase: {phase}\tStatus: {status}{cause}\n"
 
 
+def restore_start(runtime_version: str, region: str, runtime_hash: str) -> str:
+    return init_start(runtime_version, region, runtime_hash).replace("INIT_START", "RESTORE_START", 1)
+
+
+def restore_report(restore_ms: float) -> str:
+    return f"RESTORE_REPORT Restore Duration: {restore_ms:.2f} ms\n"
+
+
 def start(request_id: str, version: str) -> str:
     return f"START RequestId: {request_id} Version: {version}\n"
 
@@ -51,6 +59,8 @@ def report(
     max_memory_mb: int,
     *,
     init_ms: float | None = None,
+    restore_ms: float | None = None,
+    billed_restore_ms: int | None = None,
     status: str | None = None,
     error_type: str | None = None,
     xray: tuple[str, str, bool] | None = None,
@@ -62,6 +72,8 @@ def report(
     )
     if init_ms is not None:
         line += f"Init Duration: {init_ms:.2f} ms\t"
+    if restore_ms is not None:
+        line += f"Restore Duration: {restore_ms:.2f} ms\tBilled Restore Duration: {billed_restore_ms} ms\t"
     if status is not None:
         line += f"Status: {status}" + (f"\tError Type: {error_type}" if error_type else "")
     if xray is None:

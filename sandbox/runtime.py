@@ -339,7 +339,7 @@ def _environ(function: FunctionDefinition, log_stream: str) -> dict[str, str]:
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory_mb),
         "AWS_LAMBDA_LOG_GROUP_NAME": function.log_group,
         "AWS_LAMBDA_LOG_STREAM_NAME": log_stream,
-        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+        "AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start" if function.snap_start else "on-demand",
         "AWS_EXECUTION_ENV": "AWS_Lambda_python3.12",
         "AWS_REGION": function.region,
         "AWS_DEFAULT_REGION": function.region,

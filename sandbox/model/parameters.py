@@ -26,6 +26,7 @@ from pydantic import (
     ConfigDict,
     Field,
     NonNegativeFloat,
+    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     ValidationError,
@@ -178,6 +179,10 @@ class LambdaParameters(_Section):
     (assumption: none) ..."""
     proactive_init_lead_s: PositiveFloat = 30.0
     """... so long before (assumption)."""
+    restore_ms: PositiveFloat = 400.0
+    """AWS [snapstart-monitoring]: Restore Duration of the example, 398.97 ms; it spreads as inits do ..."""
+    billed_restore_ms: NonNegativeInt = 182
+    """... of which so much is billed."""
     idle_expiry_s: PositiveFloat = 420.0
     """Assumption: an environment without a call for so long is taken away."""
     environment_lifetime_s: PositiveFloat = 7200.0

@@ -92,7 +92,7 @@ def install(now: Callable[[], float], update_s: float) -> None:
 
 
 def _describe_with_revision(self: Any, on_create: bool = False) -> dict[str, Any]:
-    shown: dict[str, Any] = lambda_configuration.describe_with_logging(self, on_create)
+    shown: dict[str, Any] = lambda_configuration.describe_with_all(self, on_create)
     updating = _is_updating(self)
     if updating and not on_create:
         shown["LastUpdateStatus"] = "InProgress"
@@ -113,7 +113,7 @@ def _is_updating(function: Any) -> bool:
 
 
 def _change_configuration_with_revision(self: Any, config_updates: dict[str, Any]) -> dict[str, Any]:
-    lambda_configuration.update_with_both(self, config_updates)
+    lambda_configuration.update_with_all(self, config_updates)
     self.revision = uuid.uuid4()
     shown: dict[str, Any] = self.get_configuration()
     return shown

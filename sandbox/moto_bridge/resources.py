@@ -26,7 +26,7 @@ from sandbox.definitions import (
     Route,
     StreamSource,
 )
-from sandbox.moto_bridge.lambda_configuration import log_format, log_group
+from sandbox.moto_bridge.lambda_configuration import log_format, log_group, snap_start
 
 _FUNCTION_NAME = re.compile(
     r"(?:(?:arn:[\w-]+:lambda:(?P<region>[\w-]+):)?\d{12}:function:)?(?P<name>[\w-]+)(?::(?P<qualifier>[\w$-]+))?$"
@@ -72,6 +72,7 @@ def _function_definition(found: LambdaFunction, latest: LambdaFunction) -> Funct
         code_zip=getattr(found, "code_bytes", b""),
         log_group=log_group(found),
         log_format=log_format(found),
+        snap_start=snap_start(found),
         tracing_active=found.tracing_config.get("Mode") == "Active",
         # a version is a copy of the function as it was: reserved concurrency belongs to the function as it is
         reserved_concurrency=None if latest.reserved_concurrency is None else int(latest.reserved_concurrency),

@@ -3,7 +3,8 @@ program sees.
 
 moto checks, parses and executes; an update costs about half a millisecond, a read 20 us. Capacity is not limited; it is
 counted as if every item were small: a written one of up to 1 KB takes one unit, a read of up to 4 KB half a unit, or
-one where it is consistent (Amazon DynamoDB developer guide, "read and write operations").
+one where it is consistent (Amazon DynamoDB developer guide, "read and write operations"). The metrics' names and their
+one dimension, TableName: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/metrics-dimensions.html
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from sandbox.definitions import ACCOUNT_ID, EventRule, FunctionDefinition
 from sandbox.identifiers import Identifiers
 from sandbox.model.throttling import TokenBucket
 from sandbox.services.errors import AwsError
+from sandbox.services.neighbours import AsynchronousFunctions, DeliveryFaults, MessageTruth
 
 ENTRIES_PER_PUT = 10
 REQUEST_MAX_BYTES = 1024 * 1024
@@ -38,32 +39,6 @@ class Buses(Protocol):
     def logical_name(self, physical_name: str) -> str: ...
 
 
-class Delivery(Protocol):
-    """What becomes of one delivery; `sandbox.faults.Delivery`."""
-
-    @property
-    def copies(self) -> int: ...
-    @property
-    def delay_s(self) -> float: ...
-
-
-class Faults(Protocol):
-    def delivery(self, place: str) -> Delivery: ...
-
-
-class Functions(Protocol):
-    """What runs functions; `sandbox.functions.LambdaService` does."""
-
-    def invoke_async(self, function: FunctionDefinition, payload: bytes) -> Any: ...
-
-
-class Truth(Protocol):
-    pending: int
-
-    def taken(self, service: str, messages: int) -> None: ...
-    def message_answered(self, entrance: str, body: bytes, status: int) -> None: ...
-
-
 class EventBridgeService:
     """The data path of EventBridge."""
 
@@ -71,9 +46,9 @@ class EventBridgeService:
         self,
         scheduler: Scheduler,
         buses: Buses,
-        functions: Functions,
-        faults: Faults,
-        truth: Truth,
+        functions: AsynchronousFunctions,
+        faults: DeliveryFaults,
+        truth: MessageTruth,
         *,
         delivery_s: float,
         puts_per_s: float = math.inf,

@@ -19,6 +19,7 @@ import orjson
 from sandbox.clock import Scheduler
 from sandbox.definitions import ACCOUNT_ID
 from sandbox.services.errors import AwsError
+from sandbox.services.neighbours import MessageTruth
 from sandbox.sinks import MetricSink, NoMetrics
 
 RECORDS_PER_PUT = 500
@@ -32,14 +33,10 @@ _FIRST_SEQUENCE_NUMBER = 49_600_000_000_000_000_000_000_000_000_000_000_000_000_
 Answer = tuple[int, dict[str, Any]]
 
 
-class Truth(Protocol):
+class Truth(MessageTruth, Protocol):
     """What is counted here; `sandbox.truth.Truth` has it."""
 
-    pending: int
-
     def stream(self, logical_name: str) -> Any: ...
-    def taken(self, service: str, messages: int) -> None: ...
-    def message_answered(self, entrance: str, body: bytes, status: int) -> None: ...
 
 
 class ShardRange(Protocol):

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import orjson
@@ -23,6 +23,7 @@ import orjson
 from sandbox.clock import Scheduler
 from sandbox.definitions import FunctionDefinition, QueueSource
 from sandbox.model.parameters import SqsParameters
+from sandbox.services.neighbours import SynchronousFunctions
 from sandbox.services.sqs import Message, Queue, SqsService
 
 BATCH_MAX_BYTES = 6 * 1024 * 1024
@@ -54,12 +55,6 @@ class Invocation(Protocol):
     def payload(self) -> bytes: ...
 
 
-class Functions(Protocol):
-    """What runs functions; `sandbox.functions.LambdaService` does."""
-
-    def invoke(self, function: FunctionDefinition, payload: bytes, on_done: Callable[[Any], None]) -> None: ...
-
-
 class Poller:
     """One mapping's work on its queue."""
 
@@ -82,7 +77,7 @@ class QueueConsumer:
         scheduler: Scheduler,
         sources: Sources,
         sqs: SqsService,
-        functions: Functions,
+        functions: SynchronousFunctions,
         parameters: SqsParameters,
     ) -> None:
         self._scheduler = scheduler

@@ -23,6 +23,7 @@ from sandbox.definitions import FunctionDefinition
 from sandbox.identifiers import Identifiers
 from sandbox.model.throttling import TokenBucket
 from sandbox.services.errors import AwsError
+from sandbox.services.neighbours import AsynchronousFunctions, DeliveryFaults, MessageTruth
 from sandbox.services.query_protocol import members, parse_form, query_error, query_response
 from sandbox.sinks import MetricSink, NoMetrics
 
@@ -43,32 +44,6 @@ class Topics(Protocol):
     def logical_name(self, physical_name: str) -> str: ...
 
 
-class Delivery(Protocol):
-    """What becomes of one delivery; `sandbox.faults.Delivery`."""
-
-    @property
-    def copies(self) -> int: ...
-    @property
-    def delay_s(self) -> float: ...
-
-
-class Faults(Protocol):
-    def delivery(self, place: str) -> Delivery: ...
-
-
-class Functions(Protocol):
-    """What runs functions; `sandbox.functions.LambdaService` does."""
-
-    def invoke_async(self, function: FunctionDefinition, payload: bytes) -> Any: ...
-
-
-class Truth(Protocol):
-    pending: int
-
-    def taken(self, service: str, messages: int) -> None: ...
-    def message_answered(self, entrance: str, body: bytes, status: int) -> None: ...
-
-
 class SnsService:
     """The data path of SNS."""
 
@@ -76,9 +51,9 @@ class SnsService:
         self,
         scheduler: Scheduler,
         topics: Topics,
-        functions: Functions,
-        faults: Faults,
-        truth: Truth,
+        functions: AsynchronousFunctions,
+        faults: DeliveryFaults,
+        truth: MessageTruth,
         *,
         delivery_s: float,
         messages_per_s: float = math.inf,

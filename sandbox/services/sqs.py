@@ -23,6 +23,7 @@ from sandbox.clock import Scheduler
 from sandbox.definitions import ACCOUNT_ID, QueueDefinition
 from sandbox.identifiers import Identifiers
 from sandbox.services.errors import AwsError
+from sandbox.services.neighbours import DeliveryFaults, MessageTruth
 
 ENTRIES_PER_BATCH = 10
 """AWS: SQS quotas."""
@@ -43,27 +44,10 @@ class Queues(Protocol):
     def logical_name(self, physical_name: str) -> str: ...
 
 
-class Delivery(Protocol):
-    """What becomes of a message; `sandbox.faults.Delivery`."""
-
-    @property
-    def copies(self) -> int: ...
-    @property
-    def delay_s(self) -> float: ...
-
-
-class Faults(Protocol):
-    def delivery(self, place: str) -> Delivery: ...
-
-
-class Truth(Protocol):
+class Truth(MessageTruth, Protocol):
     """What is counted here; `sandbox.truth.Truth` has it."""
 
-    pending: int
-
     def queue(self, logical_name: str) -> Any: ...
-    def taken(self, service: str, messages: int) -> None: ...
-    def message_answered(self, entrance: str, body: bytes, status: int) -> None: ...
 
 
 class Message:
@@ -117,7 +101,7 @@ class SqsService:
         self,
         scheduler: Scheduler,
         queues: Queues,
-        faults: Faults,
+        faults: DeliveryFaults,
         truth: Truth,
         *,
         duplicate_after_s: float,

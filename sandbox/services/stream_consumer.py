@@ -18,7 +18,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import orjson
 
@@ -26,6 +26,7 @@ from sandbox.clock import Scheduler
 from sandbox.definitions import FunctionDefinition, StreamSource
 from sandbox.log_lines import iso_millis
 from sandbox.services.kinesis import KinesisService, Record, Shard, Stream, Truth
+from sandbox.services.neighbours import DeliveryFaults, SynchronousFunctions
 
 BATCH_MAX_BYTES = 6 * 1024 * 1024
 """What one invocation takes (AWS: Lambda quotas)."""
@@ -49,23 +50,6 @@ class Invocation(Protocol):
     def function_error(self) -> str | None: ...
     @property
     def request_id(self) -> str: ...
-
-
-class Delivery(Protocol):
-    """What becomes of a record; `sandbox.faults.Delivery`."""
-
-    @property
-    def copies(self) -> int: ...
-
-
-class Faults(Protocol):
-    def delivery(self, place: str) -> Delivery: ...
-
-
-class Functions(Protocol):
-    """What runs functions; `sandbox.functions.LambdaService` does."""
-
-    def invoke(self, function: FunctionDefinition, payload: bytes, on_done: Callable[[Any], None]) -> None: ...
 
 
 @dataclass
@@ -106,14 +90,14 @@ class StreamConsumer:
         scheduler: Scheduler,
         sources: Sources,
         kinesis: KinesisService,
-        functions: Functions,
+        functions: SynchronousFunctions,
         truth: Truth,
         *,
         poll_interval_s: float,
         retry_pause_s: float,
         on_iterator_age: Callable[[FunctionDefinition, float, float], None] = lambda function, at, age_ms: None,
         on_discarded: Callable[[str, str], None] = lambda destination_arn, document: None,
-        faults: Faults | None = None,
+        faults: DeliveryFaults | None = None,
     ) -> None:
         self._scheduler = scheduler
         self._sources = sources

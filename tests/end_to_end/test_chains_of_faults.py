@@ -34,9 +34,18 @@ def encrypted_sale(deployed: Deployed) -> str:
     return base64.b64encode(public.encrypt(sale, oaep)).decode()
 
 
+def publish_for_snapstart(deployed: Deployed) -> None:
+    """Version 1 of get-results, whose environments are restored."""
+    client, name = deployed.client("lambda"), deployed.outputs["GetResultsFunction"]
+    client.update_function_configuration(FunctionName=name, SnapStart={"ApplyOn": "PublishedVersions"})
+    client.publish_version(FunctionName=name)
+    settings = client.get_function_configuration(FunctionName=name, Qualifier="1")["SnapStart"]
+    assert settings == {"ApplyOn": "PublishedVersions", "OptimizationStatus": "On"}
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[VirtualRun, dict[str, Any]]]:
-    deployed = Deployed(4, MODEL)
+    deployed = Deployed(4, MODEL | {"lambda": {"function_update_ms": 0.0}})
     run = VirtualRun(deployed, tmp_path_factory.mktemp("chains") / "run", flows=["events", "shop"])
     for service, place, dropped, duplicated in INJECTED.values():
         run.fault(1, kind="drop", count=dropped, of=MESSAGES, **{place: "events"})
@@ -50,6 +59,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[VirtualRun, 
     for number in range(MESSAGES):
         sale = {"shop_id": "s", "content_base64": content, "correlation_id": f"sale-{number}"}
         run.request(1 + number * 0.1, "shop", "POST", "/shop", sale)
+    publish_for_snapstart(deployed)
+    for number in range(5):
+        run.invoke(20 + number * 0.01, "get-results", {"pathParameters": {"vote_id": "poll"}}, qualifier="1")
     yield run, run.finish()
     deployed.sandbox.close()
 
@@ -83,6 +95,15 @@ def test_a_chain_of_three_says_what_it_lost_at_which_hop(run):
     assert [hop["repeated"] for hop in told["hops"]] == [0, 0, 5]
     assert update_db["since_last_ms"]["max"] > 90_000 > decrypt["since_last_ms"]["max"] > 0
     assert accept["since_last_ms"]["p50"] < told["end_to_end_ms"]["p50"]
+
+
+def test_restores_are_starts_of_a_class_of_their_own(run):
+    """Five at once find no environment: each waits for a restore, which is its init."""
+    told = run[1]["functions"]["get-results"]
+    assert (told["cold_starts"], told["starts"]["snapstart"], told["starts"]["cold"]) == (5, 5, 0)
+    parts = run[1]["breakdown"]["Invoke get-results"]
+    assert parts["init_ms"]["mean"] == pytest.approx(400, rel=0.15)
+    assert abs(parts["client_network_ms"]["mean"]) < 2
 
 
 def test_every_count_equals_the_truth(run):

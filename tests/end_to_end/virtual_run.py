@@ -137,7 +137,12 @@ class VirtualRun:
         return row
 
     def invoke(
-        self, at: float, function: str, payload: Mapping[str, Any], kind: str = "RequestResponse"
+        self,
+        at: float,
+        function: str,
+        payload: Mapping[str, Any],
+        kind: str = "RequestResponse",
+        qualifier: str | None = None,
     ) -> dict[str, Any]:
         """A direct Invoke of a function (logical name)."""
         row = self._row(at, "direct", f"Invoke {function}", "Invoke", payload.get("correlation_id", ""))
@@ -149,7 +154,8 @@ class VirtualRun:
             self._answered(row, *answer, check, "x-amzn-requestid")
 
         api = self.deployed.sandbox.invoke_api
-        self.clock.at(START + at, lambda: api.handle(physical, "", headers, json.dumps(payload).encode(), done))
+        query = "" if qualifier is None else f"Qualifier={qualifier}"
+        self.clock.at(START + at, lambda: api.handle(physical, query, headers, json.dumps(payload).encode(), done))
         return row
 
     def send(self, at: float, service: str, correlation_id: str, where: str | None = None) -> dict[str, Any]:

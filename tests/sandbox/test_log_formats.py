@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from typing import Any
 
+from analysis.lambda_lines import parse_event
 from sandbox.log_formats import Failure, JsonFormat, Report
 from tests.sandbox.lab import Lab, function
 
@@ -14,7 +16,7 @@ AT = 1_800_000_000.123
 TIME = "2027-01-15T08:00:00.123Z"
 ID = "6d68ca91-49c9-448d-89b8-7ca3e6dc66aa"
 ROOT, SEGMENT = "1-62e900b2-710d76f009d6e7785905449a", "0efbd19962d95b05"
-REPORT = Report(ID, 693.92, 1092, 128, 84, 397.68, (ROOT, SEGMENT, True), 3.0, None)
+REPORT = Report(ID, 693.92, 1092, 128, 84, 397.68, None, None, (ROOT, SEGMENT, True), 3.0, None)
 TRACING = {"spanId": SEGMENT, "type": "X-Amzn-Trace-Id", "value": f"Root={ROOT};Parent={SEGMENT};Sampled=1"}
 METRICS = {"durationMs": 693.92, "billedDurationMs": 1092, "memorySizeMB": 128, "maxMemoryUsedMB": 84}
 
@@ -106,3 +108,33 @@ def test_what_a_function_in_json_format_writes_from_start_to_end():
     assert lines[2] == {"printed": 1}
     assert (lines[3]["level"], lines[3]["message"], lines[3]["requestId"]) == ("INFO", "logged", request_id)
     assert lines[0]["record"]["initializationType"] == "on-demand"
+
+
+def test_an_environment_restored_from_a_snapshot():
+    """SnapStart: no init; the restore is the caller's wait, and a part of it is billed."""
+    code = "import os\ndef handle(event, context):\n    return os.environ['AWS_LAMBDA_INITIALIZATION_TYPE']"
+    lab = Lab(function("echo", code=code, snap_start=True, version="1"))
+    assert lab.invoke().payload == b'"snap-start"'
+    lab.invoke()
+    restore_start, restore_report, start, _, first, *_, second = lab.logs.messages()
+    assert restore_start.startswith("RESTORE_START Runtime Version: python:3.12")
+    event = parse_event(first)
+    assert parse_event(restore_report) == {"kind": "restore_report", "restore_ms": event["restore_ms"]}
+    assert start.startswith("START ") and "Restore" not in second and "Init" not in first
+    assert event["billed_restore_ms"] == 182
+    assert event["billed_ms"] == math.ceil(event["duration_ms"]) + 182
+    assert (lab.truth.function("echo").cold_starts, lab.truth.function("echo").billed_ms) == (
+        1,
+        event["billed_ms"] + parse_event(second)["billed_ms"],
+    )
+
+
+def test_a_restored_environment_in_json_format():
+    lab = Lab(function("echo", log_format="JSON", snap_start=True, version="1"))
+    lab.invoke()
+    lines = [json.loads(line) for line in lab.logs.messages()]
+    assert [line["type"] for line in lines] == [
+        "platform.restoreStart", "platform.restoreReport", "platform.start", "platform.report",
+    ]  # fmt: skip
+    restored_ms = lines[1]["record"]["metrics"]["durationMs"]
+    assert lines[3]["record"]["metrics"]["restoreDurationMs"] == restored_ms

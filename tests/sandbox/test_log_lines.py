@@ -43,6 +43,15 @@ def test_report_of_a_crash_in_a_new_environment():
     assert line.endswith("\tInit Duration: 80.00 ms\tStatus: error\tError Type: Runtime.ExitError\n")
 
 
+def test_restore_lines_and_the_report_of_a_restored_environment():
+    assert log_lines.restore_start("java:11.v20", "us-east-1", "b8") == (
+        "RESTORE_START Runtime Version: java:11.v20\tRuntime Version ARN: arn:aws:lambda:us-east-1::runtime:b8\n"
+    )
+    assert log_lines.restore_report(398.97) == "RESTORE_REPORT Restore Duration: 398.97 ms\n"
+    line = log_lines.report(ID, 2338.66, 2521, 3009, 173, restore_ms=398.97, billed_restore_ms=182)
+    assert line.endswith("\tMax Memory Used: 173 MB\tRestore Duration: 398.97 ms\tBilled Restore Duration: 182 ms\t\n")
+
+
 def test_init_start():
     assert log_lines.init_start("python:3.12.v18", "eu-west-1", "ab12") == (
         "INIT_START Runtime Version: python:3.12.v18\tRuntime Version ARN: arn:aws:lambda:eu-west-1::runtime:ab12\n"
