@@ -252,7 +252,8 @@ def _wait(cloud: Cloud, stack_id: str, wanted: str, seen: set[str], progress: Pr
             if event["EventId"] in reported:
                 continue
             reported.add(event["EventId"])
-            progress(f"{event['ResourceStatus']} {event['LogicalResourceId']}")
+            if not event["ResourceStatus"].endswith("_IN_PROGRESS"):
+                progress(f"{event['ResourceStatus']} {event['LogicalResourceId']}")
             reason = event.get("ResourceStatusReason", "no reason given")
             # What was cancelled because something else failed is not a cause.
             if event["ResourceStatus"].endswith("_FAILED") and "cancelled" not in reason:

@@ -53,7 +53,9 @@ TEMPLATE_TYPES = (
     cloudformation_apigateway.ApiGatewayUsagePlanKey,
     cloudformation_cloudwatch.CloudWatchAlarm,
     cloudformation_kms.KmsKey,
+    cloudformation_lambda.TemplateAlias,
     cloudformation_lambda.TemplateFunction,
+    cloudformation_lambda.TemplateVersion,
     cloudformation_sns.SnsSubscription,
 )
 """Resource types that moto's CloudFormation finds by itself, because their classes exist."""
@@ -142,6 +144,7 @@ class MotoBridge:
         """Delete every resource."""
         BackendDict.reset()
         self.provisioned_concurrency = ProvisionedConcurrency(self._function_in_region, _timestamp)
+        cloudformation_lambda.TemplateAlias.provisioned = self.provisioned_concurrency
         self.changed()
 
     def _gap(self, to: Addressee | None, method: str, path: str, query_string: str, body: bytes) -> Response | None:

@@ -15,7 +15,7 @@ from moto.cloudformation.exceptions import AlreadyExistsException, ValidationErr
 from moto.cloudformation.models import Change, ChangeSet, CloudFormationBackend, Stack
 from moto.cloudformation.responses import CloudFormationResponse
 
-from sandbox.moto_bridge.cloudformation_stacks import differs, with_defaults
+from sandbox.moto_bridge.cloudformation_stacks import differs
 
 _create = CloudFormationBackend.create_change_set
 _delete_stack = CloudFormationBackend.delete_stack
@@ -49,14 +49,7 @@ def _changes(self: Any) -> list[Change]:
     """What executing would do to each resource."""
     before = self.stack.template_dict.get("Resources", {})
     after = self.template_dict["Resources"]
-    if self.change_set_type == "CREATE":
-        before, found = {}, {"Add": list(after)}
-    else:
-        parameters = with_defaults(self.template_dict, self.parameters)
-        self.stack.resource_map.input_parameters = with_defaults(
-            self.stack.template_dict, self.stack.resource_map.input_parameters
-        )
-        found = self.stack.resource_map.build_resource_diff(self.template_dict, parameters)
+    found = self.stack.resource_map.build_resource_diff(self.template_dict, self.parameters)
     return [
         Change(action=action, logical_resource_id=name, resource_type=(after.get(name) or before[name])["Type"])
         for action, names in found.items()

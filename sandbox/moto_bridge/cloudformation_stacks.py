@@ -1,8 +1,10 @@
-"""Six things moto's CloudFormation does wrong with any stack.
+"""Seven things moto's CloudFormation does wrong with any stack.
 
 - A resource that cannot be created fails the call and leaves a torso; on AWS, and here, the stack is rolled back.
 - A resource whose condition is false is listed as an empty one.
 - Updating a resource of a type that moto cannot update makes the stack lose it; here it stays as it was.
+- What an update changes is found by the resources' own text and their direct references to parameters; here also where
+  a condition changes, or a function's version.
 - A parameter that an update leaves out does not go back to its default.
 - An update that changes nothing succeeds; on AWS, and here, it is refused.
 - A log group's retention is never updated.
@@ -10,12 +12,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from moto.cloudformation import parsing
 from moto.cloudformation.exceptions import ValidationError
 from moto.cloudformation.models import Event, Stack
 from moto.logs.models import LogGroup, logs_backends
+
+_SUBSTITUTED = re.compile(r"\$\{(\w+)")
 
 _create_stack = Stack.create_resources
 _create_resource = parsing.parse_and_create_resource
@@ -32,6 +37,7 @@ def install() -> None:
     stack.stack_resources = property(_existing_resources)
     resource_map: Any = parsing.ResourceMap
     resource_map.update = _update_with_defaults
+    resource_map.build_resource_diff = _difference
     parsing.parse_and_create_resource = _create_named
     parsing.parse_and_update_resource = _update_or_keep
     log_group: Any = LogGroup
@@ -123,7 +129,66 @@ def _update_with_defaults(
     self: parsing.ResourceMap, template: dict[str, Any], parameters: dict[str, Any] | None = None
 ) -> None:
     self.input_parameters = with_defaults(self._template, self.input_parameters)
-    _update_resources(self, template, with_defaults(template, parameters))
+    parameters = with_defaults(template, parameters)
+    removed = list(self.build_resource_diff(template, parameters)["Remove"])
+    _update_resources(self, template, parameters)
+    for name in removed:
+        self._parsed_resources.pop(name, None)
+
+
+def _difference(self: Any, template: dict[str, Any], parameters: dict[str, Any] | None = None) -> dict[str, list[str]]:
+    """Names of the resources that become an update's `Add`, `Modify` and `Remove`."""
+    after = parsing.ResourceMap(
+        self.stack_id,
+        self["AWS::StackName"],
+        with_defaults(template, parameters),
+        self.tags,
+        self._region_name,
+        self._account_id,
+        template,
+        self.cross_stack_resources,
+    )
+    after.load()
+    old, new = _active(self, self._resource_json_map), _active(after, template["Resources"])
+    before = with_defaults(self._template, self.input_parameters)
+    changed = {name for name, value in with_defaults(template, parameters).items() if before.get(name) != value}
+    held, holds = self.lazy_condition_map, after.lazy_condition_map
+    changed |= {name for name in holds if name not in held or held[name] != holds[name]}
+    modified = [name for name in new if name in old and (old[name] != new[name] or changed & _names_in(new[name]))]
+    # another description is another version, of which the alias must know
+    versions = {name for name in modified if new[name]["Type"] == "AWS::Lambda::Version"}
+    modified += [name for name in new if name in old and name not in modified and versions & _names_in(new[name])]
+    return {
+        "Add": [name for name in new if name not in old],
+        "Modify": modified,
+        "Remove": [name for name in old if name not in new],
+    }
+
+
+def _active(resource_map: Any, resources: dict[str, Any]) -> dict[str, Any]:
+    """The resources whose condition holds."""
+    holds = resource_map.lazy_condition_map
+    return {name: told for name, told in resources.items() if "Condition" not in told or holds[told["Condition"]]}
+
+
+def _names_in(template: Any) -> set[str]:
+    """Parameters, resources and conditions that a piece of a template refers to."""
+    if isinstance(template, list):
+        return set().union(*map(_names_in, template)) if template else set()
+    if not isinstance(template, dict):
+        return set()
+    found: set[str] = set()
+    for key, value in template.items():
+        if key == "Ref":
+            found.add(value)
+        elif key == "Fn::Sub":
+            found |= set(_SUBSTITUTED.findall(value if isinstance(value, str) else value[0]))
+        elif key == "Fn::GetAtt":
+            found.add(value.partition(".")[0] if isinstance(value, str) else value[0])
+        elif key == "Fn::If":
+            found.add(value[0])
+        found |= _names_in(value)
+    return found
 
 
 def with_defaults(template: dict[str, Any], parameters: dict[str, Any] | None) -> dict[str, Any]:

@@ -47,6 +47,13 @@ class ProvisionedConcurrency:
         config = self._configs.get(function_arn, {}).get(qualifier)
         return config.requested if config else 0
 
+    def put(self, function_arn: str, qualifier: str, requested: int) -> None:
+        """Ask for environments under a version or alias; 0 takes back what was asked for."""
+        configs = self._configs.setdefault(function_arn, {})
+        configs.pop(qualifier, None)
+        if requested:
+            configs[qualifier] = ProvisionedConfig(requested, self._timestamp())
+
     def handle(self, method: str, path: str, query_string: str, body: bytes, region: str) -> Answer | None:
         """-> (status, document), or None where the path is not one of these calls."""
         match = _PATH.match(path)

@@ -792,3 +792,54 @@ def test_regions_are_those_that_boto3_knows():
     partitions = ("aws", "aws-us-gov", "aws-cn")
     known = [region for partition in partitions for region in session.get_available_regions("ec2", partition)]
     assert [region.name for region in RegionsAndZonesBackend.regions] == known
+
+
+# -------------------------------------------------------------------- concurrency by the template
+
+
+def test_functions_have_the_concurrency_that_the_template_reserves(stack: Any, bridge: MotoBridge) -> None:
+    update(stack, PlaceVoteReservedConcurrency="7", ConsumerReservedConcurrency="0")
+    reserved = {name: bridge.function(f"swarmscope-{name}") for name in ("place-vote", "bus-consumer", "get-results")}
+    assert [function and function.reserved_concurrency for function in reserved.values()] == [7, 0, None]
+    update(stack, PlaceVoteReservedConcurrency="")
+    place_vote = bridge.function("swarmscope-place-vote")
+    assert place_vote is not None
+    assert place_vote.reserved_concurrency is None
+
+
+def test_the_api_calls_aliases_with_provisioned_concurrency_and_functions_again(
+    stack: Any, bridge: MotoBridge, client: Client
+) -> None:
+    def routes() -> dict[str, str | None]:
+        stage = bridge.api_stage(None, "prod")
+        assert stage is not None
+        return {route.function_name.rpartition(":")[2]: route.qualifier for route in stage.routes}
+
+    update(stack, PlaceVoteProvisionedConcurrency="5")
+    assert routes() == dict.fromkeys(
+        ["swarmscope-place-vote", "swarmscope-get-results", "swarmscope-shop-accept"], "live"
+    )
+    functions = client("lambda")
+    where = {"FunctionName": "swarmscope-place-vote", "Qualifier": "live"}
+    config = functions.get_provisioned_concurrency_config(**where)
+    assert config["RequestedProvisionedConcurrentExecutions"] == 5
+    with pytest.raises(ClientError, match="No Provisioned Concurrency Config"):
+        functions.get_provisioned_concurrency_config(FunctionName="swarmscope-get-results", Qualifier="live")
+
+    update(stack, PlaceVoteProvisionedConcurrency="5", PlaceVoteMemory="512")
+    alias = bridge.function("swarmscope-place-vote", "live")
+    assert alias is not None
+    assert (alias.version, alias.memory_mb) == ("2", 512)
+
+    update(stack)
+    assert set(routes().values()) == {None}
+    assert functions.list_aliases(FunctionName="swarmscope-place-vote")["Aliases"] == []
+
+
+def test_an_api_without_an_access_log(stack: Any, bridge: MotoBridge) -> None:
+    update(stack, AccessLog="false")
+    stage = bridge.api_stage(None, "prod")
+    assert stage is not None
+    assert stage.access_log_group is None
+    outputs = stack.describe_stacks(StackName="swarmscope")["Stacks"][0]["Outputs"]
+    assert "AccessLogGroup" not in {output["OutputKey"] for output in outputs}

@@ -89,7 +89,8 @@ def test_every_environment_variable_a_handler_reads_is_set(template):
 
 
 def test_the_access_log_is_one_line_of_json_whatever_is_absent(template):
-    text = resources(template, "AWS::ApiGateway::Stage")["Stage"]["AccessLogSetting"]["Format"]
+    _, setting, _ = resources(template, "AWS::ApiGateway::Stage")["Stage"]["AccessLogSetting"]["Fn::If"]
+    text = setting["Format"]
     assert "\n" not in text
     line = json.loads(text)
     assert line["requestId"] == "$context.requestId"
