@@ -31,12 +31,13 @@ def judge(summary: Mapping[str, Any]) -> Verdict:
     thresholds = summary.get("thresholds") or []
     broken = [t for t in thresholds if t.get("verdict") != "pass"]
     detail = _main_cause(summary)
-    judged = _judged(len(broken), sum(t.get("verdict") == "no data" for t in broken), len(thresholds))
+    without_data = sum(t.get("verdict") == "no data" for t in broken)
     run = summary.get("run") or {}
-    if run.get("aborted"):
-        judged = f"{aborted_by(run['aborted'])}; {judged}"
+    reasons = [aborted_by(run["aborted"])] if run.get("aborted") else []
+    reasons += [_judged(len(broken), without_data, len(thresholds))] if thresholds else []
+    judged = "; ".join(reasons)
     if not run.get("complete", False):
-        also = f"; {judged}" if thresholds else ""
+        also = f"; {judged}" if judged else ""
         return Verdict("incomplete", f"Incomplete: the run or its data is not whole{also}", detail, errors.INCOMPLETE)
     search = summary.get("breakpoint")
     if search and search.get("void"):

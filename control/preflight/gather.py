@@ -451,18 +451,23 @@ def _key(questions: Questions, key_id: str) -> Key | Absent | Unknown:
     if isinstance(found, Absent | Unknown):
         return found
     spec = found.get("KeySpec", "SYMMETRIC_DEFAULT")
-    code = _KMS_QUOTAS.get(spec.partition("_")[0] if spec.startswith("RSA") else spec)
-    quota: float | Absent | Unknown | None = None
-    if code is not None:
-        quota = questions.ask(
-            "servicequotas:GetServiceQuota",
-            lambda: float(
-                questions.client("service-quotas").get_service_quota(ServiceCode="kms", QuotaCode=code)["Quota"][
-                    "Value"
-                ]
-            ),
-        )
-    return Key(spec, found.get("KeyState", "Enabled"), None if isinstance(quota, Absent) else quota)
+    code = _KMS_QUOTAS.get("RSA" if spec.startswith("RSA_") else spec)
+    quota = None if code is None else _kms_quota(questions, code)
+    return Key(spec, found.get("KeyState", "Enabled"), quota)
+
+
+def _kms_quota(questions: Questions, code: str) -> float | Unknown | None:
+    """Requests a second; None where there is no such quota, or another one by that code."""
+    quotas = questions.client("service-quotas")
+    found = questions.ask(
+        "servicequotas:GetServiceQuota",
+        lambda: quotas.get_service_quota(ServiceCode="kms", QuotaCode=code)["Quota"],
+    )
+    if isinstance(found, Unknown):
+        return found
+    if isinstance(found, Absent) or not found.get("QuotaName", "").startswith("Cryptographic operations"):
+        return None
+    return float(found["Value"])
 
 
 def _queue(questions: Questions, url: str) -> Queue | Absent | Unknown:

@@ -32,8 +32,7 @@ def print_preflight(found: Preflight, out: Console) -> None:
     )
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), header_style="dim", show_edge=False)
     for heading in ("", "check", "finding", "what to do"):
-        table.add_column(Text(heading), overflow="fold", vertical="top", ratio=None if not heading else 1)
-    table.columns[1].ratio = None
+        table.add_column(Text(heading), overflow="fold", vertical="top")
     for row in _folded(found.rows):
         table.add_row(
             Text(row.verdict, style=_STYLES[row.verdict]), Text(row.check), Text(visible(row.finding)), Text(row.advice)

@@ -29,7 +29,8 @@ from control.preflight.facts import (
     Table,
     Unknown,
 )
-from control.preflight.gather import policy_source
+from control.preflight.gather import Questions, _kms_quota, ask_endpoint, policy_source
+from control.processes import free_port
 from tests.control.preflight_facts import DENIED, demand, function, measured, paced
 
 MACHINE = Machine(open_files=1024, open_files_hard=4096, ports=28_000, cores=2)
@@ -137,6 +138,24 @@ def test_simulation_that_is_not_allowed_is_a_warning():
     refused = Unknown("iam:SimulatePrincipalPolicy", "no", denied=True)
     (row,) = access.permissions(refused, ("iam:SimulatePrincipalPolicy",))
     assert (row.verdict, row.finding) == ("warn", "may not iam:SimulatePrincipalPolicy")
+
+
+def test_endpoint_that_nothing_listens_at_has_no_answer():
+    answer = ask_endpoint(f"http://127.0.0.1:{free_port()}/prod", timeout_s=5)
+    assert (answer.status, answer.asked) == (None, "OPTIONS /prod")
+    assert "refused" in answer.error
+
+
+@pytest.mark.parametrize(
+    ("name", "quota"), [("Cryptographic operations (RSA) request rate", 500.0), ("Something else", None)]
+)
+def test_quota_of_a_key_is_the_one_of_that_name(name, quota):
+    class ServiceQuotas:
+        def get_service_quota(self, **asked):
+            assert asked == {"ServiceCode": "kms", "QuotaCode": "L-1"}
+            return {"Quota": {"QuotaName": name, "Value": 500}}
+
+    assert _kms_quota(Questions(lambda service: ServiceQuotas()), "L-1") == quota
 
 
 @pytest.mark.parametrize(
