@@ -1,4 +1,4 @@
-"""The zip files that Lambda gets: one per application folder, the same bytes for the same source."""
+"""The zip files that Lambda gets: one per application, with what all share; the same bytes for the same source."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class Package:
 
 
 def package(folder: Path) -> Package:
-    """Zip every `*.py` of an application folder, each at the zip's root, readable by the Lambda user."""
+    """Zip every `*.py` of an application folder, and of `shared` beside it, at the zip's root, for the Lambda user."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for source in sorted(folder.glob("*.py")):
+        for source in sorted([*folder.glob("*.py"), *(folder.parent / "shared").glob("*.py")]):
             entry = zipfile.ZipInfo(source.name, _EPOCH)
             entry.external_attr = 0o644 << 16
             entry.compress_type = zipfile.ZIP_DEFLATED

@@ -8,7 +8,7 @@ from_stream   a batch of Kinesis records    (stream `events`)
 An order is a JSON object: `{"order_id", "item_no", "number", "correlation_id"?, "run_id"?}`; one with `"poison": true`
 fails, each time it comes.
 
-Self-contained on purpose: what is here is the whole of the function, and can be copied as it is.
+Self-contained on purpose: what is here is the whole of the function but for its metrics (stack/shared).
 """
 
 import base64
@@ -16,9 +16,17 @@ import json
 import os
 from typing import Any
 
+from handler_metrics import HandlerMetrics
+
 LOG_LEVEL = os.environ.get("LOG_LEVEL", "INFO")
 
+queue_metrics = HandlerMetrics("queue-consumer")
+topic_metrics = HandlerMetrics("topic-consumer")
+bus_metrics = HandlerMetrics("bus-consumer")
+stream_metrics = HandlerMetrics("stream-consumer")
 
+
+@queue_metrics.measured
 def from_queue(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Take each order of a batch; -> which messages failed. Those alone come back, the others are deleted.
 
@@ -31,20 +39,25 @@ def from_queue(event: dict[str, Any], context: Any) -> dict[str, Any]:
         log_correlation("queue-consumer", context, order, record["messageId"], problem)
         if problem:
             failed.append(record["messageId"])
+    queue_metrics.add("OrdersRefused", len(failed))
+    queue_metrics.add("OrdersTaken", len(event["Records"]) - len(failed))
     return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
 
 
+@topic_metrics.measured
 def from_topic(event: dict[str, Any], context: Any) -> None:
     """Take an order; a bad one fails the invocation, and Lambda tries it twice more."""
     for record in event["Records"]:
         take(record["Sns"]["Message"], "topic-consumer", context, record["Sns"]["MessageId"])
 
 
+@bus_metrics.measured
 def from_bus(event: dict[str, Any], context: Any) -> None:
     """Take an order; a bad one fails the invocation, and Lambda tries it twice more."""
     take(json.dumps(event["detail"]), "bus-consumer", context, event["id"])
 
 
+@stream_metrics.measured
 def from_stream(event: dict[str, Any], context: Any) -> None:
     """Take each order of a batch; a bad one fails the invocation, and its shard waits for it."""
     for record in event["Records"]:

@@ -10,7 +10,7 @@ update_db  topic `decrypted-sales`               -> table `shops`
 
 RSA-2048 holds 190 bytes, so the correlation id travels beside the ciphertext, not in it.
 
-Self-contained on purpose: what is here is the whole of the function, and can be copied as it is.
+Self-contained on purpose: what is here is the whole of the function but for its metrics (stack/shared).
 """
 
 import base64
@@ -21,6 +21,7 @@ from decimal import Decimal
 from typing import Any
 
 import boto3
+from handler_metrics import HandlerMetrics
 
 LOG_LEVEL = os.environ.get("LOG_LEVEL", "INFO")
 
@@ -28,7 +29,12 @@ kms = boto3.client("kms")
 sns = boto3.client("sns")
 dynamodb = boto3.client("dynamodb")
 
+accepting = HandlerMetrics("shop-accept")
+decrypting = HandlerMetrics("shop-decrypt")
+updating = HandlerMetrics("shop-update-db")
 
+
+@accepting.measured
 def accept(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Check an encrypted message and publish it. 200 with `{"message_id"}`, or 400 with a reason."""
     problem, message = read_message(event)
@@ -49,6 +55,7 @@ def accept(event: dict[str, Any], context: Any) -> dict[str, Any]:
     return answer(200, {"message_id": published}, context)
 
 
+@decrypting.measured
 def decrypt(event: dict[str, Any], context: Any) -> None:
     """Decrypt each message and publish its sales. A message that cannot be decrypted fails the invocation."""
     for message_id, message in delivered(event, "shop-decrypt", context):
@@ -62,8 +69,10 @@ def decrypt(event: dict[str, Any], context: Any) -> None:
             raise ValueError(f"message {message_id}: the content must be a list of sales")
         debug("decrypted", message_id=message_id, sales=sales)
         publish(os.environ["DECRYPTED_SALES_TOPIC_ARN"], message, sales=sales)
+        decrypting.add("Sales", len(sales))
 
 
+@updating.measured
 def update_db(event: dict[str, Any], context: Any) -> None:
     """Add each sale to its record of table `shops`: gross_number and gross_turnover up, stock down.
 
@@ -84,6 +93,7 @@ def update_db(event: dict[str, Any], context: Any) -> None:
                     ":minus_number": {"N": str(-number)},
                 },
             )
+            updating.add("Turnover", float(turnover), "None")
 
 
 def checked(sale: dict[str, Any]) -> tuple[int | Decimal, int | Decimal]:

@@ -4,7 +4,7 @@ place_vote   POST /vote, or a direct Invoke -> one record on the Kinesis stream
 tally_votes  a batch of stream records      -> counts in DynamoDB
 get_results  GET /vote/{vote_id}            -> the counts
 
-Self-contained on purpose: what is here is the whole of the function, and can be copied as it is.
+Self-contained on purpose: what is here is the whole of the function but for its metrics (stack/shared).
 """
 
 import base64
@@ -16,6 +16,7 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
+from handler_metrics import HandlerMetrics
 
 LOG_LEVEL = os.environ.get("LOG_LEVEL", "INFO")
 VOTES_STREAM = os.environ["VOTES_STREAM"]
@@ -27,7 +28,12 @@ dynamodb = boto3.client("dynamodb")
 
 CHOICE_PREFIX = "choice:"
 
+placing = HandlerMetrics("place-vote")
+tallying = HandlerMetrics("tally-votes")
+reading = HandlerMetrics("get-results")
 
+
+@placing.measured
 def place_vote(event: Any, context: Any) -> dict[str, Any]:
     """Put one vote on the stream.
 
@@ -39,6 +45,7 @@ def place_vote(event: Any, context: Any) -> dict[str, Any]:
     problem, vote = read_vote(event)
     log_correlation("place-vote", context, vote.get("correlation_id"), gateway_request_id(event))
     if problem:
+        placing.add("VotesRefused", 1)
         return answer(400, {"message": problem}, context)
     time_id = int(time.time() * 1000)
     record = {
@@ -50,9 +57,11 @@ def place_vote(event: Any, context: Any) -> dict[str, Any]:
     debug("putting", record=record)
     put = kinesis.put_record(StreamName=VOTES_STREAM, Data=json.dumps(record).encode(), PartitionKey=vote["token"])
     debug("put", shard_id=put["ShardId"], sequence_number=put["SequenceNumber"])
+    placing.add("VotesAccepted", 1)
     return answer(200, {"sequence_number": put["SequenceNumber"], "time_id": time_id}, context)
 
 
+@tallying.measured
 def tally_votes(event: dict[str, Any], context: Any) -> None:
     """Add a batch of stream records to the counts: one update per vote_id.
 
@@ -79,8 +88,10 @@ def tally_votes(event: dict[str, Any], context: Any) -> None:
             ExpressionAttributeNames=names,
             ExpressionAttributeValues=values,
         )
+    tallying.add("VotesCounted", len(event["Records"]))
 
 
+@reading.measured
 def get_results(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Answer `{"vote_id", "total", "choices": {choice: count}}`, or 404 where nobody has voted yet."""
     log_correlation("get-results", context, None, gateway_request_id(event))

@@ -141,3 +141,16 @@ def test_a_reset_of_resources_leaves_nothing(deploy):
     deployed.sandbox.reset(resources=True)
     assert deployed.sandbox.gateway.stage(None, "prod") is None
     assert deployed.client("cloudformation").list_stacks()["StackSummaries"] == []
+
+
+def test_metrics_that_the_handlers_write_count_what_the_truth_counts(deploy):
+    deployed = deploy(MetricsNamespace="Swarm")
+    vote_stress(deployed, 2.0)
+    truth, metrics = deployed.function("place-vote"), deployed.sandbox.metrics
+
+    def total(name: str) -> float:
+        # At any time: handlers look at the machine's clock, not at the virtual one.
+        return sum(metrics.values("Swarm", name, (("function", "place-vote"),), 0, 2**32, 60, "Sum").values())
+
+    assert total("Success") + total("Failure") == truth.invocations > 1000
+    assert (total("Failure"), total("VotesAccepted")) == (truth.errors, truth.invocations - truth.errors)

@@ -56,6 +56,7 @@ def load(clients: FakeClients, monkeypatch: pytest.MonkeyPatch) -> Any:
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
         monkeypatch.setattr(boto3, "client", clients.client)
+        monkeypatch.syspath_prepend(str(STACK / "shared"))
         spec = importlib.util.spec_from_file_location(f"{application}_handler", STACK / application / "handler.py")
         assert spec is not None
         assert spec.loader is not None
