@@ -92,7 +92,7 @@ test-profiles: $(DEV) ## Every shipped profile, run small against a sandbox: cou
 	@$(PY) -m pytest -n 2 -m profiles tests/end_to_end/test_shipped_profiles.py $(PYTEST_ARGS)
 
 emulator-test: $(DEV) $(EMULATOR) ## Deploy to, load and analyse an AWS emulator that we did not write; others' clients on ours (PYTEST_ARGS)
-	@$(PY) -m pytest -m emulator tests/emulator $(PYTEST_ARGS)
+	@$(PY) -m pytest -n 2 --dist loadfile -m emulator tests/emulator $(PYTEST_ARGS)
 
 check: $(DEV) ## Linter, formatter, types, CloudFormation template, pipeline files, docs that match the code
 	@$(PY) -m ruff check .

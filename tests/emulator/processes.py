@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -34,15 +34,18 @@ _OURS = (
     "PYTHONPATH",
 )
 
-# With the tests killed nobody is left but this shell, to which `control.processes.Process` sends SIGTERM then.
-_UNTIL_THE_END = """
+# With workers of functions under it, MiniStack does not heed SIGTERM. Where the tests are killed, nobody is left to
+# insist but this shell, to which `control.processes.Process` sends SIGTERM then.
+_STOPPABLE = """
 unset PYTHONPATH
 "$1" & child=$!
 trap 'kill "$child"; sleep 2; kill -9 "$child"' TERM
 wait "$child"
 wait "$child"
-rm -rf "$2"
 """
+
+# A line comes when all who write there have ended, the end of input when the tests were killed: then others still end.
+_REMOVE = 'read -r ended || sleep 4; rm -rf "$1"'
 
 # A proxy must never be asked for the loopback.
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -114,11 +117,15 @@ def run(command: Sequence[str], directory: Path, environment: Mapping[str, str],
 
 @contextmanager
 def working_directory() -> Iterator[Path]:
+    """A directory that is gone afterwards, whoever ends us and however."""
     directory = Path(tempfile.mkdtemp(prefix="swarmscope-emulator-"))
+    remover = subprocess.Popen(
+        ["/bin/sh", "-c", _REMOVE, "sh", str(directory)], stdin=subprocess.PIPE, cwd="/", start_new_session=True
+    )
     try:
         yield directory
     finally:
-        shutil.rmtree(directory, ignore_errors=True)
+        remover.communicate(b"ended\n")
 
 
 @contextmanager
@@ -148,7 +155,7 @@ def _start(directory: Path) -> tuple[Process, str]:
             # else it listens for MQTT too, on a fixed port of every interface
             "IOT_MTLS_ENABLED": "0",
         }
-        process = Process(["/bin/sh", "-c", _UNTIL_THE_END, "sh", str(program), str(directory)], output, environment)
+        process = Process(["/bin/sh", "-c", _STOPPABLE, "sh", str(program)], output, environment)
         try:
             if _answers(process, f"http://127.0.0.1:{port}/_ministack/health"):
                 return process, f"http://127.0.0.1:{port}"
@@ -157,7 +164,6 @@ def _start(directory: Path) -> tuple[Process, str]:
             raise
         last_lines = process.last_lines()
         process.stop()
-        directory.mkdir(exist_ok=True)
     raise RuntimeError(f"MiniStack did not start; its last words:\n{last_lines}")
 
 

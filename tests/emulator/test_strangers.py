@@ -104,15 +104,15 @@ def test_the_aws_cli_reads_what_is_there(sandbox: Sandbox, stack: dict[str, str]
     assert sandbox.aws("apigateway", "get-stages", "--rest-api-id", stack["ApiId"])["item"][0]["stageName"] == "prod"
 
 
-def test_the_aws_cli_sends_messages(sandbox: Sandbox, stack: dict[str, str]) -> None:
+def test_the_aws_cli_sends_messages(sandbox: Sandbox) -> None:
     # Version 1 of the CLI passes AWS_ENDPOINT_URL over for SQS alone, whose old endpoints it prefers.
     sqs = ("sqs", "--endpoint-url", sandbox.endpoint)
     queue = sandbox.aws(*sqs, "create-queue", "--queue-name", "cli")["QueueUrl"]
     sandbox.aws(*sqs, "send-message", "--queue-url", queue, "--message-body", "hello")
     (message,) = sandbox.aws(*sqs, "receive-message", "--queue-url", queue)["Messages"]
     assert message["Body"] == "hello"
-    published = sandbox.aws("sns", "publish", "--topic-arn", stack["EventsTopicArn"], "--message", "{}")
-    assert published["MessageId"]
+    topic = sandbox.aws("sns", "create-topic", "--name", "cli")["TopicArn"]
+    assert sandbox.aws("sns", "publish", "--topic-arn", topic, "--message", "hello")["MessageId"]
 
 
 def test_another_boto3_finds_everything_where_aws_has_it(sandbox: Sandbox, stack: dict[str, str]) -> None:
