@@ -17,6 +17,7 @@ import numpy as np
 from analysis.series import LONGEST_ANSWER_MS, Floats, Series, create_client_rows
 from runstore.rundir import RunDir
 
+ALL = "all endpoints"
 ENDPOINTS_DRAWN = 8
 """As many as there are colours to tell lines apart."""
 STEPS_PER_NINE = 20

@@ -5,6 +5,7 @@
   const themes = {
     light: { ink: "#3a404a", grid: "#e6e9ee", hover: "#ffffff" },
     dark: { ink: "#c3cad4", grid: "#2a303a", hover: "#222832" },
+    paper: { ink: "#000000", grid: "#dddddd", hover: "#ffffff", height: 780 }, // with its heading on one sheet
   };
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const { bins } = time;
@@ -25,6 +26,7 @@
 
   function themed(layout, theme, width) {
     layout.width = width;
+    layout.height = Math.min(layout.height, theme.height ?? layout.height);
     layout.font = { family: getComputedStyle(document.body).fontFamily, size: 12, color: theme.ink };
     layout.hoverlabel = { bgcolor: theme.hover, bordercolor: theme.grid, font: { color: theme.ink } };
     for (const [name, axis] of Object.entries(layout)) {
@@ -104,19 +106,21 @@
     say();
   }
 
-  const themeNow = () => (dark.matches ? themes.dark : themes.light);
-  const widthsNow = () => ({ time: places.time.clientWidth, latency: places.latency?.clientWidth });
-  const onScreen = () => draw(themeNow(), widthsNow());
+  let printing = false; // browsers report other sizes and schemes meanwhile
+  function show() {
+    if (printing) draw(themes.paper, { time: 700, latency: 700 });
+    else draw(dark.matches ? themes.dark : themes.light, { time: places.time.clientWidth, latency: places.latency?.clientWidth });
+  }
 
   function look(from, to) {
     const seconds = Math.min(Math.max(to - from, bins.width_s), span[1] - span[0]);
     const start = Math.min(Math.max(from, span[0]), span[1] - seconds);
     seen = [start, start + seconds];
-    onScreen();
+    show();
   }
 
   document.querySelector(".stretch").hidden = false;
-  onScreen();
+  show();
   places.time.on("plotly_relayout", (change) => {
     const range = change["xaxis.range"] ?? [change["xaxis.range[0]"], change["xaxis.range[1]"]];
     if (range[0] && range[1]) look(...range.map((one) => epoch(String(one))));
@@ -130,16 +134,20 @@
       look(...moves[button.dataset.move]);
     });
   });
-  dark.addEventListener("change", onScreen);
+  dark.addEventListener("change", show);
   let width = innerWidth;
   addEventListener("resize", () => {
     if (innerWidth === width) return; // a phone's address bar changes the height only
     width = innerWidth;
-    onScreen();
+    show();
   });
   addEventListener("beforeprint", () => {
     document.querySelectorAll("details").forEach((one) => { one.open = true; });
-    draw(themes.light, { time: 700, latency: 700 });
+    printing = true;
+    show();
   });
-  addEventListener("afterprint", onScreen);
+  addEventListener("afterprint", () => {
+    printing = false;
+    show();
+  });
 })();

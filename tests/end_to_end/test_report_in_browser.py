@@ -101,6 +101,7 @@ def test_printed_it_is_light_whole_and_nothing_is_cut_off(page: Page) -> None:
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert page.evaluate("[...document.querySelectorAll('details')].every((one) => one.open)")
+    assert page.evaluate("document.querySelector('#time-charts .main-svg').clientHeight") <= 780, "fits on a sheet"
     boxes = "[...document.querySelectorAll('.scroll')].map((one) => getComputedStyle(one).overflowY)"
     assert set(page.evaluate(boxes)) == {"visible"}
     page.evaluate("dispatchEvent(new Event('afterprint'))")
