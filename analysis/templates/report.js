@@ -44,7 +44,7 @@
     Plotly.react(places.time, time.traces.map((trace) => ({ ...trace, x: time.x })), layout, options);
   }
 
-  // Percentiles of one curve's requests in the stretches [first, beyond), from their histograms: within 5 %.
+  // Percentiles of one curve's requests in the stretches [first, beyond), from their histograms: within the width of a bucket.
   function percentiles(stretches, first, beyond, levels) {
     const buckets = new Map();
     let requests = 0;
@@ -74,7 +74,7 @@
     if (!whole()) {
       const [first, beyond] = binsSeen().map((bin, end) => Math[end ? "ceil" : "floor"](bin / latency.stretches.bins));
       const [title] = layout.annotations;
-      title.text += " · the stretch chosen above, within 5 %; the whole run is dotted";
+      title.text += " · the stretch chosen above, within 10 %; the whole run is dotted";
       if (width < 640) title.text = "<b>Response time, ms</b> · stretch chosen (dotted: all)";
       const dotted = { ...traces[0], showlegend: false, hoverinfo: "skip", hovertemplate: null, line: { ...traces[0].line, width: 1.4, dash: "dot" } };
       traces = [...traces.map((trace, i) => ({ ...trace, y: percentiles(latency.stretches.counts[i], first, beyond, trace.x) })), dotted];
@@ -129,8 +129,9 @@
   document.querySelectorAll("[data-move]").forEach((button) => {
     button.addEventListener("click", () => {
       const [from, to] = seen;
-      const step = (to - from) / 4;
-      const moves = { in: [from + step, to - step], back: [from - step, to - step], on: [from + step, to + step], all: span };
+      const quarter = (to - from) / 4;
+      const step = Math.max(quarter, bins.width_s);
+      const moves = { in: [from + quarter, to - quarter], back: [from - step, to - step], on: [from + step, to + step], all: span };
       look(...moves[button.dataset.move]);
     });
   });
