@@ -312,5 +312,5 @@ def label(name: object) -> str:
 
 
 def numbers(values: Floats) -> list[float | None]:
-    """JSON has no NaN: what was not measured is null. Five digits are more than a chart shows."""
-    return [None if math.isnan(value) else float(f"{value:.5g}") for value in values.tolist()]
+    """JSON has no NaN and no infinity: what was not measured is null. Five digits are more than a chart shows."""
+    return [None if not math.isfinite(value) else float(f"{value:.5g}") for value in values.tolist()]

@@ -3,7 +3,7 @@ many requests took how long in each stretch of the run.
 
 Of measured requests, as the client saw them. A curve ends where the requests do: the percentile p needs a request above
 it, so that p99.9 is only there from a thousand requests on. What `Latency.histograms` hold is for looking at a stretch
-of time: buckets are 10 % wide, so that a percentile read from them is within 5 %.
+of time: buckets are 10 % wide, and so is the error of a percentile read from them at most.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 from analysis.series import LONGEST_ANSWER_MS, Floats, Series, create_client_rows
 from runstore.rundir import RunDir
 
+ALL = "all endpoints"
 ENDPOINTS_DRAWN = 8
 """As many as there are colours to tell lines apart."""
 STEPS_PER_NINE = 20

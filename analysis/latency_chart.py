@@ -11,12 +11,11 @@ import math
 from typing import Any
 
 from analysis.figure import LINE_COLOURS, NEUTRAL, label, logarithmic, numbers
-from analysis.latency import BUCKET_RATIO, LEAST_MS, LEVELS, NINES, STEPS_PER_NINE, Curve, Latency
+from analysis.latency import ALL, BUCKET_RATIO, LEAST_MS, LEVELS, NINES, STEPS_PER_NINE, Curve, Latency
 
 HEIGHT_PX = 340
 LEGEND_LINE_PX = 22
 TICKS = {0.0: "0", 0.5: "p50", 0.9: "p90", 0.99: "p99", 0.999: "p99.9", 0.9999: "p99.99"}
-ALL = "all endpoints"
 
 Json = dict[str, Any]
 

@@ -25,6 +25,8 @@ from runstore.rundir import RunDir
 ROWS_SHOWN = 100
 """Of any table: an endpoint for every id in an address makes thousands, which nobody reads."""
 
+BARS_SHOWN = 20
+
 # What the template names: absent in an older or unfinished summary, it is None.
 _RUN = ("id", "profile", "flows", "target", "simulated", "region", "started_at", "ended_at", "warnings")
 _CLIENT = ("requests", "failures", "dropped", "offered", "rps")
@@ -92,7 +94,7 @@ def render(
         ],
         lasted=_lasted(run),
         causes=[_card(cause) for cause in causes(summary)],
-        breakdown=breakdown_bars(summary)[:ROWS_SHOWN],
+        breakdown=breakdown_bars(summary)[:BARS_SHOWN],
         search=_search(summary),
         parts=tables.PARTS,
         tables=[

@@ -25,7 +25,7 @@ from analysis.formatting import (
     usd,
     visible,
 )
-from analysis.latency import TABLE_LEVELS, Latency
+from analysis.latency import ALL, TABLE_LEVELS, Latency
 from config.thresholds import parse_threshold
 
 Summary = Mapping[str, Any]
@@ -316,7 +316,7 @@ def latency(found: Latency | None) -> Table:
         (text("endpoint"), Column("measured", "requests"), *(Column(name, "ms") for name in statistics)),
         _rows(
             (
-                "all endpoints" if curve.endpoint is None else visible(curve.endpoint, 40),
+                ALL if curve.endpoint is None else visible(curve.endpoint, 40),
                 count(curve.requests),
                 *(milliseconds(curve.at[name]) for name in statistics),
             )

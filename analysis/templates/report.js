@@ -5,6 +5,7 @@
   const themes = {
     light: { ink: "#3a404a", grid: "#e6e9ee", hover: "#ffffff" },
     dark: { ink: "#c3cad4", grid: "#2a303a", hover: "#222832" },
+    paper: { ink: "#000000", grid: "#dddddd", hover: "#ffffff", height: 780 }, // with its heading on one sheet
   };
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const { bins } = time;
@@ -25,6 +26,7 @@
 
   function themed(layout, theme, width) {
     layout.width = width;
+    layout.height = Math.min(layout.height, theme.height ?? layout.height);
     layout.font = { family: getComputedStyle(document.body).fontFamily, size: 12, color: theme.ink };
     layout.hoverlabel = { bgcolor: theme.hover, bordercolor: theme.grid, font: { color: theme.ink } };
     for (const [name, axis] of Object.entries(layout)) {
@@ -42,7 +44,7 @@
     Plotly.react(places.time, time.traces.map((trace) => ({ ...trace, x: time.x })), layout, options);
   }
 
-  // Percentiles of one curve's requests in the stretches [first, beyond), from their histograms: within 5 %.
+  // Percentiles of one curve's requests in the stretches [first, beyond), from their histograms: within the width of a bucket.
   function percentiles(stretches, first, beyond, levels) {
     const buckets = new Map();
     let requests = 0;
@@ -72,7 +74,7 @@
     if (!whole()) {
       const [first, beyond] = binsSeen().map((bin, end) => Math[end ? "ceil" : "floor"](bin / latency.stretches.bins));
       const [title] = layout.annotations;
-      title.text += " · the stretch chosen above, within 5 %; the whole run is dotted";
+      title.text += " · the stretch chosen above, within 10 %; the whole run is dotted";
       if (width < 640) title.text = "<b>Response time, ms</b> · stretch chosen (dotted: all)";
       const dotted = { ...traces[0], showlegend: false, hoverinfo: "skip", hovertemplate: null, line: { ...traces[0].line, width: 1.4, dash: "dot" } };
       traces = [...traces.map((trace, i) => ({ ...trace, y: percentiles(latency.stretches.counts[i], first, beyond, trace.x) })), dotted];
@@ -104,19 +106,21 @@
     say();
   }
 
-  const themeNow = () => (dark.matches ? themes.dark : themes.light);
-  const widthsNow = () => ({ time: places.time.clientWidth, latency: places.latency?.clientWidth });
-  const onScreen = () => draw(themeNow(), widthsNow());
+  let printing = false; // browsers report other sizes and schemes meanwhile
+  function show() {
+    if (printing) draw(themes.paper, { time: 700, latency: 700 });
+    else draw(dark.matches ? themes.dark : themes.light, { time: places.time.clientWidth, latency: places.latency?.clientWidth });
+  }
 
   function look(from, to) {
     const seconds = Math.min(Math.max(to - from, bins.width_s), span[1] - span[0]);
     const start = Math.min(Math.max(from, span[0]), span[1] - seconds);
     seen = [start, start + seconds];
-    onScreen();
+    show();
   }
 
   document.querySelector(".stretch").hidden = false;
-  onScreen();
+  show();
   places.time.on("plotly_relayout", (change) => {
     const range = change["xaxis.range"] ?? [change["xaxis.range[0]"], change["xaxis.range[1]"]];
     if (range[0] && range[1]) look(...range.map((one) => epoch(String(one))));
@@ -125,21 +129,26 @@
   document.querySelectorAll("[data-move]").forEach((button) => {
     button.addEventListener("click", () => {
       const [from, to] = seen;
-      const step = (to - from) / 4;
-      const moves = { in: [from + step, to - step], back: [from - step, to - step], on: [from + step, to + step], all: span };
+      const quarter = (to - from) / 4;
+      const step = Math.max(quarter, bins.width_s);
+      const moves = { in: [from + quarter, to - quarter], back: [from - step, to - step], on: [from + step, to + step], all: span };
       look(...moves[button.dataset.move]);
     });
   });
-  dark.addEventListener("change", onScreen);
+  dark.addEventListener("change", show);
   let width = innerWidth;
   addEventListener("resize", () => {
     if (innerWidth === width) return; // a phone's address bar changes the height only
     width = innerWidth;
-    onScreen();
+    show();
   });
   addEventListener("beforeprint", () => {
     document.querySelectorAll("details").forEach((one) => { one.open = true; });
-    draw(themes.light, { time: 700, latency: 700 });
+    printing = true;
+    show();
   });
-  addEventListener("afterprint", onScreen);
+  addEventListener("afterprint", () => {
+    printing = false;
+    show();
+  });
 })();
