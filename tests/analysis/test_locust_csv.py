@@ -69,7 +69,7 @@ def test_a_request_named_aggregated_is_not_the_sum(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore")
 def test_a_cut_off_file_never_gives_a_value_the_whole_one_has_not(tmp_path: Path) -> None:
     whole = locust_csv.read_stats(written(tmp_path, STATS))
-    for end in range(STATS.index(b"\r\n") + 2, len(STATS)):
+    for end in range(STATS.index(b"\r\n") + 2, len(STATS), 3):
         part = locust_csv.read_stats(written(tmp_path, STATS[:end]))
         kept = part.reset_index(drop=True)
         same = whole.iloc[: len(kept)]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import random
 import uuid
 from collections.abc import Callable
@@ -43,6 +44,11 @@ def report(identity: str) -> str:
     )
 
 
+def json_report(identity: str) -> str:
+    record = {"requestId": identity, "metrics": {"durationMs": 10.0, "billedDurationMs": 10}, "status": "success"}
+    return json.dumps({"time": "2026-10-03T20:36:17.500Z", "type": "platform.report", "record": record}) + "\n"
+
+
 class Run:
     """A run of a few seconds: its requests, its logs, and a clock that stands at the end of it."""
 
@@ -56,13 +62,14 @@ class Run:
         self.required: frozenset[str] = frozenset()
         self.settled_at: float | None = None
         self.ends_before = START + 10_000.0
+        self.form = report
 
     def invoke(self, at: float, group: str = GROUP, lag_s: float = 0.0, known: bool = True, **columns: Any) -> str:
         identity = request_id()
         if known:
             row = {"started_at": at - 0.01, "response_ms": 10.0, "lambda_request_id": identity, "status": 200} | columns
             self.requests.append(row)
-        self.logs.add(group, at, report(identity), log_stream(), lag_s)
+        self.logs.add(group, at, self.form(identity), log_stream(), lag_s)
         return identity
 
     def puller(self, **options: Any) -> Puller:
@@ -285,10 +292,12 @@ def test_a_group_that_comes_to_be_while_the_logs_are_waited_for_is_read(run: Run
     assert len(messages(reading)) == 2 and list(reading.missing_groups) == []
 
 
-def test_a_full_slice_is_cut_by_time_and_then_by_request_id(run: Run) -> None:
-    """60 rows within one second, 10 rows to an answer."""
-    everything = [report(run.invoke(START + 2 + number / 100)) for number in range(60)]
-    everything += [report(run.invoke(START + 7.5)) for _ in range(3)]
+@pytest.mark.parametrize("form", [report, json_report])
+def test_a_full_slice_is_cut_by_time_and_then_by_request_id(run: Run, form: Callable[[str], str]) -> None:
+    """60 rows within one second, 10 rows to an answer; in log groups of either format."""
+    run.form = form
+    everything = [form(run.invoke(START + 2 + number / 100)) for number in range(60)]
+    everything += [form(run.invoke(START + 7.5)) for _ in range(3)]
     reading = run.pull(limit=10)
     assert messages(reading) == sorted(everything)
     assert reading.doubts == []
