@@ -18,13 +18,16 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
+
+from botocore.exceptions import ClientError
 
 from config.aws import client
 from config.errors import ConfigError
 from config.settings import Settings
-from control import artefacts, stack
+from control import alarms, artefacts, stack
 from control.change_sets import Change
-from control.cloud import Cloud, Progress
+from control.cloud import Cloud, Progress, is_unknown_to_target
 from control.endpoints import check_reachable
 from control.packages import package
 
@@ -109,19 +112,35 @@ def deploy(
 
 
 def destroy(settings: Settings, progress: Progress, *, dry_run: bool = False) -> list[str]:
-    """Delete the stack and its artefact bucket. -> what was (or would be) deleted; empty where nothing was there."""
+    """Delete the stack, its alarms and its artefact bucket. -> what was, or would be, deleted."""
     cloud = cloud_for(settings)
     bucket = artefacts.bucket_of(cloud, settings.stack_name)
-    names = f"stack {settings.stack_name}", f"bucket {bucket.name}"
+    cloudwatch = client(settings, "cloudwatch")
+    ringing = _alarms(cloudwatch, settings.stack_name)
     if dry_run:
-        there = stack.describe(cloud, settings.stack_name) is not None, artefacts.exists(cloud, bucket)
+        stack_there = stack.describe(cloud, settings.stack_name) is not None
+        bucket_there = artefacts.exists(cloud, bucket)
     else:
-        # In this order: a stack that cannot be deleted keeps its code.
-        there = (
-            stack.delete(cloud, settings.stack_name, progress),
-            artefacts.delete(cloud, bucket, progress),
-        )
-    return [name for name, found in zip(names, there, strict=True) if found]
+        # In this order: a stack that cannot be deleted keeps its code and its alarms.
+        stack_there = stack.delete(cloud, settings.stack_name, progress)
+        alarms.delete(cloudwatch, ringing, progress)
+        bucket_there = artefacts.delete(cloud, bucket, progress)
+    found = {
+        f"stack {settings.stack_name}": stack_there,
+        f"{len(ringing)} alarms": ringing,
+        f"bucket {bucket.name}": bucket_there,
+    }
+    return [name for name, there in found.items() if there]
+
+
+def _alarms(cloudwatch: Any, stack_name: str) -> list[str]:
+    """Names of the stack's alarms (`control.alarms`): without its functions none of them could ring."""
+    try:
+        return sorted(alarms.existing(cloudwatch, stack_name))
+    except ClientError as refused:
+        if is_unknown_to_target(refused):
+            return []
+        raise
 
 
 def _has_api_logs_role(settings: Settings) -> bool:

@@ -9,10 +9,8 @@ import click
 from control.commands.options import say, settings_of, target_options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from config.settings import Settings
-    from control.alarms import Change
+    from control.alarms import Alarm, Change
 
 _WOULD = {"create": "would create", "update": "would update", "keep": "unchanged", "delete": "would delete"}
 
@@ -46,10 +44,7 @@ def alarms(action: str, target: str | None, stack_name: str | None, topic: str |
     if action == "list":
         _show_states(there)
         return 0
-    if action == "delete":
-        changes = ours.plan([], there)
-    else:
-        changes = ours.plan(_wanted(settings, lambda service: client(settings, service), topic), there)
+    changes = ours.plan([] if action == "delete" else wanted(settings, topic), there)
     if action == "plan" or dry_run:
         _show_plan(changes)
     else:
@@ -58,17 +53,23 @@ def alarms(action: str, target: str | None, stack_name: str | None, topic: str |
     return 0
 
 
-def _wanted(settings: Settings, client: Callable[[str], Any], topic: str | None) -> list[Any]:
+def wanted(settings: Settings, topic: str | None) -> list[Alarm]:
+    """The alarms that the stack should have. `topic`: see `control.alarms.alarms_for`."""
     from analysis import deployment
+    from config.aws import client
     from config.metric_limits import load_metric_limits
     from control import alarms as ours
     from control.target import find_resources
 
     resources = find_resources(settings, (), say)
-    found = deployment.describe(client, {"functions": resources.functions, "api_base_url": resources.api_base_url})
+
+    def made(service: str) -> Any:
+        return client(settings, service)
+
+    found = deployment.describe(made, {"functions": resources.functions, "api_base_url": resources.api_base_url})
     for warning in found.warnings:
         say(f"warning: {warning}")
-    watched = ours.watched_of(client, resources.functions, found.as_dict())
+    watched = ours.watched_of(made, resources.functions, found.as_dict())
     return ours.alarms_for(settings.stack_name, watched, load_metric_limits(settings.metric_limits), topic)
 
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import click
 
 from control.commands.options import named_values, parameter_option, say, settings_of, target_options
+
+if TYPE_CHECKING:
+    from config.settings import Settings
 
 tag_option = click.option(
     "--tag",
@@ -23,9 +27,15 @@ tag_option = click.option(
 @target_options
 @parameter_option
 @tag_option
+@click.option("--alarms", envvar="ALARMS", is_flag=True, help="Make the stack's alarms, too, as `alarms create` does.")
 @click.option("--dry-run", is_flag=True, help="Say what would change (of a stack that exists, by a change set).")
 def deploy(
-    target: str | None, stack_name: str | None, parameters: dict[str, str], tags: dict[str, str], dry_run: bool
+    target: str | None,
+    stack_name: str | None,
+    parameters: dict[str, str],
+    tags: dict[str, str],
+    alarms: bool,
+    dry_run: bool,
 ) -> int:
     """Create or update the sample applications' stack, and print its outputs.
 
@@ -40,6 +50,8 @@ def deploy(
     done = deploying.deploy(settings, parameters, say, tags=tags, dry_run=dry_run)
     if done.outputs is not None:
         outputs = done.outputs
+        if alarms:
+            _make_alarms(settings)
         _print(outputs | {"ApiBaseUrl": api_base_url(settings, outputs) or outputs["ApiBaseUrl"]})
         return 0
     click.echo(
@@ -57,7 +69,7 @@ def deploy(
 @target_options
 @click.option("--dry-run", is_flag=True, help="Say what would be deleted, and delete nothing.")
 def destroy(target: str | None, stack_name: str | None, dry_run: bool) -> int:
-    """Delete the sample applications' stack and the bucket with its code."""
+    """Delete the sample applications' stack, its alarms, and the bucket with its code."""
     from control import deploy as deploying
 
     settings = settings_of(target, stack_name)
@@ -68,6 +80,17 @@ def destroy(target: str | None, stack_name: str | None, dry_run: bool) -> int:
     if not deleted:
         click.echo(f"there is no stack {settings.stack_name}, and no bucket of it")
     return 0
+
+
+def _make_alarms(settings: Settings) -> None:
+    """Without anybody who is told of them; `alarms create --topic` says whom."""
+    from config.aws import client
+    from control import alarms
+    from control.commands.alarms import wanted
+
+    cloudwatch = client(settings, "cloudwatch")
+    there = alarms.existing(cloudwatch, settings.stack_name)
+    alarms.carry_out(cloudwatch, alarms.plan(wanted(settings, None), there), settings.stack_name, say)
 
 
 def _print(values: Mapping[str, str]) -> None:

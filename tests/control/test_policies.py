@@ -168,6 +168,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         made.command(("tuning",), control, *TUNE)
         made.command(("alarms",), control, "alarms", "create")
         made.command(("alarms",), control, "alarms", "delete")
+        leave_an_alarm(made)
         made.do(("deploy",), lambda world: deploy.destroy(world.settings, lambda line: None))
         yield made
     finally:
@@ -179,6 +180,20 @@ def give_an_alias(world: World) -> None:
     functions, name = client(world.settings, "lambda"), f"{STACK}-shop-decrypt"
     version = functions.publish_version(FunctionName=name)["Version"]
     functions.create_alias(FunctionName=name, Name="live", FunctionVersion=version)
+
+
+def leave_an_alarm(world: World) -> None:
+    """For destroying to find."""
+    client(world.settings, "cloudwatch").put_metric_alarm(
+        AlarmName=f"swarmscope/{STACK}/left",
+        Namespace="AWS/Lambda",
+        MetricName="Errors",
+        Statistic="Sum",
+        Period=60,
+        EvaluationPeriods=1,
+        Threshold=1.0,
+        ComparisonOperator="GreaterThanThreshold",
+    )
 
 
 def policy(role: str) -> dict[str, Any]:

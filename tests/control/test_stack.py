@@ -16,11 +16,13 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from click.testing import CliRunner
 
 from config.aws import client
 from config.errors import ConfigError
 from config.settings import Settings, settings_from
 from control import artefacts
+from control.__main__ import main as control
 from control.cloud import Cloud
 from control.deploy import APPLICATIONS, STACK_DIR, cloud_for, deploy, destroy, refuse_protected
 from control.errors import DeployError
@@ -101,16 +103,18 @@ def left_behind(cloud: Cloud, sns: Any) -> list[Any]:
 
 
 class TestOnSandbox:
-    def test_a_deployment_returns_the_stacks_outputs_and_nothing_of_it_is_left_after_destroying(
-        self, settings, cloud, sns
-    ):
-        result = deploy(settings, {}, silent).outputs
-        assert result is not None
-        assert result["PlaceVoteFunction"] == "Load-1-place-vote"
-        assert result["VotesStreamName"] == "Load-1-votes"
-        assert destroy(settings, silent, dry_run=True) == ["stack Load-1", f"bucket {BUCKET}"]
-        assert destroy(settings, silent) == ["stack Load-1", f"bucket {BUCKET}"]
-        assert left_behind(cloud, sns) == []
+    def test_a_deployment_prints_the_stacks_outputs_and_destroying_leaves_nothing_of_it(self, settings, cloud, sns):
+        variables = {"AWS_ENDPOINT_URL": settings.endpoint_url, "STACK_NAME": NAME, "TARGET": "sandbox"}
+        done = CliRunner().invoke(control, ["deploy", "--alarms"], env=variables)
+        assert done.exit_code == 0, done.output
+        assert dict(line.split() for line in done.stdout.splitlines())["VotesStreamName"] == "Load-1-votes"
+        cloudwatch = client(settings, "cloudwatch")
+        made = len(cloudwatch.describe_alarms()["MetricAlarms"])
+        assert made > 20
+        found = ["stack Load-1", f"{made} alarms", f"bucket {BUCKET}"]
+        assert destroy(settings, silent, dry_run=True) == found
+        assert destroy(settings, silent) == found
+        assert left_behind(cloud, sns) == cloudwatch.describe_alarms()["MetricAlarms"] == []
         assert destroy(settings, silent) == []
 
     def test_changed_code_reaches_the_function(self, settings, cloud):
