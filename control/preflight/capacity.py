@@ -333,9 +333,9 @@ def key_requests(key: Key | Absent | Unknown | None, rate: float | None, *, simu
         return Row(check, "", FAIL, "the target has no such key", "look at STACK_NAME")
     if key.state != "Enabled":
         return Row(check, key.spec, FAIL, f"the key is {key.state}", "enable it")
-    if isinstance(key.requests_per_s, Unknown):
+    if isinstance(key.requests_per_s, Unknown) and key.requests_per_s.denied:
         return not_asked(check, key.spec, key.requests_per_s)
-    if key.requests_per_s is None:
+    if key.requests_per_s is None or isinstance(key.requests_per_s, Unknown):
         if simulated:
             return Row(check, key.spec, PASS, f"{_planned(rate)}; the target names no quota, AWS has one")
         return Row(

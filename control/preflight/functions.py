@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 
 from analysis.advice import GATEWAY_WAIT_S, MEMORY_HEADROOM, TIMEOUT_HEADROOM
 from control.preflight.demand import ASYNCHRONOUS, BEHIND_API, DIRECT, OF_QUEUE, OF_STREAM, Demand
-from control.preflight.facts import Absent, Function, LogGroup, Measured, Queue, Source, Unknown
+from control.preflight.facts import Absent, Facts, Function, LogGroup, Measured, Queue, Source, Unknown
 from control.preflight.rows import FAIL, PASS, WARN, Row, not_asked
 
 CLIENT_WAIT_S = 32.0
@@ -220,18 +220,15 @@ def lost_events(
 
 def rows(
     demand: Demand,
-    functions: Mapping[str, Function | Absent | Unknown],
-    log_groups: Mapping[str, LogGroup | Absent | Unknown],
+    facts: Facts,
     expected_groups: Mapping[str, str],
-    sources: tuple[Source, ...],
-    queue: Queue | Absent | Unknown | None,
     measured: Measured | None,
     sampled_share: float,
 ) -> list[Row]:
-    """All rows about functions."""
+    """All rows about functions. `expected_groups`: logical name -> log group that the analysis will look into."""
     found: list[Row] = []
     for logical, trigger in demand.triggers.items():
-        function = functions.get(logical)
+        function = facts.functions.get(logical)
         if function is None:
             found.append(
                 Row("function", logical, WARN, "nothing names it", "set its variable, or deploy the sample stack")
@@ -243,11 +240,10 @@ def rows(
             found.append(memory(logical, function, measured))
             found.append(tracing(logical, function, sampled_share))
             found.append(log_format(logical, function, expected_groups.get(logical)))
-            letters = lost_events(logical, function, trigger, sources, queue)
+            letters = lost_events(logical, function, trigger, facts.sources, facts.queue)
             if letters is not None:
                 found.append(letters)
-    found += [log_group(logical, group) for logical, group in log_groups.items()]
-    return found
+    return found + [log_group(logical, group) for logical, group in facts.log_groups.items()]
 
 
 def _plain(arn: str) -> str:

@@ -441,7 +441,7 @@ def _table(questions: Questions, name: str) -> Table | Absent | Unknown:
         mode=(found.get("BillingModeSummary") or {}).get("BillingMode", "PROVISIONED"),
         write_units=units.get("WriteCapacityUnits", 0),
         read_units=units.get("ReadCapacityUnits", 0),
-        warm_write_units=(found.get("WarmThroughput") or {}).get("WriteUnitsPerSecond"),
+        warm_write_units=(found.get("WarmThroughput") or {}).get("WriteUnitsPerSecond") or None,
         status=found.get("TableStatus", "ACTIVE"),
     )
 
@@ -510,7 +510,7 @@ def _permissions(
         return None
     source = policy_source(who.arn)
     if source is None:
-        return Unknown("iam:SimulatePrincipalPolicy", f"{who.arn} is neither a user nor a role")
+        return Unknown("iam:SimulatePrincipalPolicy", f"{who.arn} has no policies of its own to look at")
     iam = questions.client("iam")
     allowed: dict[str, bool] = {}
     for action, resource in needed(demand, target, who.account, region or "*", who.arn.split(":")[1]).items():

@@ -49,9 +49,9 @@ def inspect(
     given, as `capacity.Durations` has them. Raises nothing that the target answers."""
     profile = checked.profile
     questions = Questions(cache(lambda service: client(settings, service)), settings.profile)
-    rows: list[Row] = []
-    region, who = _caller(questions, settings, rows)
-    resources = _resources(checked, settings, say, rows) if isinstance(who, Caller) or who.denied else None
+    missing: list[Row] = []
+    region, who = _caller(questions, settings)
+    resources = _resources(checked, settings, say, missing) if isinstance(who, Caller) else None
     known = resources or with_custom(from_settings(settings), checked.custom, settings.log_groups)
     asynchronous = checked.environ.get("INVOCATION_TYPE") == "Event"
     qualifiers = tuple(checked.environ.get("QUALIFIER", "").replace(",", " ").split())
@@ -80,16 +80,17 @@ def inspect(
         say("asking the target")
         may_ask_api = not any(row.verdict == FAIL for row in hosts)
         facts = gather(questions, who, resources, demand, region=region, may_ask_api=may_ask_api)
+    expected_groups = {} if settings.log_groups else known.log_groups
     rows = [
         capacity.load(demand),
         access.credentials(who),
         access.region(settings, region, prices),
-        *rows,
+        *missing,
         *(access.endpoint(answer) for answer in facts.answers),
         *hosts,
         *filter(None, [access.clock(facts.answers)]),
         *access.permissions(facts.permissions, facts.denied),
-        *_functions(settings, known, demand, facts, known_durations),
+        *(functions.rows(demand, facts, expected_groups, before, settings.sampled_share) if facts.asked else []),
         *_capacity(settings, demand, facts, known_durations, region),
         *_generator(checked, settings, known, demand),
     ]
@@ -99,8 +100,8 @@ def inspect(
     return Preflight(profile.name, settings.target, settings.simulated, tuple(rows), estimate, demand)
 
 
-def _caller(questions: Questions, settings: Settings, rows: list[Row]) -> tuple[str | None, Caller | Unknown]:
-    """The region, and who asks; `rows` gets what is wrong with the configuration of the SDK."""
+def _caller(questions: Questions, settings: Settings) -> tuple[str | None, Caller | Unknown]:
+    """The region, as the SDK comes to it, and who asks."""
     try:
         region: str | None = questions.client("sts").meta.region_name
     except ConfigError as no_region:
@@ -149,27 +150,6 @@ def _services(questions: Questions, checked: Checked, demand: Demand, known: Run
         with suppress(ConfigError, BotoCoreError):  # a region that is missing has a row of its own
             found[service] = urlsplit(questions.client(service).meta.endpoint_url).hostname or ""
     return found
-
-
-def _functions(
-    settings: Settings,
-    known: RunTarget,
-    demand: Demand,
-    facts: Facts,
-    durations: Durations,
-) -> list[Row]:
-    if not facts.asked:
-        return []
-    return functions.rows(
-        demand,
-        facts.functions,
-        facts.log_groups,
-        {} if settings.log_groups else known.log_groups,
-        facts.sources,
-        facts.queue,
-        durations.measured,
-        settings.sampled_share,
-    )
 
 
 def _capacity(

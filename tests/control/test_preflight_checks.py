@@ -404,7 +404,9 @@ def test_writes_that_may_be_fewer_only_warn():
         (59.0, False, "fail"),
         (None, False, "warn"),
         (None, True, "pass"),
-        (DENIED, False, "warn"),
+        (DENIED, True, "warn"),
+        (Unknown("servicequotas:GetServiceQuota", "no such service"), True, "pass"),
+        (Unknown("servicequotas:GetServiceQuota", "it timed out"), False, "warn"),
     ],
 )
 def test_decrypts_against_the_quota_of_the_keys_kind(quota, simulated, verdict):

@@ -60,6 +60,12 @@ def smoke(emulator: Emulator, deployed: Finished) -> Finished:
     return emulator.control("smoke")
 
 
+def test_preflight_finds_its_way_about(emulator: Emulator, deployed: Finished) -> None:
+    finished = emulator.control("preflight", "--scale", "0.05")
+    assert finished.exit_code == 0, finished.output
+    assert "Preflight of demo on emulator · SIMULATED, not AWS" in finished.output
+
+
 @pytest.fixture(scope="module")
 def perf(emulator: Emulator, smoke: Finished) -> Run:
     finished = emulator.control("perf", "--messages", str(MESSAGES))
