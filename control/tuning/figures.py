@@ -36,7 +36,7 @@ from control.tuning.measuring import Invocation
 Strategy = Literal["cost", "speed", "balanced"]
 STRATEGIES: tuple[Strategy, ...] = ("cost", "speed", "balanced")
 CONFIDENCE = 0.95
-WITHIN = 0.05
+WITHIN = 0.02
 Floats = NDArray[np.float64]
 
 
@@ -76,6 +76,8 @@ class MemoryFigures:
     warm: int
     throttled: int
     lost: int
+    why_lost: str | None
+    """Of the first that was lost."""
     failure: str | None
     """Why the value was stopped; it has no figures then."""
     duration_ms: Estimate | None
@@ -128,6 +130,7 @@ def figures(memory_mb: Sequence[int], invocations: Sequence[Invocation]) -> list
                 warm=len(warm),
                 throttled=sum(one.outcome == "throttled" for one in mine),
                 lost=sum(one.outcome == "lost" for one in mine),
+                why_lost=next((one.error for one in mine if one.outcome == "lost"), None),
                 failure=failure,
                 duration_ms=_estimate(duration[:, column], draws) if durations else None,
                 p95_ms=float(np.quantile(durations, 0.95)) if durations else None,

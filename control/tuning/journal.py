@@ -30,7 +30,7 @@ class Found:
     own_sandbox: bool
     """The run started the sandbox itself: what it left there is gone with it."""
     function: str
-    """Name."""
+    """Name or ARN, as it was given."""
     memory_mb: int
     """Of $LATEST."""
     code_sha256: str

@@ -124,7 +124,7 @@ class Invoker:
         if failure is not None:
             return ended("failed", failure, **facts)
         if facts["duration_ms"] is None or facts["billed_ms"] is None:
-            return ended("lost", "its answer came without a REPORT line", **facts)
+            return ended("lost", "the answer came without a REPORT line", **facts)
         return ended("warm" if facts["init_ms"] is None else "cold", **facts)
 
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from analysis.formatting import NOTHING, count, decimal, milliseconds, plural, usd, visible
+from analysis.formatting import NOTHING, count, decimal, milliseconds, percent, plural, usd, visible
 from analysis.tables import Column, Row, Table, text
 from config.prices import Prices, lambda_compute_item
 from control.tuning.checks import Check
-from control.tuning.figures import Choice, Estimate, MemoryFigures, Strategy
+from control.tuning.figures import WITHIN, Choice, Estimate, MemoryFigures, Strategy
 
 SCHEMA = 1
 MILLION = 1_000_000
@@ -178,8 +178,10 @@ def remarks(result: Result) -> Iterator[str]:
         value = f"{one.memory_mb} MB"
         if one.failure is not None:
             yield f"{value} was stopped after {plural(one.invocations, 'invocation')}: {visible(one.failure)}"
-        if one.throttled or one.lost:
-            yield f"{value}: {count(one.throttled)} throttled, {count(one.lost)} without an answer or REPORT."
+        if one.throttled:
+            yield f"{value}: {count(one.throttled)} throttled."
+        if one.lost:
+            yield f"{value}: {count(one.lost)} could not be measured: {visible(one.why_lost)}"
     break_even, other = result.break_even_ms(), OTHER_ARCHITECTURE.get(result.architecture)
     if break_even is not None:
         yield (
@@ -278,7 +280,7 @@ def _change(value: float, before: float) -> str:
 
 def _why_not_best(choice: Choice) -> str:
     better = "cheaper" if choice.strategy == "speed" else "faster"
-    return f"{choice.memory_mb} MB is within 5 % of it, and {better}"
+    return f"{choice.memory_mb} MB is within {percent(WITHIN)} of it, and {better}"
 
 
 def _listed(words: Sequence[str]) -> str:

@@ -24,7 +24,7 @@ from control.tuning.journal import Found, Journal
 from control.tuning.measuring import Invocation, Invoker, measure
 from control.tuning.payloads import Payload
 from control.tuning.result import Result
-from control.tuning.schedule import calls
+from control.tuning.schedule import Call, calls
 from control.tuning.versions import FunctionVersions, TunedVersion
 
 ROWS = "invocations.jsonl"
@@ -99,16 +99,18 @@ def tune(
         region=place.region,
         endpoint_url=place.endpoint_url,
         own_sandbox=place.own_sandbox,
-        function=before["FunctionName"],
+        function=function.name,
         memory_mb=before["MemorySize"],
         code_sha256=before["CodeSha256"],
         versions=tuple(function.published()),
     )
     journal = Journal.create(directory, found)
     with _taken_back(function, journal, edge):
-        edge.say(f"publishing a version of {found.function} for each of {len(plan.memory_mb)} memory values")
+        edge.say(f"publishing a version of {before['FunctionName']} for each of {len(plan.memory_mb)} memory values")
         versions = function.publish(plan.memory_mb, journal)
-        result = measure_versions(plan, place, before, versions, invoke_client, directory, edge)
+        aliases = {one.memory_mb: one.alias for one in versions}
+        invoke = Invoker(invoke_client, function.name, aliases, plan.payloads, edge.clock)
+        result = measure_versions(plan, place, before, invoke, directory, edge)
         store(result)
         if plan.apply or plan.promote is not None:
             result = _keep(plan, result, function, journal, before, alias, versions)
@@ -120,8 +122,7 @@ def measure_versions(
     plan: Plan,
     place: Place,
     before: dict[str, Any],
-    versions: Sequence[TunedVersion],
-    invoke_client: Any,
+    invoke: Callable[[Call], Invocation],
     directory: Path,
     edge: Edge,
 ) -> Result:
@@ -133,8 +134,6 @@ def measure_versions(
         plan.rate_per_s,
         Random(plan.seed),
     )
-    aliases = {one.memory_mb: one.alias for one in versions}
-    invoke = Invoker(invoke_client, before["FunctionName"], aliases, plan.payloads, edge.clock)
     architecture = (before.get("Architectures") or ["x86_64"])[0]
     budget = _Budget(place.prices, architecture, plan.max_cost_usd)
     taken: list[Invocation] = []
@@ -148,9 +147,7 @@ def measure_versions(
             return budget.allows(invocation)
 
         edge.say(f"invoking: {plan.rounds} times at each value")
-        measure(
-            planned, invoke, concurrency=plan.concurrency, clock=edge.clock, sleep=edge.sleep, take=take
-        )  # fmt: skip
+        measure(planned, invoke, concurrency=plan.concurrency, clock=edge.clock, sleep=edge.sleep, take=take)
     of_values = figures(plan.memory_mb, taken)
     return Result(
         run_id=directory.name,

@@ -86,10 +86,10 @@ def run(settings: Settings, request: Request, messages: Console, say: Say) -> Re
         control_client = client(settings, "lambda")
         function = _versions(control_client, name, settings)
         timeout_s = float(_existing(function, place, request.function).get("Timeout") or 3)
-        safe_name = function_name(name)
-        directory = settings.runs_dir / FOLDER / f"{new_run_id(safe_name, started_at)}-{secrets.token_hex(2)}"
+        plain_name = function_name(name)
+        directory = settings.runs_dir / FOLDER / f"{new_run_id(plain_name, started_at)}-{secrets.token_hex(2)}"
         with run_lock(settings.runs_dir, directory.name):
-            _refuse_leftovers(settings, safe_name)
+            _refuse_leftovers(settings, place, plain_name)
             plan = _plan(settings, request, payloads, place)
             directory.mkdir(parents=True)
             invoke_client = _invoke_client(settings, timeout_s, plan.concurrency)
@@ -121,7 +121,7 @@ def dry_run(settings: Settings, request: Request, say: Say) -> Iterator[str]:
         before = _existing(function, place, request.function)
         if request.promote is not None and function.alias(request.promote) is None:
             raise ConfigError(f"PROMOTE: {before['FunctionName']} has no alias {request.promote!r}")
-        _refuse_leftovers(settings, before["FunctionName"])
+        _refuse_leftovers(settings, place, before["FunctionName"])
         values = ", ".join(map(str, request.memory_mb))
         yield f"would publish versions of {before['FunctionName']} with {values} MB, each with an alias"
         yield f"would set $LATEST to each of them meanwhile, and back to {before['MemorySize']} MB"
@@ -160,9 +160,9 @@ def clean(settings: Settings, say: Say, *, dry_run: bool = False) -> list[str]:
                 elsewhere.append(f"{found.run_id}: needs TARGET={found.target}, AWS_REGION={found.region}{at}")
                 continue
             if dry_run:
-                done.append(f"{found.run_id}: would take back what it changed of {found.function}")
+                done.append(f"{found.run_id}: would take back what it changed of {function_name(found.function)}")
                 continue
-            say(f"taking back what {found.run_id} changed of {found.function}")
+            say(f"taking back what {found.run_id} changed of {function_name(found.function)}")
             done += [f"{found.run_id}: {line}" for line in _take_back(control_client, journal, there)]
     if elsewhere:
         raise LeftoversError("left where these settings do not lead: " + "; ".join(elsewhere))
@@ -280,11 +280,13 @@ def _invoke_client(settings: Settings, timeout_s: float, concurrency: int) -> An
     )
 
 
-def _refuse_leftovers(settings: Settings, function: str) -> None:
+def _refuse_leftovers(settings: Settings, place: Place, function: str) -> None:
     for journal in open_journals(settings.runs_dir / FOLDER):
-        if journal.found.function == function and journal.found.target == settings.target:
+        found = journal.found
+        there = (found.target, found.region, found.endpoint_url) == (place.target, place.region, place.endpoint_url)
+        if there and function_name(found.function) == function:
             raise ConfigError(
-                f"FUNCTION: run {journal.found.run_id} left versions or aliases of {function}, maybe another memory; "
+                f"FUNCTION: run {found.run_id} left versions or aliases of {function}, maybe another memory; "
                 "`python -m control tune --clean` takes that back"
             )
 

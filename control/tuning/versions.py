@@ -56,9 +56,9 @@ class FunctionVersions:
         sleep: Callable[[float], None],
         poll_s: float,
     ) -> None:
-        """`client`: boto3's for Lambda; `function`: name or ARN without a qualifier."""
+        """`client`: boto3's for Lambda; `function`: name or ARN without a qualifier, `name` from now on."""
         self._client = client
-        self._function = function
+        self.name = function
         self._clock, self._sleep, self._poll_s = clock, sleep, poll_s
 
     def configuration(self, qualifier: str | None = None) -> dict[str, Any]:
@@ -69,33 +69,33 @@ class FunctionVersions:
         which = {} if qualifier is None else {"Qualifier": qualifier}
         deadline = self._clock() + UPDATE_TIMEOUT_S
         while True:
-            found: dict[str, Any] = self._client.get_function_configuration(FunctionName=self._function, **which)
+            found: dict[str, Any] = self._client.get_function_configuration(FunctionName=self.name, **which)
             # Emulators may leave both out.
             status, state = found.get("LastUpdateStatus", "Successful"), found.get("State", "Active")
             if status == "Failed" or state == "Failed":
                 reason = found.get("LastUpdateStatusReason") or found.get("StateReason") or "Lambda does not say why"
-                raise TuningError(f"{self._function}: its last update failed: {reason}")
+                raise TuningError(f"{self.name}: its last update failed: {reason}")
             if status != "InProgress" and state != "Pending":
                 return found
             if self._clock() > deadline:
-                raise TuningError(f"{self._function}: still being updated after {UPDATE_TIMEOUT_S:.0f} s")
+                raise TuningError(f"{self.name}: still being updated after {UPDATE_TIMEOUT_S:.0f} s")
             self._sleep(self._poll_s)
 
     def published(self) -> dict[str, dict[str, Any]]:
         """Version -> its configuration, without $LATEST."""
-        pages = self._client.get_paginator("list_versions_by_function").paginate(FunctionName=self._function)
+        pages = self._client.get_paginator("list_versions_by_function").paginate(FunctionName=self.name)
         found = {entry["Version"]: entry for page in pages for entry in page["Versions"]}
         found.pop("$LATEST", None)
         return found
 
     def aliases(self) -> list[dict[str, Any]]:
-        pages = self._client.get_paginator("list_aliases").paginate(FunctionName=self._function)
+        pages = self._client.get_paginator("list_aliases").paginate(FunctionName=self.name)
         return [alias for page in pages for alias in page["Aliases"]]
 
     def alias(self, name: str) -> dict[str, Any] | None:
         """None where there is none of that name."""
         try:
-            found: dict[str, Any] = self._client.get_alias(FunctionName=self._function, Name=name)
+            found: dict[str, Any] = self._client.get_alias(FunctionName=self.name, Name=name)
         except ClientError as error:
             if error.response["Error"]["Code"] == "ResourceNotFoundException":
                 return None
@@ -114,7 +114,7 @@ class FunctionVersions:
             version = self._publish(value, journal)
             name = f"{names_prefix(run_id)}{value}"
             journal.about_to("create_alias", name=name)
-            self._client.create_alias(FunctionName=self._function, Name=name, FunctionVersion=version)
+            self._client.create_alias(FunctionName=self.name, Name=name, FunctionVersion=version)
             made.append(TunedVersion(value, version, name, existed=version in found.versions))
         self._set_memory(found.memory_mb, journal)
         for one in made:
@@ -132,19 +132,19 @@ class FunctionVersions:
     def _change_memory(self, memory_mb: int, now: dict[str, Any]) -> None:
         # A third-party emulator may have no revisions.
         revision = {"RevisionId": now["RevisionId"]} if now.get("RevisionId") else {}
-        self._client.update_function_configuration(FunctionName=self._function, MemorySize=memory_mb, **revision)
+        self._client.update_function_configuration(FunctionName=self.name, MemorySize=memory_mb, **revision)
         if self.configuration()["MemorySize"] != memory_mb:
-            raise TuningError(f"{self._function}: somebody else changes its memory at this moment; try again")
+            raise TuningError(f"{self.name}: somebody else changes its memory at this moment; try again")
 
     def _publish(self, memory_mb: int, journal: Journal) -> str:
         description = f"swarmscope tune {journal.found.run_id} {memory_mb} MB"
         journal.about_to("publish", description=description)
         published = self._client.publish_version(
-            FunctionName=self._function, Description=description, CodeSha256=journal.found.code_sha256
+            FunctionName=self.name, Description=description, CodeSha256=journal.found.code_sha256
         )
         if published["MemorySize"] != memory_mb:
             raise TuningError(
-                f"{self._function}: version {published['Version']} has {published['MemorySize']} MB and not "
+                f"{self.name}: version {published['Version']} has {published['MemorySize']} MB and not "
                 f"{memory_mb}: somebody else changes the function at this moment; try again"
             )
         return str(published["Version"])
@@ -160,14 +160,14 @@ class FunctionVersions:
         run_id = journal.found.run_id
         for alias in self.aliases():
             if alias["Name"].startswith(names_prefix(run_id)):
-                self._client.delete_alias(FunctionName=self._function, Name=alias["Name"])
+                self._client.delete_alias(FunctionName=self.name, Name=alias["Name"])
                 done.append(f"alias {alias['Name']} deleted")
         ours = set(journal.noted("publish", "description"))
         kept = {version for alias in self.aliases() for version in _versions_of(alias)}
         for version, configuration in self.published().items():
             is_ours = configuration.get("Description") in ours and version not in journal.found.versions
             if is_ours and version not in kept:
-                self._client.delete_function(FunctionName=self._function, Qualifier=version)
+                self._client.delete_function(FunctionName=self.name, Qualifier=version)
                 done.append(f"version {version} ({configuration['MemorySize']} MB) deleted")
         journal.close()
         return done
@@ -197,7 +197,7 @@ class FunctionVersions:
         """Let an alias, as it was read, point to a version. Raises ClientError where it has changed since."""
         journal.about_to("promote", alias=alias["Name"], version=version)
         revision = {"RevisionId": alias["RevisionId"]} if alias.get("RevisionId") else {}
-        self._client.update_alias(FunctionName=self._function, Name=alias["Name"], FunctionVersion=version, **revision)
+        self._client.update_alias(FunctionName=self.name, Name=alias["Name"], FunctionVersion=version, **revision)
 
 
 def differences_but_memory(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:

@@ -51,6 +51,8 @@ _deploy_code = LambdaBackend.update_function_code
 _create_alias = LambdaStorage.put_alias
 _change_alias = LambdaAlias.update
 _delete = LambdaStorage.del_function
+_list_versions = LambdaStorage.list_versions_by_function
+_list_aliases = LambdaStorage.list_aliases
 
 
 class _Updates:
@@ -81,6 +83,8 @@ def install(now: Callable[[], float], update_s: float) -> None:
     storage.publish_version = _publish
     storage.put_alias = _create_alias_once
     storage.del_function = _delete_unless_referenced
+    storage.list_versions_by_function = _list_versions_by_name_or_arn
+    storage.list_aliases = _list_aliases_by_name_or_arn
     alias: Any = LambdaAlias
     alias.update = _change_alias_with_revision
     response: Any = LambdaResponse
@@ -210,6 +214,14 @@ def _publish(self: Any, name_or_arn: str, description: str = "") -> Any:
     self._arns[version.function_arn] = version
     latest.revision = uuid.uuid4()
     return version
+
+
+def _list_versions_by_name_or_arn(self: Any, name: str) -> Any:
+    return _list_versions(self, self.get_function_by_name_or_arn_with_qualifier(unquote(name)).function_name)
+
+
+def _list_aliases_by_name_or_arn(self: Any, function_name: str) -> Any:
+    return _list_aliases(self, unquote(function_name))
 
 
 def _delete_unless_referenced(self: Any, name_or_arn: str, qualifier: str | None = None) -> None:

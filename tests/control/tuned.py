@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 from config.prices import load_prices
 from control.stack_outputs import FUNCTION_OUTPUTS
 from control.tuning.journal import Found, Journal
+from control.tuning.measuring import Invoker
 from control.tuning.payloads import Payload, sample_payloads
 from control.tuning.result import Result
 from control.tuning.session import Edge, Place, Plan, measure_versions, tune
@@ -127,9 +128,10 @@ class TuningLab:
         edge = Edge(self.clock.now, self._sleep, lambda line: None)
         plan = {"memory_mb": tuple(one.memory_mb for one in published)} | plan
         before = self.versions(logical).configuration()
-        return measure_versions(
-            self._plan(logical, plan), PLACE, before, published, self.invoke_client, directory, edge
-        )
+        whole = self._plan(logical, plan)
+        aliases = {one.memory_mb: one.alias for one in published}
+        invoke = Invoker(self.invoke_client, self.name(logical), aliases, whole.payloads, self.clock.now)
+        return measure_versions(whole, PLACE, before, invoke, directory, edge)
 
     def _plan(self, logical: str, plan: Mapping[str, Any]) -> Plan:
         return Plan(**{"memory_mb": (128, 512), "rounds": 12, "payloads": self.payloads(logical), **plan})

@@ -543,8 +543,8 @@ def lambda_client(client: Client, role: str) -> Any:
     return client("lambda")
 
 
-def versions(lambda_client: Any) -> dict[str, int]:
-    listed = lambda_client.list_versions_by_function(FunctionName="f")["Versions"]
+def versions(lambda_client: Any, name: str = "f") -> dict[str, int]:
+    listed = lambda_client.list_versions_by_function(FunctionName=name)["Versions"]
     return {version["Version"]: version["MemorySize"] for version in listed}
 
 
@@ -584,6 +584,15 @@ def test_what_an_alias_refers_to_and_the_latest_cannot_be_deleted(lambda_client:
     lambda_client.delete_alias(FunctionName="f", Name="live")
     lambda_client.delete_function(FunctionName="f", Qualifier="1")
     assert versions(lambda_client) == {"$LATEST": 128}
+
+
+def test_versions_and_aliases_are_listed_by_the_functions_arn_too(lambda_client: Any) -> None:
+    arn = "arn:aws:lambda:eu-west-1:123456789012:function:f"
+    lambda_client.create_alias(FunctionName="f", Name="live", FunctionVersion="$LATEST")
+    assert versions(lambda_client, arn) == {"$LATEST": 128}
+    assert [alias["Name"] for alias in lambda_client.list_aliases(FunctionName=arn)["Aliases"]] == ["live"]
+    with pytest.raises(lambda_client.exceptions.ResourceNotFoundException):
+        versions(lambda_client, "nope")
 
 
 def test_an_alias_exists_once(lambda_client: Any) -> None:
