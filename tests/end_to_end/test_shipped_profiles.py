@@ -1,7 +1,7 @@
 """Each profile that is shipped, run small against a sandbox: every count of its summary equals the truth.
 
-Not part of `make test`, because it takes minutes: `make test-profiles`. Load is scaled down so that any machine keeps
-up with it, and time so that the shortest stage is a second; waits that take minutes on AWS are shortened.
+The runs are not part of `make test`, for they take minutes: `make test-profiles`. Load is scaled down so that any
+machine keeps up with it, and time so that the shortest stage is a second; waits that take minutes on AWS are shortened.
 """
 
 import json
@@ -18,8 +18,6 @@ from config.profiles import PROFILES_DIR
 from control.processes import ROOT
 from control.sandbox_process import SandboxProcess
 from runstore.rundir import RunDir
-
-pytestmark = pytest.mark.profiles
 
 MODEL = """
 [logs]
@@ -77,6 +75,7 @@ def sandbox(tmp_path: Path) -> Iterator[SandboxProcess]:
         running.stop()
 
 
+@pytest.mark.profiles
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("profile", SMALL)
 def test_summary_and_truth_are_equal(profile: str, sandbox: SandboxProcess, tmp_path: Path) -> None:
