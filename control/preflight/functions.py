@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from analysis.advice import GATEWAY_WAIT_S, MEMORY_HEADROOM, TIMEOUT_HEADROOM
+from config.profiles import Profile
 from control.preflight.demand import ASYNCHRONOUS, BEHIND_API, DIRECT, OF_QUEUE, OF_STREAM, Demand
 from control.preflight.facts import Absent, Facts, Function, LogGroup, Measured, Queue, Source, Unknown
 from control.preflight.rows import FAIL, PASS, WARN, Row, not_asked
@@ -36,8 +37,9 @@ def existence(logical: str, found: Function | Absent | Unknown, qualifier: str |
     return Row("function", called, PASS, f"{found.name}, {found.architecture}")
 
 
-def timeout(logical: str, function: Function, trigger: str, measured: Measured | None) -> Row:
-    """The time limit against who waits for the function, and against what it took before."""
+def timeout(logical: str, function: Function, trigger: str, profile: Profile, measured: Measured | None) -> Row:
+    """The time limit against who waits for the function, against the profile's own limits, and against what it took
+    before."""
     limit = f"{function.timeout_s:g} s"
     worst_ms = (measured.max_ms if measured else {}).get(logical)
     if worst_ms is not None and worst_ms >= 1000 * function.timeout_s / TIMEOUT_HEADROOM:
@@ -64,6 +66,16 @@ def timeout(logical: str, function: Function, trigger: str, measured: Measured |
             f"{limit}, and the load generator waits {CLIENT_WAIT_S:g} s for an answer",
             "slower invocations count as failed requests; invoke it asynchronously (INVOCATION_TYPE=Event)",
         )
+    if trigger in (ASYNCHRONOUS, OF_QUEUE) and function.timeout_s > profile.chain_limit_s:
+        return Row(
+            "timeout",
+            logical,
+            WARN,
+            f"{limit}, and the profile calls a message late after {profile.chain_limit_s:g} s",
+            "raise the profile's chain_limit, or lower the timeout",
+        )
+    if trigger in (BEHIND_API, DIRECT) and profile.response_limit_s is not None:
+        limit += f"; the profile fails answers that take {profile.response_limit_s:g} s"
     return Row("timeout", logical, PASS, limit)
 
 
@@ -221,6 +233,7 @@ def lost_events(
 def rows(
     demand: Demand,
     facts: Facts,
+    profile: Profile,
     expected_groups: Mapping[str, str],
     measured: Measured | None,
     sampled_share: float,
@@ -236,7 +249,7 @@ def rows(
             continue
         found.append(existence(logical, function, next(iter(demand.invoked.get(logical, ())), None)))
         if isinstance(function, Function):
-            found.append(timeout(logical, function, trigger, measured))
+            found.append(timeout(logical, function, trigger, profile, measured))
             found.append(memory(logical, function, measured))
             found.append(tracing(logical, function, sampled_share))
             found.append(log_format(logical, function, expected_groups.get(logical)))

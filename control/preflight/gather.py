@@ -144,6 +144,13 @@ def gather(
         if logical in target.functions
     }
     consumers = [one for one, trigger in demand.triggers.items() if trigger in (OF_STREAM, OF_QUEUE)]
+    log_groups = {
+        logical: group
+        for logical, group in target.log_groups.items()
+        if logical in demand.triggers or logical not in target.functions
+    }
+    if demand.names("api") and target.access_log_group is not None:
+        log_groups["access log"] = target.access_log_group
     found = Facts(
         caller=who,
         asked=True,
@@ -155,11 +162,7 @@ def gather(
             if logical in target.functions
             for source in _sources(questions, logical, target.functions[logical])
         ),
-        log_groups={
-            logical: _log_group(questions, group)
-            for logical, group in target.log_groups.items()
-            if logical in demand.triggers or logical not in target.functions
-        },
+        log_groups={logical: _log_group(questions, group) for logical, group in log_groups.items()},
         account=_account(questions) if demand.triggers else None,
         api=_api(questions, target.api_base_url) if demand.names("api") else None,
         streams={

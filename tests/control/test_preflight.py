@@ -81,6 +81,7 @@ def test_every_part_of_the_target_that_the_flows_use_is_looked_at(preflight):
         "place-vote", "tally-votes", "get-results", "shop-accept", "shop-decrypt", "shop-update-db",
     }  # fmt: skip
     assert verdicts(found, "dead letters") == {"tally-votes": "pass", "shop-decrypt": "warn", "shop-update-db": "warn"}
+    assert set(verdicts(found, "log group")) == {*verdicts(found, "function"), "access log"}
     assert set(verdicts(found, "api throttle")) == {"stage prod", "account"}
     assert found["cost"]["usd"] > 0
 

@@ -214,7 +214,16 @@ def test_function_or_version_that_is_not_there_fails():
 )
 def test_timeout_against_who_waits_and_what_it_took(timeout_s, trigger, before_ms, verdict):
     before = None if before_ms is None else measured(max_ms={"f": before_ms})
-    assert functions.timeout("f", function(timeout_s=timeout_s), trigger, before).verdict == verdict
+    assert functions.timeout("f", function(timeout_s=timeout_s), trigger, paced(), before).verdict == verdict
+
+
+def test_timeout_against_the_limits_of_the_profile():
+    strict = paced(chain_limit="30s", response_limit="2s")
+    late = functions.timeout("f", function(timeout_s=31), ASYNCHRONOUS, strict, None)
+    failed = functions.timeout("f", function(timeout_s=15), BEHIND_API, strict, None)
+    assert (late.verdict, failed.verdict) == ("warn", "pass")
+    assert "late after 30 s" in late.finding
+    assert "fails answers that take 2 s" in failed.finding
 
 
 @pytest.mark.parametrize(("used_mb", "verdict"), [(None, "pass"), (200, "pass"), (210, "warn"), (256, "fail")])
