@@ -22,7 +22,7 @@ $(foreach name,$(VARIABLES),$(if $(value $(name)),$(eval export $(name)),$(eval 
 
 .PHONY: help
 help: ## Print this help
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  Variables, e.g. make load PROFILE=vote-stress TIME_SCALE=0.1; all of them are in README.md and .env.example"
 
