@@ -13,7 +13,9 @@ from rich.cells import cell_len
 
 from analysis import junit, markdown, report, terminal
 from analysis.formatting import visible
+from analysis.pipeline import explain
 from tests.analysis import hostile
+from tests.analysis.conftest import T0, RunBuilder
 from tests.analysis.test_report import Page
 
 SCHEMA = etree.XMLSchema(file=str(Path(__file__).parent.parent / "fixtures" / "junit" / "junit-10.xsd"))
@@ -83,3 +85,37 @@ def test_the_page_has_no_element_that_it_should_not_have(text: str) -> None:
     assert found <= harmless
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", shown)
     assert len(shown) < 100_000
+
+
+def test_a_run_that_is_hostile_throughout_is_analysed_and_shown(build: RunBuilder) -> None:
+    """From rows, logs and manifest to every file that is written; a row is one line, as the recorder writes it."""
+    texts = [text[:5000].encode("utf-8", "replace").decode() for text in hostile.TEXTS.values()]
+    for number, text in enumerate(texts):
+        name = " ".join(text.split())
+        ids = {"request_id": f"l{number}", "function": text, "log_stream": text}
+        build.request(
+            at=number / 10, status=502, ok=0, name=name, flow=name, error=name, lambda_request_id=ids["request_id"]
+        )
+        build.invocation(at=number / 10 + 0.05, **ids)
+        said = dict.fromkeys(("error_type", "error_message", "message", "frame", "operation", "resource"), text)
+        build.error(at=number / 10 + 0.05, **ids, **said)
+    every = " ".join(texts)
+    build.manifest |= {
+        "run_id": every, "profile": {"name": every, "description": every}, "flows": [every], "target": every,
+        "region": every, "functions": {every: every}, "versions": {every: every}, "warnings": [every],
+        "workers": [{"index": every, "host": every, "rows": 1, "lost_at": T0}],
+    }  # fmt: skip
+    build.pull = {"complete": True, "missing_log_groups": [every], "warnings": [every]}
+    run = build.write()
+    summary = explain(run)
+    assert summary["client"]["failures"] == sum(cause["requests"] for cause in summary["root_causes"]) == len(texts)
+    report.write_all(run, summary)
+    page = Page(run.file("report.html").read_text(encoding="utf-8"))
+    assert sum(tag == "script" for tag, _ in page.tags) == 3
+    assert not {"img"} & {tag for tag, _ in page.tags}
+    assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
+    SCHEMA.assertValid(etree.parse(run.file("junit.xml")))
+    assert run.file("summary.md").stat().st_size <= 65_536
+    out = io.StringIO()
+    terminal.print_summary(summary, terminal.console(out))
+    assert max(cell_len(line) for line in out.getvalue().splitlines()) <= terminal.WIDTH
