@@ -238,7 +238,10 @@ def rows(
     measured: Measured | None,
     sampled_share: float,
 ) -> list[Row]:
-    """All rows about functions. `expected_groups`: logical name -> log group that the analysis will look into."""
+    """All rows about functions; none where nothing was asked. `expected_groups`: logical name -> log group that the
+    analysis will look into."""
+    if not facts.asked:
+        return []
     found: list[Row] = []
     for logical, trigger in demand.triggers.items():
         function = facts.functions.get(logical)

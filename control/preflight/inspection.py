@@ -90,11 +90,7 @@ def inspect(
         *hosts,
         *filter(None, [access.clock(facts.answers)]),
         *access.permissions(facts.permissions, facts.denied),
-        *(
-            functions.rows(demand, facts, profile, expected_groups, before, settings.sampled_share)
-            if facts.asked
-            else []
-        ),
+        *functions.rows(demand, facts, profile, expected_groups, before, settings.sampled_share),
         *_capacity(settings, demand, facts, known_durations, region),
         *_generator(checked, settings, known, demand),
     ]
