@@ -17,6 +17,12 @@ AnalysisError (or one of the errors `analysis.__main__` lists beside it) is a de
 
 from __future__ import annotations
 
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from botocore.exceptions import BotoCoreError, ClientError
+
 OK = 0
 THRESHOLD_FAILED = 1
 USAGE = 2
@@ -49,6 +55,17 @@ class UsageError(AnalysisError):
 
 class TargetError(UsageError):
     """The target (AWS, sandbox, emulator) refuses what was asked, and asking again would not help."""
+
+
+def refused_caller(error: ClientError | BotoCoreError) -> TargetError | None:
+    """What a refusal comes to that is about who calls: a missing permission, credentials; None for any other."""
+    from config.aws_refusals import explain
+
+    refused = explain(error, os.environ.get("AWS_PROFILE"))
+    if refused is None:
+        return None
+    policy = "have control/policies/analysis.json attached (`python -m control policy analysis` prints it)"
+    return TargetError(refused.message, policy if refused.action else refused.hint)
 
 
 class IncompleteError(AnalysisError):

@@ -19,7 +19,7 @@ from typing import Any
 import orjson
 from botocore.exceptions import BotoCoreError, ClientError, ConnectionClosedError, ReadTimeoutError
 
-from analysis.errors import PullError, TargetError, UsageError
+from analysis.errors import PullError, TargetError, UsageError, refused_caller
 
 Row = dict[str, str]
 Clock = Callable[[], float]
@@ -275,7 +275,7 @@ class _Caller:
                 if code not in _BUSY:
                     if code == "MalformedQueryException" and _BEFORE_CREATION in text:
                         return None
-                    raise self._translated(code, text, arguments) from refused
+                    raise refused_caller(refused) or self._translated(code, text, arguments) from refused
                 if self.clock() + backoff_s > give_up_at:
                     raise QueryFailedError(
                         f"{operation} was refused for {self.patience_s:.0f} s: {text}",
@@ -285,7 +285,9 @@ class _Caller:
                 broken += 1
                 if not isinstance(error, ConnectionClosedError | ReadTimeoutError) or broken == _BROKEN_CALLS:
                     hint = "check AWS_REGION and AWS_PROFILE"
-                    raise TargetError(f"cannot ask CloudWatch Logs: {error}", hint) from error
+                    raise (
+                        refused_caller(error) or TargetError(f"cannot ask CloudWatch Logs: {error}", hint)
+                    ) from error
             self.sleep(backoff_s)
             backoff_s = min(backoff_s * 2, _LONGEST_BACKOFF_S)
 

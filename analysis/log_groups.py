@@ -7,7 +7,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from analysis.errors import TargetError, UsageError
+from analysis.errors import TargetError, UsageError, refused_caller
 from config.settings import Settings
 
 
@@ -47,7 +47,7 @@ def of_target(settings: Settings, cloudformation: Any) -> dict[str, str]:
         try:
             stacks = cloudformation.describe_stacks(StackName=settings.stack_name)["Stacks"]
         except (ClientError, BotoCoreError) as refused:
-            raise TargetError(
+            raise refused_caller(refused) or TargetError(
                 f"no log group is known, and stack {settings.stack_name} cannot be read: {refused}",
                 "set LOG_GROUPS, or STACK_NAME and AWS_REGION of a deployed stack",
             ) from refused

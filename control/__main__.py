@@ -35,14 +35,14 @@ class ControlGroup(click.Group):
         except BrokenPipeError:
             raise  # nobody reads us any more: click's matter
         except (ControlError, ConfigError, AnalysisError, KeyboardInterrupt, OSError, *_AWS_ERRORS) as error:
-            exit_code = _tell(error)
+            exit_code = _tell(error, ctx.invoked_subcommand)
         ctx.exit(exit_code or 0)
 
 
 _AWS_ERRORS = (ClientError, BotoCoreError)
 
 
-def _tell(error: BaseException) -> int:
+def _tell(error: BaseException, command: str | None) -> int:
     """Say on stderr what went wrong; -> the exit code."""
     if isinstance(error, ConfigError):
         exit_code, lines = error.exit_code, [f"error: {problem}" for problem in error.problems]
@@ -51,10 +51,8 @@ def _tell(error: BaseException) -> int:
     elif isinstance(error, KeyboardInterrupt):
         exit_code, lines = 130, ["interrupted"]
     elif isinstance(error, _AWS_ERRORS) and (refused := explain(error, os.environ.get("AWS_PROFILE"))) is not None:
-        exit_code, lines = (
-            2,
-            [f"error: {refused.message}", f"hint: {_policies_that_allow(refused.action) or refused.hint}"],
-        )
+        hint = _policies_that_allow(refused.action, command) or refused.hint
+        exit_code, lines = 2, [f"error: {refused.message}", f"hint: {hint}"]
     elif isinstance(error, HTTPClientError | NoConnectionError):
         exit_code, lines = 2, [f"error: {error}", "hint: start one with `make sandbox`, or mend AWS_ENDPOINT_URL"]
     elif isinstance(error, ClientError):
@@ -68,10 +66,10 @@ def _tell(error: BaseException) -> int:
     return exit_code
 
 
-def _policies_that_allow(action: str | None) -> str | None:
+def _policies_that_allow(action: str | None, command: str | None) -> str | None:
     """Which of our policies has the action that is missing; None where none has."""
-    roles = [] if action is None else roles_that_allow(action)
-    files = " or ".join(f"control/policies/{role}.json (`python -m control policy {role}`)" for role in roles)
+    roles = [] if action is None else roles_that_allow(action, command)
+    files = " or ".join(f"control/policies/{role}.json (`python -m control policy {role}` prints it)" for role in roles)
     return f"have a policy attached that allows it: {files}" if files else None
 
 

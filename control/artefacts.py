@@ -56,7 +56,7 @@ def exists(cloud: Cloud, bucket: Bucket) -> bool:
         if code == "403":
             raise ConfigError(
                 f"STACK_NAME: bucket {bucket.name} is not this account's, or s3:ListBucket on it is not allowed; "
-                "choose another stack name, or ask for the policy control/policies/deploy.json"
+                "choose another stack name, or have control/policies/deploy.json attached"
             ) from None
         raise
     return True

@@ -29,11 +29,23 @@ def policy(role: str, account: str, region: str, stack_name: str) -> dict[str, A
     return dict(json.loads(filled))
 
 
-def roles_that_allow(action: str) -> list[str]:
-    """The roles whose policy has an action for the caller's own use, whatever the resource."""
+ROLES_OF_COMMANDS = {
+    "alarms": ("alarms",),
+    "deploy": ("deploy", "alarms"),
+    "destroy": ("deploy",),
+    "tune": ("tuning",),
+}
+"""Who runs a command of `python -m control`; all others are run by `load` and `analysis`."""
+
+
+def roles_that_allow(action: str, command: str | None = None) -> list[str]:
+    """The roles whose policy has an action for the caller's own use, whatever the resource: of those who run the
+    command, else any."""
     filled = {role: policy(role, "", "", "") for role in ROLES}
     own = {role: {"Statement": own_statements(found)} for role, found in filled.items()}
-    return [role for role, found in own.items() if allows([found], action, None)]
+    allowing = [role for role, found in own.items() if allows([found], action, None)]
+    its_own = ROLES_OF_COMMANDS.get(command or "", ("load", "analysis"))
+    return [role for role in allowing if role in its_own] or allowing
 
 
 def own_statements(policy: dict[str, Any]) -> list[dict[str, Any]]:

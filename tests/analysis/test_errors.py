@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from botocore.exceptions import ClientError
 
 from analysis import errors
 
@@ -28,3 +29,29 @@ def test_a_hint_follows_on_a_line_of_its_own() -> None:
     assert (
         str(errors.TargetError("no such log group", "check LOG_GROUPS")) == "no such log group\nhint: check LOG_GROUPS"
     )
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "said", "hint"),
+    [
+        (
+            "AccessDeniedException",
+            "User: u is not authorized to perform: logs:StartQuery on resource: g because no policy",
+            "not allowed: logs:StartQuery on g (StartQuery)",
+            "have control/policies/analysis.json attached",
+        ),
+        ("ExpiredTokenException", "it is expired", "the AWS credentials have expired", "aws sso login"),
+        ("UnrecognizedClientException", "invalid", "AWS does not accept the credentials", "aws sso login"),
+    ],
+)
+def test_a_refused_caller_is_told_what_to_do(code: str, message: str, said: str, hint: str) -> None:
+    refused = errors.refused_caller(ClientError({"Error": {"Code": code, "Message": message}}, "StartQuery"))
+    assert refused is not None
+    assert refused.message.startswith(said)
+    assert refused.hint is not None
+    assert hint in refused.hint
+
+
+def test_other_refusals_are_not_about_who_calls() -> None:
+    error = ClientError({"Error": {"Code": "ResourceNotFoundException", "Message": "no group"}}, "StartQuery")
+    assert errors.refused_caller(error) is None

@@ -432,7 +432,7 @@ def test_no_access_ends_the_pull_at_once(run: Run) -> None:
 
     run.invoke(START + 1)
     run.logs.failing = refuses
-    with pytest.raises(TargetError, match="AccessDenied"):
+    with pytest.raises(TargetError, match="not allowed: StartQuery"):
         run.pull()
 
 

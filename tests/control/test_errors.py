@@ -41,7 +41,7 @@ ENDPOINT = "http://127.0.0.1:1/"
             ),
             2,
             "error: not allowed: logs:StartQuery on r (StartQuery)\nhint: have a policy attached that allows it: "
-            "control/policies/analysis.json (`python -m control policy analysis`)\n",
+            "control/policies/analysis.json (`python -m control policy analysis` prints it)\n",
         ),
         (KeyboardInterrupt(), 130, "interrupted"),
     ],

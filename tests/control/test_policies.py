@@ -257,6 +257,19 @@ def test_a_policy_is_small_enough_to_be_attached(role):
     assert len(json.dumps(longest, separators=(",", ":"))) <= 6_144
 
 
+@pytest.mark.parametrize(
+    ("action", "command", "roles"),
+    [
+        ("cloudformation:DescribeStacks", "tune", ["tuning"]),
+        ("cloudformation:DescribeStacks", "load", ["analysis", "load"]),
+        ("s3:PutObject", "load", ["deploy"]),
+        ("ec2:RunInstances", "load", []),
+    ],
+)
+def test_a_missing_permission_is_looked_for_where_the_command_has_its_own(action, command, roles):
+    assert policies.roles_that_allow(action, command) == roles
+
+
 def test_a_policy_is_printed_for_the_stack():
     done = CliRunner().invoke(control, ["policy", "load", "--account", ACCOUNT], env={"STACK_NAME": STACK})
     assert json.loads(done.output) == policy("load")
