@@ -13,7 +13,8 @@ and missing on another machine.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -100,14 +101,8 @@ def deploy(
     plan = stack.make_plan(cloud, settings.stack_name, template, packages, overrides, tags, progress)
     if dry_run:
         return Deployment(plan, changes=stack.preview(cloud, plan, template))
-    try:
+    with _told_when_interrupted(plan.stack_name, progress):
         outputs = stack.carry_out(cloud, plan, template, packages, progress)
-    except KeyboardInterrupt:
-        progress(
-            f"CloudFormation goes on with what it has begun of stack {plan.stack_name}: the same command again waits "
-            "for it and finishes, `destroy` removes it"
-        )
-        raise
     return Deployment(plan, outputs=outputs)
 
 
@@ -121,16 +116,30 @@ def destroy(settings: Settings, progress: Progress, *, dry_run: bool = False) ->
         stack_there = stack.describe(cloud, settings.stack_name) is not None
         bucket_there = artefacts.exists(cloud, bucket)
     else:
-        # In this order: a stack that cannot be deleted keeps its code and its alarms.
-        stack_there = stack.delete(cloud, settings.stack_name, progress)
-        alarms.delete(cloudwatch, ringing, progress)
-        bucket_there = artefacts.delete(cloud, bucket, progress)
+        with _told_when_interrupted(settings.stack_name, progress):
+            # In this order: a stack that cannot be deleted keeps its code and its alarms.
+            stack_there = stack.delete(cloud, settings.stack_name, progress)
+            alarms.delete(cloudwatch, ringing, progress)
+            bucket_there = artefacts.delete(cloud, bucket, progress)
     found = {
         f"stack {settings.stack_name}": stack_there,
         f"{len(ringing)} alarms": ringing,
         f"bucket {bucket.name}": bucket_there,
     }
     return [name for name, there in found.items() if there]
+
+
+@contextmanager
+def _told_when_interrupted(stack_name: str, progress: Progress) -> Iterator[None]:
+    """Say what becomes of what was begun."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        progress(
+            f"CloudFormation goes on with what it has begun of stack {stack_name}: the same command again waits for it "
+            "and finishes, `destroy` removes whatever is there"
+        )
+        raise
 
 
 def _alarms(cloudwatch: Any, stack_name: str) -> list[str]:
