@@ -117,6 +117,14 @@ class TestOnSandbox:
         assert left_behind(cloud, sns) == cloudwatch.describe_alarms()["MetricAlarms"] == []
         assert destroy(settings, silent) == []
 
+    def test_a_dry_run_of_a_new_stack_says_what_it_would_make_and_makes_nothing(self, settings, cloud, sns):
+        variables = {"AWS_ENDPOINT_URL": settings.endpoint_url, "STACK_NAME": NAME, "TARGET": "sandbox"}
+        done = CliRunner().invoke(control, ["deploy", "--dry-run", "--parameter", "ShardCount=2"], env=variables)
+        assert done.exit_code == 0, done.output
+        assert done.stdout.splitlines()[0] == f"would create stack {NAME}, with its code in bucket {BUCKET}"
+        assert ["ShardCount", "2"] in [line.split() for line in done.stdout.splitlines()]
+        assert left_behind(cloud, sns) == []
+
     def test_changed_code_reaches_the_function(self, settings, cloud):
         deploy(settings, {}, silent)
         functions = client(settings, "lambda")
