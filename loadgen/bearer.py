@@ -96,9 +96,9 @@ def _end(process: Any) -> None:
     """Nothing of a command that was given up is left: neither itself nor what it has started."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
+    # Whoever reads its output comes to an end with it: nothing may be closed under their hands.
     with suppress(subprocess.TimeoutExpired):
-        process.wait(_END_S)
-    process.stdout.close()
+        process.communicate(timeout=_END_S)
 
 
 def _checked(token: str) -> str:

@@ -55,7 +55,7 @@ def register(events: Events) -> None:
 
 def _on_init_command_line_parser(parser: LocustArgumentParser) -> None:
     add_options(parser)
-    # Before `--processes` forks: each worker would take a fifth of a second for it when the run starts.
+    # Before `--processes` forks: each worker would take a twentieth of a second for it when the run starts.
     spare_full_collections(anew=False)
 
 

@@ -143,10 +143,10 @@ class _Run:
     reporter: Reporter
     """Of the master's own processor time: a master that cannot keep up makes its workers look slow."""
     ledger: Ledger[str]
+    line: StartingLine | None
+    """Of arrivals; None in the closed model."""
     workers: dict[str, _Worker] = field(default_factory=dict)
     """By Locust's id of the client."""
-    line: StartingLine | None = None
-    """Of arrivals; None in the closed model."""
     short_of_users: bool = False
     """A worker was lost, and the others have not taken over its users yet."""
 
@@ -171,13 +171,12 @@ class MasterSession(RecordingSession):
         self._hurrying = False
         plan = record.plan
         reporter = Reporter(plan.run_id, MASTER, LiveCounter(), self._receive)
-        self._run = run = _Run(plan.run_id, record.directory, reporter, _ledger(plan))
-        for client in self.runner.clients.all:
-            # One that is missing was lost in a run before.
-            if rebalancing.is_there(self.runner, client.id):
-                self._worker(run, client.id)
-        if plan.profile.model == "open":
-            run.line = StartingLine(run.workers)
+        # One that is missing was lost in a run before.
+        there = [client.id for client in self.runner.clients.all if rebalancing.is_there(self.runner, client.id)]
+        line = StartingLine(there) if plan.profile.model == "open" else None
+        self._run = run = _Run(plan.run_id, record.directory, reporter, _ledger(plan, line), line)
+        for client_id in there:
+            self._worker(run, client_id)
         setattr(self.environment.parsed_options, PLAN, record.plan.as_message())
         self.opened()
         gevent.spawn(self._look_after_workers, run)
@@ -341,8 +340,14 @@ class MasterSession(RecordingSession):
                     gevent.spawn(self.end_early)
 
 
-def _ledger(plan: RunPlan) -> Ledger[str]:
-    if plan.profile.model == "open":
-        rate = rate_of_a_user(plan.profile)
-        return Ledger("arrivals", lambda at: rate.amount_until(max(0.0, at - plan.started_at)))
-    return Ledger("user_seconds", lambda at: at)
+def _ledger(plan: RunPlan, line: StartingLine | None) -> Ledger[str]:
+    """`line`: of arrivals, None in the closed model."""
+    if line is None:
+        return Ledger("user_seconds", lambda at: at)
+    rate, monotonic_since = rate_of_a_user(plan.profile), time.time() - time.monotonic()
+
+    def arrivals_until(at: float) -> float:
+        began_at = math.inf if line.began_at is None else line.began_at
+        return rate.amount_until(max(0.0, at - monotonic_since - began_at))
+
+    return Ledger("arrivals", arrivals_until)

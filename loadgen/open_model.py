@@ -16,7 +16,6 @@ import traceback
 from collections import Counter, defaultdict
 from contextlib import suppress
 from itertools import accumulate
-from math import inf
 from random import Random
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -72,20 +71,20 @@ class OpenModel:
         self._in_flight = Group()
         self._given_up = False
         self._made_at = perf_counter()
-        self._zero = inf
-        """When the arrivals of the run began (perf_counter)."""
+        self._zero: float | None = None
+        """When the arrivals of the run began (perf_counter); None: with the first token here."""
         self._joined = False
         self._begun = Event()
         self._pacing = gevent.spawn(self._issue)
 
-    def begin(self, elapsed_s: float = 0.0, *, joined: bool = False) -> None:
-        """The arrivals of the run, over all processes, began so long ago.
+    def begin(self, elapsed_s: float | None = None, *, joined: bool = False) -> None:
+        """The arrivals of the run, over all processes, began so long ago; None: there is no other process.
 
         `joined`: until now those of this process were others'. Said again it changes nothing.
         """
         if self.begun:
             return
-        self._zero = perf_counter() - elapsed_s
+        self._zero = None if elapsed_s is None else perf_counter() - elapsed_s
         self._joined = joined
         self._begun.set()
 
@@ -129,7 +128,7 @@ class OpenModel:
             self._await_tokens()
             planned = not self._joined and perf_counter() - self._made_at <= FIRST_TOKENS_S
             self._begun.wait()
-            now = perf_counter() - self._zero
+            now = 0.0 if self._zero is None else perf_counter() - self._zero
             if now <= IN_TIME_S:
                 now = 0.0
             begun = perf_counter() - now
