@@ -270,6 +270,7 @@ def test_a_missing_permission_is_looked_for_where_the_command_has_its_own(action
     assert policies.roles_that_allow(action, command) == roles
 
 
-def test_a_policy_is_printed_for_the_stack():
-    done = CliRunner().invoke(control, ["policy", "load", "--account", ACCOUNT], env={"STACK_NAME": STACK})
-    assert json.loads(done.output) == policy("load")
+@pytest.mark.parametrize("role", policies.ROLES)
+def test_a_policy_is_printed_for_the_stack(role):
+    done = CliRunner().invoke(control, ["policy", role, "--account", ACCOUNT], env={"STACK_NAME": STACK})
+    assert json.loads(done.output) == policy(role)
