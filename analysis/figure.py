@@ -87,17 +87,19 @@ def draw(series: Series) -> Json:
         "bins": {
             "starts_at": series.starts_at,
             "width_s": series.width_s,
-            "sent": None if series.of_locust else _counts([series.sent_per_s], series),
-            "failed": None if series.of_locust else _counts([series.failed_per_s], series),
-            "cold_starts": _counts([each / series.width_s for each in series.cold_starts.values()], series),
+            # Locust's rates are over ten seconds each: no counts
+            "sent": None if series.of_locust else _counts([series.sent_per_s], series.width_s),
+            "failed": None if series.of_locust else _counts([series.failed_per_s], series.width_s),
+            "cold_starts": _counts(list(series.cold_starts.values())),
         },
     }
 
 
-def _counts(per_s: Sequence[Floats | None], series: Series) -> list[int] | None:
-    """Requests in each bin, of several rates together; None where nothing was counted."""
-    rates = [rate for rate in per_s if rate is not None]
-    return np.rint(np.sum(rates, axis=0) * series.width_s).astype(int).tolist() if rates else None
+def _counts(values: Sequence[Floats | None], seconds: float = 1) -> list[int] | None:
+    """How many there were in each bin, of several functions together, or of a rate over so many seconds; None where
+    nothing was counted."""
+    known = [each for each in values if each is not None]
+    return np.rint(np.sum(known, axis=0) * seconds).astype(int).tolist() if known else None
 
 
 def _panels(series: Series) -> list[Panel]:

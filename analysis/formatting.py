@@ -33,7 +33,7 @@ def visible(value: object, limit: int = LONGEST) -> str:
     """
     if value is None or value == "":
         return NOTHING
-    text = _INVISIBLE.sub(" ", str(value)[: 2 * LONGEST]).strip() or NOTHING
+    text = _INVISIBLE.sub(" ", str(value)[: 2 * max(limit, LONGEST)]).strip() or NOTHING
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 

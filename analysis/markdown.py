@@ -73,8 +73,8 @@ def _sections(summary: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
     yield "", list(_verdict(summary))
     found = causes(summary)
     if found:
-        more = [f"- … and {len(found) - CAUSES_SHOWN} more in report.html"] if len(found) > CAUSES_SHOWN else []
-        yield "Why requests failed", [*(line for cause in found[:CAUSES_SHOWN] for line in _cause(cause)), *more]
+        shown = [line for cause in found[:CAUSES_SHOWN] for line in _cause(cause)]
+        yield "Why requests failed", [*shown, *_more("- … and {} more in report.html", len(found) - CAUSES_SHOWN)]
     for table in (
         tables.thresholds(summary),
         tables.breakpoint(summary),
@@ -86,26 +86,26 @@ def _sections(summary: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
         tables.metrics_out_of_limits(summary),
     ):
         if table.rows:
-            more = (
-                [] if len(table.rows) <= ROWS_SHOWN else ["", f"… and {count(len(table.rows) - ROWS_SHOWN)} more rows."]
-            )
+            more = _more("\n… and {} more rows.", len(table.rows) - ROWS_SHOWN)
             yield table.title, [*_table(table.first(ROWS_SHOWN).narrow()), *more]
-    in_words = [
-        *(f"{_spent(summary)}: {escape(spent)}." for spent in (tables.cost_in_words(summary),) if spent),
-        *(f"{escape(held)}." for held in (tables.metrics_in_words(summary),) if held),
-        *(f"{escape(joined)}." for joined in (tables.join_in_words(summary),) if joined),
-    ]
-    if in_words:
-        yield "", "\n\n".join(in_words).split("\n")
-    warnings = (summary.get("run") or {}).get("warnings") or []
+    run = summary.get("run") or {}
+    sentences = (
+        ("What AWS would have charged: " if run.get("simulated") else "Cost: ", tables.cost_in_words(summary)),
+        ("", tables.metrics_in_words(summary)),
+        ("", tables.join_in_words(summary)),
+    )
+    said = [f"{begin}{escape(words)}." for begin, words in sentences if words]
+    if said:
+        yield "", ["\n\n".join(said)]
+    warnings = run.get("warnings") or []
     if warnings:
         shown = [f"- {escape(visible(warning, 400))}" for warning in warnings[:WARNINGS_SHOWN]]
-        more = [f"- … and {len(warnings) - WARNINGS_SHOWN} more"] if len(warnings) > WARNINGS_SHOWN else []
-        yield "Warnings", [*shown, *more]
+        yield "Warnings", [*shown, *_more("- … and {} more", len(warnings) - WARNINGS_SHOWN)]
 
 
-def _spent(summary: Mapping[str, Any]) -> str:
-    return "What AWS would have charged" if (summary.get("run") or {}).get("simulated") else "Cost"
+def _more(words: str, left_out: int) -> list[str]:
+    """The line that says how many were left out, where any were."""
+    return [words.format(count(left_out))] if left_out > 0 else []
 
 
 def _verdict(summary: Mapping[str, Any]) -> Iterator[str]:
