@@ -8,7 +8,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,33 +30,25 @@ def environment(sandbox: str, tmp_path_factory: pytest.TempPathFactory) -> dict[
     return {"AWS_ENDPOINT_URL": sandbox, "RUNS_DIR": str(tmp_path_factory.mktemp("runs")), "TARGET": "sandbox"}
 
 
-@pytest.fixture
-def tune(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+@pytest.fixture(scope="module")
+def tune(environment: dict[str, str]) -> Iterator[Any]:
     """The command, in this process."""
-    monkeypatch.chdir(tmp_path)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
 
     def run(*arguments: str, **variables: str) -> Result:
         return CliRunner().invoke(main, ["tune", *arguments], env=environment | variables)
 
-    yield run
+    with chdir(environment["RUNS_DIR"]):
+        yield run
     for number, handler in handlers.items():
         signal.signal(number, handler)
 
 
 @pytest.fixture(scope="module")
-def tuned(environment: dict[str, str]) -> dict[str, Any]:
-    """A whole run in a process of its own, on a sandbox that the stack is deployed into: its result."""
-    done = subprocess.run(
-        command(*QUICK, "--num", "12", "--format", "json"),
-        env=inherited(environment),
-        cwd=environment["RUNS_DIR"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert (done.returncode, done.stderr[-500:] if done.returncode else "") == (0, "")
+def tuned(tune: Any) -> dict[str, Any]:
+    """A whole run, on a sandbox that the stack is deployed into where it is not yet: its result."""
+    done = tune(*QUICK, "--num", "12", "--format", "json")
+    assert done.exit_code == 0, done.stderr
     return dict(json.loads(done.stdout))
 
 
