@@ -115,7 +115,7 @@ def test_a_run_is_started_watched_stopped_and_its_report_opened(web_ui, page):
     # In a new tab it would be another page's.
     page.evaluate(f"({report}).target = ''")
     page.evaluate(f"({report}).click()")
-    page.wait_for("location.pathname.endsWith('report.html') && !!document.querySelector('#charts svg')")
+    page.wait_for("location.pathname.endsWith('report.html') && !!document.querySelector('#time-charts svg')")
     _keep_screenshot(page, "report")
     assert run.run_id in page.evaluate("document.title") + page.text()
     assert "POST /vote" in page.text()
