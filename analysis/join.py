@@ -109,18 +109,19 @@ _EVIDENCE: Mapping[str, tuple[str, str]] = {
             SELECT DISTINCT row, inv FROM calls c
             JOIN invocation_correlations l ON l.gateway_request_id = c.request_id
             JOIN answers USING (inv)
+        ), others AS (
+            SELECT row, correlation_id FROM calls ANTI JOIN by_request USING (row)
         ), logged AS (
             SELECT DISTINCT correlation_id, inv, function, started_at
             FROM invocation_correlations JOIN answers USING (inv)
-            WHERE correlation_id IN (SELECT correlation_id FROM calls)
+            WHERE correlation_id IN (SELECT correlation_id FROM others)
               AND inv NOT IN (SELECT inv FROM invocation_correlations WHERE message_id IS NOT NULL)
         ), first AS (
             SELECT correlation_id, arg_min(function, started_at) AS function FROM logged GROUP BY correlation_id
         )
         FROM by_request
         UNION ALL
-        SELECT row, inv FROM calls JOIN first USING (correlation_id) JOIN logged USING (correlation_id, function)
-        WHERE row NOT IN (SELECT row FROM by_request)""",
+        SELECT row, inv FROM others JOIN first USING (correlation_id) JOIN logged USING (correlation_id, function)""",
     ),
     # What a message started answered no request, even where it kept the trace of the one that sent the message.
     "trace_id": (

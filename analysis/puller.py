@@ -341,13 +341,13 @@ class Puller:
 
     def _take_out_correlated(self, files: Sequence[Path], reported: str) -> None:
         """Not absent is what was reported under another id, which its correlation line tells: an emulator may answer an
-        Invoke with an id of its own."""
+        Invoke with an id of its own. Lines with a message's id are of later hops, and tell nothing of the first."""
         parsed = self._folder / "correlated.partial"
         log_tables.write_correlations(files, parsed)
         self._requests.execute(
             f"""DELETE FROM absent WHERE correlation_id IN (
-                   SELECT correlation_id FROM read_parquet({literal(str(parsed))})
-                   JOIN ({reported}) USING (request_id))"""
+                   SELECT correlation_id FROM read_parquet({literal(str(parsed))}) JOIN ({reported}) USING (request_id)
+                   WHERE message_id IS NULL)"""
         )
         parsed.unlink()
 
@@ -512,7 +512,8 @@ class Puller:
 
 
 _KNOWN = """
-    SELECT lambda_request_id AS request_id, coalesce(ended_at, started_at) AS known_at, correlation_id FROM requests
+    SELECT lambda_request_id AS request_id, coalesce(ended_at, started_at) AS known_at,
+           CASE WHEN method = 'Invoke' THEN correlation_id END AS correlation_id FROM requests
     WHERE lambda_request_id IS NOT NULL AND coalesce(status, 200) NOT IN (429, 500, 503)
 """
 """SQL for the invocations that the client knows of. A refusal too carries a request id, but nothing was invoked."""

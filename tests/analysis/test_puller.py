@@ -198,13 +198,23 @@ def test_functions_that_never_stop_writing_are_said_after_the_deadline(run: Run)
     assert any("still writing" in doubt for doubt in run.pull().doubts)
 
 
-def test_an_invocation_reported_under_another_id_is_known_by_its_correlation_line(run: Run) -> None:
+def correlated(run: Run, method: str, **line: str) -> None:
+    """A request whose correlation id stands in the line of an invocation that was reported under another id."""
     identity = run.invoke(START + 1, known=False)
-    run.logs.add(GROUP, START + 1, f'{{"swarmscope": 1, "correlation_id": "c1", "request_id": "{identity}"}}', STREAM)
+    logged = {"swarmscope": 1, "correlation_id": "c1", "request_id": identity, **line}
+    run.logs.add(GROUP, START + 1, json.dumps(logged), STREAM)
     answered = {"started_at": START + 1, "response_ms": 1, "lambda_request_id": request_id(), "status": 200}
-    run.requests.append({**answered, "correlation_id": "c1"})
+    run.requests.append({**answered, "correlation_id": "c1", "method": method})
+
+
+def test_an_invoke_that_was_reported_under_another_id_is_known_by_its_correlation_line(run: Run) -> None:
+    correlated(run, "Invoke")
     assert run.pull().doubts == []
-    run.requests.append({**answered, "correlation_id": "c2"})
+
+
+@pytest.mark.parametrize(("method", "line"), [("POST", {}), ("Invoke", {"message_id": "m1"})], ids=["named", "hop"])
+def test_a_line_that_may_be_a_later_hops_excuses_no_absent_report(run: Run, method: str, line: dict[str, str]) -> None:
+    correlated(run, method, **line)
     assert "1 invocations that are known of have no REPORT line" in run.pull().doubts[0]
 
 
