@@ -33,10 +33,8 @@ from control.tuning.payloads import Payload, read_payloads, sample_payloads, sam
 from control.tuning.result import Result
 from control.tuning.session import Edge, Place, Plan, tune
 from control.tuning.versions import FunctionVersions
-from runstore.rundir import new_run_id
+from runstore.rundir import TUNING, new_run_id
 
-FOLDER = "tune"
-"""Below RUNS_DIR."""
 SAMPLE = "sample"
 LEAST_MEMORY_MB, GREATEST_MEMORY_MB = 128, 10_240
 """AWS [gettingstarted-limits]."""
@@ -87,7 +85,7 @@ def run(settings: Settings, request: Request, messages: Console, say: Say) -> Re
         function = _versions(control_client, name, settings)
         timeout_s = float(_existing(function, place, request.function).get("Timeout") or 3)
         plain_name = function_name(name)
-        directory = settings.runs_dir / FOLDER / f"{new_run_id(plain_name, started_at)}-{secrets.token_hex(2)}"
+        directory = settings.runs_dir / TUNING / f"{new_run_id(plain_name, started_at)}-{secrets.token_hex(2)}"
         with run_lock(settings.runs_dir, directory.name):
             _refuse_leftovers(settings, place, plain_name)
             plan = _plan(settings, request, payloads, place)
@@ -145,7 +143,7 @@ def clean(settings: Settings, say: Say, *, dry_run: bool = False) -> list[str]:
     """
     with run_lock(settings.runs_dir, "tune --clean"):
         done, elsewhere = [], []
-        for journal in open_journals(settings.runs_dir / FOLDER):
+        for journal in open_journals(settings.runs_dir / TUNING):
             found = journal.found
             if found.own_sandbox and not is_sandbox(str(found.endpoint_url)):
                 done.append(f"{found.run_id}: its sandbox is gone, and everything with it")
@@ -185,7 +183,7 @@ def _place(settings: Settings, function: str, say: Say) -> Iterator[tuple[Settin
     """The settings with the endpoint there is, the place, and the stack's resources where they are needed."""
     given_endpoint = settings.endpoint_url
     if settings.target == "sandbox":
-        logs = settings.runs_dir / FOLDER
+        logs = settings.runs_dir / TUNING
         logs.mkdir(parents=True, exist_ok=True)
         with ready_target(settings, (), logs, say) as target:
             own = target.settings.endpoint_url != given_endpoint
@@ -281,7 +279,7 @@ def _invoke_client(settings: Settings, timeout_s: float, concurrency: int) -> An
 
 
 def _refuse_leftovers(settings: Settings, place: Place, function: str) -> None:
-    for journal in open_journals(settings.runs_dir / FOLDER):
+    for journal in open_journals(settings.runs_dir / TUNING):
         found = journal.found
         there = (found.target, found.region, found.endpoint_url) == (place.target, place.region, place.endpoint_url)
         if there and function_name(found.function) == function:

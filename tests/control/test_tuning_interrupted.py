@@ -1,6 +1,8 @@
 """A tuning run that is interrupted or killed at any step leaves nothing, or nothing that --clean does not take back."""
 
+import os
 import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -104,6 +106,20 @@ def test_what_a_killed_run_left_is_taken_back_by_its_journal(lab, unchanged, tmp
 @pytest.mark.parametrize("step", range(len(STEPS) - 2))
 def test_an_interrupted_run_takes_everything_back_itself(lab, unchanged, tmp_path, step):
     client = MortalClient(lab.client, step, KeyboardInterrupt(), before=step % 2 == 0)
+    with pytest.raises(KeyboardInterrupt):
+        run(lab, tmp_path / "run", client)
+    assert open_journals(tmp_path) == []
+
+
+class SignalledClient(MortalClient):
+    """Its process gets a Ctrl-C at that change."""
+
+    def _strike(self) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_ctrl_c_while_it_takes_back_waits_until_that_is_done(lab, unchanged, tmp_path):
+    client = SignalledClient(lab.client, STEPS.index("delete_alias"), KilledError(), before=True)
     with pytest.raises(KeyboardInterrupt):
         run(lab, tmp_path / "run", client)
     assert open_journals(tmp_path) == []

@@ -32,7 +32,8 @@ def test_a_run_id_cannot_leave_the_directory(tmp_path):
 
 def test_a_missing_run_names_those_there_are(tmp_path):
     rundir.create(tmp_path, "a")
-    with pytest.raises(rundir.RunNotFoundError, match=r"newest runs .*: a"):
+    (tmp_path / rundir.TUNING).mkdir()
+    with pytest.raises(rundir.RunNotFoundError, match=r"newest runs .*: a$"):
         rundir.find("b", tmp_path)
 
 
