@@ -3,6 +3,7 @@
 ControlError            3   the work could not be completed
 +- DeployError          3   CloudFormation refused or rolled back
 +- ProcessError         3   a process that was started (sandbox, Locust) ended too early
++- tuning.errors          3   a function's memory could not be tuned, or something is left of trying
 config.errors.ConfigError   2   something to mend before anything starts
 """
 

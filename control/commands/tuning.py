@@ -89,7 +89,7 @@ def tune(
     $LATEST has its memory again before the first invocation. After a kill, --clean takes everything back.
 
     Exit codes: 0 chosen, and set where that was asked for · 1 a check failed, nothing was set · 3 nothing could be
-    measured, or something is left.
+    measured, MAX_COST_USD ended it, or something is left.
     """
     from control.tuning import report, tuner
 
@@ -124,6 +124,6 @@ def tune(
         click.echo(report.as_markdown(result), nl=False)
     else:
         report.print_result(result, out())
-    if result.choice is None:
+    if result.choice is None or result.cut_short is not None:
         return 3
     return 0 if all(check.passed for check in result.checks) else 1

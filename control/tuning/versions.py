@@ -34,9 +34,8 @@ class TunedVersion:
 
     memory_mb: int
     version: str
+    """One that was there before where nothing had changed since: Lambda makes no second one then."""
     alias: str
-    existed: bool
-    """It was there before: nothing had changed since, so Lambda made no new one."""
 
 
 def names_prefix(run_id: str) -> str:
@@ -115,7 +114,7 @@ class FunctionVersions:
             name = f"{names_prefix(run_id)}{value}"
             journal.about_to("create_alias", name=name)
             self._client.create_alias(FunctionName=self.name, Name=name, FunctionVersion=version)
-            made.append(TunedVersion(value, version, name, existed=version in found.versions))
+            made.append(TunedVersion(value, version, name))
         self._set_memory(found.memory_mb, journal)
         for one in made:
             self.configuration(one.alias)

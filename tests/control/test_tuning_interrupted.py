@@ -111,6 +111,19 @@ def test_an_interrupted_run_takes_everything_back_itself(lab, unchanged, tmp_pat
     assert open_journals(tmp_path) == []
 
 
+def test_a_run_ends_when_its_own_invocations_have_cost_as_much_as_they_may(lab, unchanged, tmp_path):
+    """Each costs 0.2 millionths of a dollar as a request, and its compute."""
+    result = run(lab, tmp_path / "run", rounds=12, max_cost_usd=2e-6, promote="live")
+    assert result.cut_short == "MAX_COST_USD=2e-06 is spent"
+    assert 2e-6 < result.run_usd < 4e-6
+    assert result.figures[0].invocations < 10
+    assert (result.kept, "all invocations were made" in failed(result)) == ([], True)
+
+
+def failed(result: Any) -> list[str]:
+    return [check.name for check in result.checks if not check.passed]
+
+
 class SignalledClient(MortalClient):
     """Its process gets a Ctrl-C at that change."""
 
@@ -176,7 +189,7 @@ def test_a_promoted_version_and_an_applied_memory_stay(promoted):
     assert set(state["versions"]) == {"$LATEST", "1", version}
     assert (state["versions"][version][0], state["versions"]["$LATEST"][0]) == (256, 256)
     assert promoted["result"].kept == [f"alias live points to version {version} with 256 MB", "$LATEST has 256 MB"]
-    assert [check.name for check in promoted["result"].checks if not check.passed] == []
+    assert failed(promoted["result"]) == []
 
 
 @pytest.mark.parametrize("step", [4, 5])
