@@ -16,28 +16,40 @@ python=${PYTHON:-.venv/bin/python}
 results=${RESULTS:-results}
 baseline=${BASELINE:-load-baseline.json}
 runs=${RUNS_DIR:-runs}
-rm -rf "$results"
+published="junit.xml summary.md report.html"
 mkdir -p "$results"
+for file in $published comparison.md baseline.json; do
+  rm -f "$results/$file"
+done
 
-"$python" -m control smoke || exit
+# Copies what the command that ended with this exit code made of its run. With 2 there was none, and when it was
+# interrupted perhaps none: the newest run may be another's.
+publish() {
+  if [ "$1" = 0 ] || [ "$1" = 1 ] || [ "$1" = 3 ]; then
+    for file in $published; do
+      if [ -f "$runs/latest/$file" ]; then
+        cp "$runs/latest/$file" "$results/"
+      fi
+    done
+  fi
+}
+
+"$python" -m control smoke
+arrived=$?
+if [ "$arrived" != 0 ]; then
+  publish "$arrived"
+  exit "$arrived"
+fi
 
 "$python" -m control load --load-profile "${PROFILE:-examples/pipelines/profile.toml}"
 verdict=$?
-# 1 and 3 leave a report all the same; with 2 there was no run, and the newest one is another's.
-if [ "$verdict" != 0 ] && [ "$verdict" != 1 ] && [ "$verdict" != 3 ]; then
+publish "$verdict"
+if [ "$verdict" -gt 1 ]; then
   exit "$verdict"
 fi
-for file in junit.xml summary.md report.html; do
-  if [ -f "$runs/latest/$file" ]; then
-    cp "$runs/latest/$file" "$results/"
-  fi
-done
-if [ "$verdict" = 3 ]; then
-  exit 3
-fi
 
-compared=0
 "$python" -m analysis baseline latest --output "$results/baseline.json" || exit
+compared=0
 if [ -f "$baseline" ]; then
   "$python" -m analysis compare --baseline "$baseline" --within "${WITHIN:-10}" --format markdown latest \
     >"$results/comparison.md"

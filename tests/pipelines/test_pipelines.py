@@ -30,7 +30,7 @@ FAKE_PYTHON = """#!/bin/sh
 echo "$*" >>calls
 mkdir -p runs/now && ln -sfn now runs/latest
 case "$*" in
-  "-m control smoke") exit "$SMOKE" ;;
+  "-m control smoke") echo smoke >runs/now/summary.md; exit "$SMOKE" ;;
   "-m control load "*)
     echo junit >runs/now/junit.xml; echo summary >runs/now/summary.md; echo report >runs/now/report.html
     exit "$LOAD" ;;
@@ -90,10 +90,13 @@ def test_without_a_baseline_there_is_one_to_commit(pipeline: Pipeline) -> None:
     assert "baseline.json" in pipeline.results
 
 
-@pytest.mark.parametrize("exit_code", [1, 2, 3, 130])
-def test_after_a_smoke_run_that_failed_no_load_is_sent(compared: Pipeline, exit_code: int) -> None:
+@pytest.mark.parametrize(
+    ("exit_code", "published"), [(1, {"summary.md"}), (2, set()), (3, {"summary.md"}), (130, set())]
+)
+def test_after_a_smoke_run_that_failed_no_load_is_sent(compared: Pipeline, exit_code: int, published: set[str]) -> None:
     assert compared.run(smoke=exit_code) == exit_code
     assert compared.calls == ["control smoke"]
+    assert compared.results == published
 
 
 def test_a_broken_threshold_is_1_and_is_compared_all_the_same(compared: Pipeline) -> None:
@@ -117,6 +120,13 @@ def test_without_a_run_nothing_is_published(compared: Pipeline, exit_code: int) 
 def test_a_comparison_that_does_not_hold_ends_as_it_did(compared: Pipeline, exit_code: int) -> None:
     assert compared.run(compared=exit_code) == exit_code
     assert compared.run(load=1, compared=exit_code) == 1
+
+
+def test_what_an_earlier_run_left_is_not_published_again(compared: Pipeline) -> None:
+    assert compared.run() == 0
+    (compared.directory / "results" / "mine.txt").write_text("not the script's")
+    assert compared.run(load=2) == 2
+    assert compared.results == {"mine.txt"}
 
 
 def test_a_baseline_that_cannot_be_stored_ends_as_it_did(compared: Pipeline) -> None:
