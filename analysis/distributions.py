@@ -11,14 +11,11 @@ from collections.abc import Iterable
 _STATISTICS = {
     "min": "min({0})",
     "mean": "avg({0})",
-    "p50": "quantile_cont({0}, 0.5)",
-    "p90": "quantile_cont({0}, 0.9)",
-    "p95": "quantile_cont({0}, 0.95)",
-    "p99": "quantile_cont({0}, 0.99)",
     "max": "max({0})",
     "sum": "sum({0})",
     "count": "count({0})",
 }
+_PERCENTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 
 
 def distribution(expression: str, statistics: str, *, where: str = "true", suffix: str = "") -> str:
@@ -30,10 +27,16 @@ def distribution(expression: str, statistics: str, *, where: str = "true", suffi
     Rounded to three decimals: microseconds for milliseconds, and no digits that depend on the order of summation.
     NULLs are left out. `suffix` is appended to the names (`_ms`).
     """
-    return struct(
-        (name + suffix, f"round({_STATISTICS[name].format(expression)} FILTER (WHERE {where}), 3)")
-        for name in statistics.split()
-    )
+    names = statistics.split()
+    shares = [share for name, share in _PERCENTILES.items() if name in names]
+
+    def statistic(name: str) -> str:
+        if name not in _PERCENTILES:
+            return f"{_STATISTICS[name].format(expression)} FILTER (WHERE {where})"
+        # The same aggregate for all of them is computed once: each keeps all values until the end.
+        return f"(quantile_cont({expression}, {shares}) FILTER (WHERE {where}))[{shares.index(_PERCENTILES[name]) + 1}]"
+
+    return struct((name + suffix, f"round({statistic(name)}, 3)") for name in names)
 
 
 def struct(fields: Iterable[tuple[str, str]]) -> str:

@@ -36,7 +36,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from analysis.attribution import attribute_lines
-from analysis.requests_table import PARQUET, create_requests_view, literal
+from analysis.requests_table import PARQUET, create_requests_view, forget_rows, literal
 from runstore.columns import REQUEST_COLUMNS
 
 SENDING_OPERATIONS: tuple[str, ...] = (
@@ -438,3 +438,4 @@ def write_joined(db: duckdb.DuckDBPyConnection, file: Path) -> None:
     temporary.replace(file)
     create_requests_view(db, f"read_parquet({literal(str(file))})")
     db.execute("CREATE OR REPLACE VIEW joined AS FROM requests")
+    forget_rows(db)

@@ -1,8 +1,8 @@
 """Raw log events -> the tables of a run: invocations, log_errors, inits, correlations, access_log (Parquet).
 
-DuckDB does the work over whole columns. A REPORT in the exact form that AWS writes for an ordinary invocation is read
-by regular expressions; every other event (failures, SnapStart, JSON records, older forms) goes through
-`lambda_lines.parse_event`, the one place that knows them all.
+DuckDB does the work over whole columns. A REPORT in the form that AWS writes for an ordinary invocation is split at its
+tabulators; every other event (failures, SnapStart, JSON records, older forms) goes through `lambda_lines.parse_event`,
+the one place that knows them all.
 
 Times are epoch seconds, absent values NULL.
 """
@@ -25,27 +25,30 @@ from analysis.requests_table import PARQUET, literal
 _UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _PIECES = """
     SELECT *, p[1][19 :] AS request_id,
-           try_cast(substr(p[2], 11, length(p[2]) - 13) AS DECIMAL(12, 2)) AS duration,
+           try_cast(substr(p[2], 11, length(p[2]) - 13) AS DECIMAL(18, 3))::DOUBLE AS duration_ms,
            try_cast(substr(p[3], 18, length(p[3]) - 20) AS BIGINT) AS billed_ms,
            try_cast(substr(p[4], 14, length(p[4]) - 16) AS BIGINT) AS memory_mb,
            try_cast(substr(p[5], 18, length(p[5]) - 20) AS BIGINT) AS max_memory_mb,
            CASE WHEN starts_with(p[6], 'Init Duration: ')
-                THEN try_cast(substr(p[6], 16, length(p[6]) - 18) AS DECIMAL(12, 2)) END AS init,
-           starts_with(p[-4], chr(10) || 'XRAY TraceId: ') AS traced,
-           CASE WHEN traced THEN substr(p[-4], 16) END AS xray_trace_id,
-           CASE WHEN traced THEN substr(p[-3], 12) END AS segment_id,
-           CASE WHEN traced THEN p[-2] = 'Sampled: true' END AS sampled
-    FROM (SELECT *, string_split(message, chr(9)) AS p FROM {events})"""
+                THEN try_cast(substr(p[6], 16, length(p[6]) - 18) AS DECIMAL(18, 3))::DOUBLE END AS init_ms,
+           CASE WHEN starts_with(p[-4], chr(10) || 'XRAY TraceId: ') THEN substr(p[-4], 16) END AS xray_trace_id,
+           CASE WHEN xray_trace_id IS NOT NULL THEN substr(p[-3], 12) END AS segment_id,
+           CASE WHEN xray_trace_id IS NOT NULL THEN p[-2] = 'Sampled: true' END AS sampled
+    FROM (SELECT *, string_split(message, chr(9)) AS p FROM events)"""
 """SQL: what stands in the places of an ordinary REPORT, `Duration: 250.50 ms` between tabulators and the like."""
-_ORDINARY = rf"""(
-    message = concat('REPORT RequestId: ', request_id, E'\tDuration: ', duration, E' ms\tBilled Duration: ', billed_ms,
-                     E' ms\tMemory Size: ', memory_mb, E' MB\tMax Memory Used: ', max_memory_mb, E' MB\t',
-                     'Init Duration: ' || init || E' ms\t', E'\nXRAY TraceId: ' || xray_trace_id
-                     || E'\tSegmentId: ' || segment_id || E'\tSampled: ' || sampled || E'\t', E'\n')
-    AND regexp_full_match(request_id, '{_UUID}')
-    AND coalesce(regexp_full_match(xray_trace_id, '1-[0-9a-f]{{8}}-[0-9a-f]{{24}}'), true)
+_ORDINARY = f"""(
+    regexp_full_match(request_id, '{_UUID}')
+    AND starts_with(p[2], 'Duration: ') AND ends_with(p[2], ' ms') AND duration_ms IS NOT NULL
+    AND starts_with(p[3], 'Billed Duration: ') AND ends_with(p[3], ' ms') AND billed_ms IS NOT NULL
+    AND starts_with(p[4], 'Memory Size: ') AND ends_with(p[4], ' MB') AND memory_mb IS NOT NULL
+    AND starts_with(p[5], 'Max Memory Used: ') AND ends_with(p[5], ' MB') AND max_memory_mb IS NOT NULL
+    AND p[-1] IN ('', chr(10))
+    AND len(p) = 6 + CASE WHEN init_ms IS NULL THEN 0 ELSE 1 END + CASE WHEN xray_trace_id IS NULL THEN 0 ELSE 3 END
+    AND (xray_trace_id IS NULL
+         OR length(xray_trace_id) = 35 AND starts_with(xray_trace_id, '1-') AND starts_with(p[-3], 'SegmentId: ')
+            AND p[-2] IN ('Sampled: true', 'Sampled: false'))
 )"""
-"""SQL: whether it was one: then the pieces, put together again, are the message, character by character."""
+"""SQL: whether it was one, and nothing else stands in it."""
 
 REPORT_TYPES: Mapping[str, str] = {
     "request_id": "VARCHAR",
@@ -84,8 +87,8 @@ _INIT_TYPES: Mapping[str, str] = {
     "initialization_type": "VARCHAR",
 }
 _IS_REPORT = """(starts_with(message, 'REPORT RequestId: ') OR contains(message, '"platform.report"'))"""
-_IS_CORRELATION = "contains(message, 'swarmscope')"
 # Most events are REPORT lines, which are nothing else.
+_IS_CORRELATION = "(NOT starts_with(message, 'REPORT RequestId: ') AND contains(message, 'swarmscope'))"
 _IS_INIT = f"(NOT starts_with(message, 'REPORT RequestId: ') AND regexp_matches(message, {literal(INIT)}))"
 _IS_ERROR = f"(NOT starts_with(message, 'REPORT RequestId: ') AND regexp_matches(message, {literal(ERROR)}))"
 """SQL for the raw events that a table may be made of, as cheap as can be: the parser has the last word."""
@@ -142,9 +145,8 @@ def write_invocations(files: Files, target: Path) -> int:
         db,
         first,
         _invocations(
-            f"""SELECT * REPLACE (CASE WHEN {_ORDINARY} THEN request_id END AS request_id),
-                       duration::DOUBLE AS duration_ms, init::DOUBLE AS init_ms, {absent}
-                FROM ({_PIECES.format(events="events")})"""
+            f"""SELECT * REPLACE (CASE WHEN {_ORDINARY} THEN request_id END AS request_id), {absent}
+                FROM ({_PIECES})"""
         ),
     )
     read = f"read_parquet({literal(str(first))})"

@@ -57,6 +57,9 @@ ENDPOINT = "CASE WHEN method IS NULL OR starts_with(name, method || ' ') THEN na
 """SQL for the name of a request's endpoint, whether its Locust name holds the method already or not."""
 
 
+IN_MEMORY_BYTES = 750_000_000
+"""Of requests files. Three million rows take about 1 GB as a table; ten million would leave no room to join them."""
+
 PARQUET = "FORMAT parquet, COMPRESSION uncompressed, DICTIONARY_SIZE_LIMIT 4096, WRITE_BLOOM_FILTER false"
 """How tables are written. They are mostly ids, of which LZ4 and Snappy save a sixth of the bytes for half as much time
 again; what repeats is in dictionaries, and a column of ids soon shows that it has no use for one."""
@@ -78,23 +81,26 @@ class RequestsRead:
 def create_requests(db: duckdb.DuckDBPyConnection, files: Sequence[Path], folder: Path | None = None) -> RequestsRead:
     """Read all requests files; makes the view `requests`. No file, or only empty ones, give an empty view.
 
-    The rows are kept in a Parquet file, of which a query reads the columns it needs: as a table in memory ten million
-    take more than 3 GB. It lies in a directory of its own below `folder` (the system's temporary one, where that is
-    None or cannot be written to), which goes with the connection.
+    Of more than IN_MEMORY_BYTES the rows are kept in a Parquet file meanwhile, of which a query reads the columns it
+    needs. It lies in a directory of its own below `folder` (the system's temporary one, where that is None or cannot be
+    written to), which goes with the connection.
 
     Raises DataFormatError where the header of a file lacks a column or is none.
     """
     below = folder if folder is not None and os.access(folder, os.W_OK) else None
-    kept = tempfile.TemporaryDirectory(prefix=".requests-", dir=below)
-    weakref.finalize(db, kept.cleanup)
-    rows = Path(kept.name) / "requests.parquet"
+    directory = tempfile.TemporaryDirectory(prefix=".requests-", dir=below)
+    weakref.finalize(db, directory.cleanup)
+    few = sum(file.stat().st_size for file in files) <= IN_MEMORY_BYTES
+    rows = None if few else Path(directory.name) / "requests.parquet"
     of_headers = _by_header(files)
-    unreadable = _write_rows(db, of_headers, rows)
-    mended, taken_out = _without_open_quotes([file for file in files if file.name in unreadable], Path(kept.name))
+    unreadable = _keep_rows(db, of_headers, rows)
+    mended, taken_out = _without_open_quotes([file for file in files if file.name in unreadable], Path(directory.name))
     if mended:
         whole = {header: [mended.get(file, file) for file in same] for header, same in of_headers.items()}
-        unreadable = _write_rows(db, whole, rows) + taken_out
-    source = f"(SELECT *, file_row_number AS row FROM read_parquet({literal(str(rows))}, file_row_number = true))"
+        unreadable = _keep_rows(db, whole, rows) + taken_out
+    source = "(SELECT *, rowid AS row FROM request_rows)"
+    if rows is not None:
+        source = f"(SELECT *, file_row_number AS row FROM read_parquet({literal(str(rows))}, file_row_number = true))"
     cut = _cut(files)
     lines = dict(db.execute(f"SELECT file, count(*) FROM {source} WHERE {cut} GROUP BY file").fetchall())
     if lines:
@@ -108,6 +114,11 @@ def create_requests(db: duckdb.DuckDBPyConnection, files: Sequence[Path], folder
         missing={file: last - distinct for file, _, distinct, last in counted if last > distinct},
         repeated={file: rows - distinct for file, rows, distinct, _ in counted if rows > distinct},
     )
+
+
+def forget_rows(db: duckdb.DuckDBPyConnection) -> None:
+    """Free what `create_requests` keeps in memory, once the view `requests` is of something else."""
+    db.execute("DROP TABLE IF EXISTS request_rows")
 
 
 def create_requests_view(db: duckdb.DuckDBPyConnection, source: str) -> None:
@@ -161,12 +172,19 @@ def _by_header(files: Sequence[Path]) -> dict[tuple[str, ...], list[str]]:
     return found
 
 
-def _write_rows(
-    db: duckdb.DuckDBPyConnection, of_headers: Mapping[tuple[str, ...], Sequence[str]], target: Path
+def _keep_rows(
+    db: duckdb.DuckDBPyConnection, of_headers: Mapping[tuple[str, ...], Sequence[str]], target: Path | None
 ) -> Counter[str]:
-    """Write the rows of all files to a Parquet file; -> file name -> lines that could not be read."""
+    """Put the rows of all files into a Parquet file, or without one into the table `request_rows`.
+
+    -> file name -> lines that could not be read.
+    """
     queries = [_read(header, same) for header, same in of_headers.items()]
-    db.execute(f"COPY ({' UNION ALL '.join(queries) or _NO_ROWS}) TO {literal(str(target))} ({PARQUET})")
+    query = " UNION ALL ".join(queries) or _NO_ROWS
+    if target is None:
+        db.execute(f"CREATE OR REPLACE TABLE request_rows AS {query}")
+    else:
+        db.execute(f"COPY ({query}) TO {literal(str(target))} ({PARQUET})")
     return _unreadable_lines(db) if queries else Counter()
 
 

@@ -1,5 +1,8 @@
+import gc
+
 import pytest
 
+from analysis import requests_table
 from analysis.errors import DataFormatError
 from analysis.evidence import connect
 from analysis.requests_table import create_requests
@@ -15,6 +18,13 @@ def earlier_line(seq: int, error: str = "", ok: int = 1) -> str:
 
 def line(seq: int, error: str = "", ok: int = 1, init_ms: str = "") -> str:
     return earlier_line(seq, error, ok).replace("measure", f"measure,{init_ms}")
+
+
+@pytest.fixture(params=["in memory", "on disk"], autouse=True)
+def rows_kept(request, monkeypatch):
+    if request.param == "on disk":
+        monkeypatch.setattr(requests_table, "IN_MEMORY_BYTES", -1)
+    return request.param
 
 
 def read(tmp_path, **files):
@@ -136,3 +146,15 @@ def test_a_line_that_no_clock_can_have_written_is_left_out_and_counted(tmp_path)
 def test_a_header_that_is_none_is_an_error_and_no_defect(tmp_path):
     with pytest.raises(DataFormatError, match=r"requests-a\.csv"):
         read(tmp_path, a="x" * 200_000 + HEADER + line(1))
+
+
+def test_rows_on_the_disk_go_with_the_connection(tmp_path, rows_kept):
+    file = tmp_path / "requests-a.csv"
+    file.write_text(HEADER + line(1))
+    db = connect()
+    create_requests(db, [file], tmp_path)
+    assert len(list(tmp_path.glob(".requests-*/requests.parquet"))) == (rows_kept == "on disk")
+    db.close()
+    del db
+    gc.collect()
+    assert not list(tmp_path.glob(".requests-*"))
