@@ -52,6 +52,7 @@ class Sandbox:
             gateway_throttle=(parameters.api_gateway.account_rate_per_s, parameters.api_gateway.account_burst),
             now=scheduler.now,
             function_update_s=parameters.lambda_.function_update_ms / 1000,
+            unreserved_concurrency_min=parameters.lambda_.unreserved_concurrency_min,
         )
         self.metrics = Metrics()
         self.logs = LogStore(self._log_lag)
@@ -80,6 +81,8 @@ class Sandbox:
             seed=seed,
             ensure_log_group=self._ensure_log_group,
         )
+        self.bridge.when_changed(self.functions.provision)
+        self.bridge.provisioned.allocation = self.functions.allocation
         self.sns = SnsService(
             scheduler,
             self.bridge,

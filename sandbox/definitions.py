@@ -189,6 +189,10 @@ class Definitions(Protocol):
         `swarmscope`. A name that no CloudFormation stack owns stays as it is."""
         ...
 
+    def provisioned_concurrency(self) -> Sequence[tuple[FunctionDefinition, int]]:
+        """The published versions that environments are to be kept ready of, and how many. Each version once."""
+        ...
+
     def reserved_concurrency_total(self) -> int:
         """Sum of the reserved concurrency of all functions: what is carved out of the account's."""
         ...

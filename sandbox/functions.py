@@ -32,11 +32,18 @@ from sandbox.faults import (
 )
 from sandbox.identifiers import Identifiers, parse_trace_header
 from sandbox.invoke_results import InvokeResult, OnDone, invalid_request_content, throttled, too_large
-from sandbox.log_formats import Failure, JsonFormat, LogFormat, Report, TextFormat
+from sandbox.log_formats import ON_DEMAND, PROVISIONED, Failure, JsonFormat, LogFormat, Report, TextFormat
 from sandbox.model.durations import DurationModel, duration_model
-from sandbox.model.environments import AccountConcurrency, Environment, EnvironmentPool, FunctionConcurrency
+from sandbox.model.environments import (
+    AccountConcurrency,
+    Environment,
+    EnvironmentPool,
+    FunctionConcurrency,
+    ProvisionedEnvironments,
+)
 from sandbox.model.parameters import Parameters
 from sandbox.model.throttling import TokenBucket
+from sandbox.provisioning import Allocation, Initialised, Provisioning
 from sandbox.runtime import HandlerError, MakeClient, PythonRuntime, to_json
 from sandbox.sinks import LogSink, MetricSink
 from sandbox.truth import FunctionTruth, Truth
@@ -69,17 +76,25 @@ class _Version:
 class _Function:
     """One function: what its versions have in common."""
 
-    __slots__ = ("concurrency", "dimensions", "logical_name", "rng", "truth", "versions")
+    __slots__ = ("arn", "concurrency", "dimensions", "logical_name", "provisioned", "rng", "truth", "versions")
 
     def __init__(
-        self, logical_name: str, name: str, concurrency: FunctionConcurrency, truth: FunctionTruth, seed: int
+        self,
+        logical_name: str,
+        function: FunctionDefinition,
+        concurrency: FunctionConcurrency,
+        truth: FunctionTruth,
+        seed: int,
     ) -> None:
         self.logical_name = logical_name
-        self.dimensions = (("FunctionName", name),)
+        self.arn = function.arn
+        self.dimensions = (("FunctionName", function.name),)
         self.concurrency = concurrency
         self.truth = truth
         self.rng = random.Random(f"{seed}/{logical_name}")
         self.versions: dict[str, _Version] = {}
+        self.provisioned: dict[str, ProvisionedEnvironments] = {}
+        """By version."""
 
 
 class _Run:
@@ -96,9 +111,11 @@ class _Run:
         "log_tail",
         "on_done",
         "payload",
+        "provisioned",
         "request_id",
         "restore_ms",
         "slow_init_ms",
+        "spilled",
         "started_at",
         "state",
         "timed_out",
@@ -110,6 +127,10 @@ class _Run:
     state: _Function
     version: _Version
     environment: Environment
+    provisioned: ProvisionedEnvironments | None
+    """Where the environment belongs to; None on demand."""
+    spilled: bool
+    """It runs on demand because no provisioned environment could take it."""
     payload: bytes
     event: Any
     request_id: str
@@ -178,6 +199,8 @@ class LambdaService:
         self._ensure_log_group = ensure_log_group
         self._text_format = TextFormat(new_style=parameters.lambda_.failure_style == "new")
         self._packages: dict[str, CodePackage] = {}
+        self._functions: dict[str, _Function] = {}
+        self._provisioning = Provisioning(scheduler, self._lambda, self._initialise)
         self._async_events = AsyncEvents(
             definitions,
             scheduler,
@@ -189,8 +212,10 @@ class LambdaService:
         self.reset()
 
     def reset(self) -> None:
-        """Forget every environment. Invocations under way go on to their end."""
-        self._functions: dict[str, _Function] = {}
+        """Forget every environment; what is provisioned is made anew. Invocations under way go on to their end."""
+        self._provisioning.ask(())
+        self._functions = {}
+        self._provisioning = Provisioning(self._scheduler, self._lambda, self._initialise)
         self._generation = self._definitions.generation
         self._account = AccountConcurrency(self._lambda, self._definitions.reserved_concurrency_total())
         self._identifiers = Identifiers(random.Random(f"{self._seed}/identifiers"))
@@ -198,6 +223,28 @@ class LambdaService:
         reservoir = self._lambda.trace_reservoir_per_s
         self._trace_reservoir = TokenBucket(reservoir, reservoir)
         self._runtime_hash = f"{random.Random('runtime').getrandbits(256):064x}"
+        self.provision()
+
+    def provision(self) -> None:
+        """See that as many environments are provisioned as the definitions want now."""
+        wanted = self._definitions.provisioned_concurrency()
+        if not wanted and not self._provisioning.versions:
+            return
+        functions = [self._function(function) for function, _ in wanted]
+        self._provisioning.ask(wanted)
+        for state in {*functions, *self._functions.values()}:
+            state.provisioned = self._provisioning.of_function(state.arn)
+            state.concurrency.provisioned = sum(one.requested for one in state.provisioned.values())
+        self._account.set_reserved(self._claimed())
+
+    def allocation(self, function_arn: str, version: str) -> Allocation:
+        """What there is of a version's provisioned concurrency."""
+        return self._provisioning.allocation(function_arn, version)
+
+    def _claimed(self) -> int:
+        """What is taken out of the account's concurrency for particular functions."""
+        unreserved = sum(s.concurrency.provisioned for s in self._functions.values() if s.concurrency.reserved is None)
+        return self._definitions.reserved_concurrency_total() + unreserved
 
     def invoke(
         self,
@@ -257,12 +304,19 @@ class LambdaService:
         now = self._scheduler.now()
         state = self._function(function)
         refused = self._faults.admission(state.logical_name, request_id, event)
-        reason = refused.reason if refused else state.concurrency.refusal(now, synchronous=synchronous)
-        if reason is not None:
-            return on_done(self._throttled(state, request_id, now, reason))
+        provisioned = state.provisioned.get(function.version) if state.provisioned else None
+        environment = None
+        if provisioned is not None and refused is None:
+            environment = provisioned.take(now, synchronous=synchronous)
+        serves_ahead, is_new = environment is not None, False
+        if environment is None:
+            reason = refused.reason if refused else state.concurrency.refusal(now, synchronous=synchronous)
+            if reason is not None:
+                return on_done(self._throttled(state, request_id, now, reason))
         version = self._version(state, function)
-        environment = version.pool.take(now)
-        is_new = environment is None
+        if environment is None:
+            environment = version.pool.take(now)
+            is_new = environment is None
         if environment is None:
             if not state.concurrency.may_grow(now):
                 return on_done(self._throttled(state, request_id, now, "ConcurrentInvocationLimitExceeded"))
@@ -270,6 +324,8 @@ class LambdaService:
 
         run = _Run()
         run.state, run.version, run.environment = state, version, environment
+        run.provisioned = provisioned if serves_ahead else None
+        run.spilled = provisioned is not None and not serves_ahead and provisioned.available > 0
         run.payload, run.event, run.request_id = payload, event, request_id
         run.log_tail, run.on_done = log_tail, on_done
         run.xray, run.trace_header = self._trace(function, trace_header, now)
@@ -279,8 +335,13 @@ class LambdaService:
             self._restore(run, now)
         elif is_new:
             self._init(run, now)
+        if serves_ahead:
+            state.concurrency.start_provisioned()
+            if environment.calls == 0:
+                state.truth.provisioned_starts += 1
+        else:
+            state.concurrency.start()
         self._decide(run)
-        state.concurrency.start()
         self._truth.pending += 1
         self._scheduler.at(run.started_at + run.duration_ms / 1000, partial(self._finish, run))
         return None
@@ -380,20 +441,20 @@ class LambdaService:
             run.xray,
             function.timeout_s,
             ending.failure,
+            ON_DEMAND if run.provisioned is None else PROVISIONED,
         )
         lines, log_format = run.lines, run.version.log_format
         lines.append((run.started_at, log_format.start(run.started_at, report, function.version)))
         lines += [(ended_at, line) for line in environment.runtime.drain()]
         lines += [(ended_at, line) for line in log_format.ended(ended_at, report)]
-        append, group, stream = self._logs.append, function.log_group, environment.log_stream
-        for at, line in lines:
-            append(group, stream, at, line)
-            if embedded_metrics.MARK in line:
-                for value in embedded_metrics.metric_values(line):
-                    self._metrics.add(*value)
+        self._write(function.log_group, environment.log_stream, lines)
         self._count(run, ending, billed_ms)
-        state.concurrency.end()
-        run.version.pool.give_back(environment, self._scheduler.now())
+        if run.provisioned is None:
+            state.concurrency.end()
+            run.version.pool.give_back(environment, self._scheduler.now())
+        else:
+            state.concurrency.end_provisioned()
+            run.provisioned.give_back(environment, self._scheduler.now())
         self._truth.pending -= 1
         run.on_done(
             InvokeResult(
@@ -405,6 +466,14 @@ class LambdaService:
                 log_tail=_log_tail(lines) if run.log_tail else None,
             )
         )
+
+    def _write(self, group: str, stream: str, lines: list[tuple[float, str]]) -> None:
+        append = self._logs.append
+        for at, line in lines:
+            append(group, stream, at, line)
+            if embedded_metrics.MARK in line:
+                for value in embedded_metrics.metric_values(line):
+                    self._metrics.add(*value)
 
     def _failed(self, run: _Run, error: HandlerError) -> _Ending:
         """How a failure shows: in the answer, in the log, in REPORT."""
@@ -471,15 +540,23 @@ class LambdaService:
             chain = self._truth.chain_by_last.get(state.logical_name)
             if chain is not None:
                 chain.completed(run.payload, ending.payload)
-        dimensions, busy = state.dimensions, state.concurrency.busy
+        dimensions, concurrency, account = state.dimensions, state.concurrency, self._account
+        busy = concurrency.busy + concurrency.provisioned_busy
         add(NAMESPACE, "Invocations", dimensions, at, 1.0)
         add(NAMESPACE, "Errors", dimensions, at, 0.0 if failure is None else 1.0)
         add(NAMESPACE, "Throttles", dimensions, at, 0.0)
         add(NAMESPACE, "Duration", dimensions, at, run.duration_ms)
         add(NAMESPACE, "ConcurrentExecutions", dimensions, at, float(busy))
-        account = self._account
-        add(NAMESPACE, "ConcurrentExecutions", (), at, float(account.busy + account.reserved_busy))
+        everywhere = account.busy + account.reserved_busy + account.provisioned_busy
+        add(NAMESPACE, "ConcurrentExecutions", (), at, float(everywhere))
         add(NAMESPACE, "UnreservedConcurrentExecutions", (), at, float(account.busy))
+        if run.provisioned is not None:
+            used = run.provisioned
+            add(NAMESPACE, "ProvisionedConcurrencyInvocations", dimensions, at, 1.0)
+            add(NAMESPACE, "ProvisionedConcurrentExecutions", dimensions, at, float(used.busy))
+            add(NAMESPACE, "ProvisionedConcurrencyUtilization", dimensions, at, used.busy / max(used.allocated, 1))
+        elif run.spilled:
+            add(NAMESPACE, "ProvisionedConcurrencySpilloverInvocations", dimensions, at, 1.0)
 
     def _throttled(self, state: _Function, request_id: str, now: float, reason: str) -> InvokeResult:
         state.truth.throttles += 1
@@ -491,13 +568,13 @@ class LambdaService:
     def _function(self, function: FunctionDefinition) -> _Function:
         if self._definitions.generation != self._generation:
             self._generation = self._definitions.generation
-            self._account.set_reserved(self._definitions.reserved_concurrency_total())
+            self._account.set_reserved(self._claimed())
         state = self._functions.get(function.name)
         if state is None:
             logical_name = self._definitions.logical_name(function.name)
             concurrency = FunctionConcurrency(self._lambda, self._account, function.reserved_concurrency)
             truth = self._truth.function(logical_name)
-            state = _Function(logical_name, function.name, concurrency, truth, self._seed)
+            state = _Function(logical_name, function, concurrency, truth, self._seed)
             self._functions[function.name] = state
         elif state.concurrency.reserved != function.reserved_concurrency:
             state.concurrency.set_reserved(function.reserved_concurrency)
@@ -528,7 +605,34 @@ class LambdaService:
             package = self._packages[function.code_sha256] = CodePackage(function.code_zip)
         return package
 
-    def _new_environment(self, state: _Function, version: _Version, now: float) -> Environment:
+    def _initialise(self, function: FunctionDefinition) -> Initialised:
+        """Begin the init of a provisioned environment, which no invocation waits for; its log lines are written."""
+        state = self._function(function)
+        version, now = self._version(state, function), self._scheduler.now()
+        environment = self._new_environment(state, version, now, PROVISIONED)
+        stream, log_format = environment.log_stream, version.log_format
+        slowed = self._faults.init(state.logical_name, stream)
+        init_ms = round(version.durations.init_ms(state.rng) if slowed is None else slowed.init_ms, 2)
+        limit_ms = max(self._lambda.provisioned_init_timeout_s, function.timeout_s) * 1000
+        error = environment.runtime.init()
+        status, error_type = ("success", None) if error is None else ("error", error.type)
+        if error is None and init_ms > limit_ms:
+            init_ms, status = limit_ms, "timeout"
+        ends_at = now + init_ms / 1000
+        start = log_format.init_start(now, function, self._lambda.runtime_version, self._runtime_hash, PROVISIONED)
+        lines = [(now, start), *((ends_at, line) for line in environment.runtime.drain())]
+        if error is not None and not error.exited:
+            lines.append((ends_at, log_format.error(ends_at, "", error.type, error.message, error.stack_trace)))
+        lines.append((ends_at, log_format.init_report(ends_at, init_ms, "init", status, error_type, PROVISIONED)))
+        group = function.log_group
+        self._write(group, stream, lines[:1])
+        # the rest when it happens: a log event is not read before its time
+        self._scheduler.at(ends_at, partial(self._write, group, stream, lines[1:]))
+        return Initialised(environment, ends_at, status == "success")
+
+    def _new_environment(
+        self, state: _Function, version: _Version, now: float, initialization_type: str = ON_DEMAND
+    ) -> Environment:
         function = version.function
         least_mb, greatest_mb = self._parameters.timing(state.logical_name).memory_used_mb
         stream = log_lines.log_stream(now, function.version, self._identifiers.hex32())
@@ -541,6 +645,7 @@ class LambdaService:
             self._make_resource,
             self._scheduler.now,
             version.log_format,
+            initialization_type,
         )
         return environment
 

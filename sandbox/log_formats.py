@@ -24,6 +24,9 @@ from sandbox.definitions import FunctionDefinition
 XRay = tuple[str, str, bool]
 """Trace Root, segment id, sampled."""
 
+ON_DEMAND, PROVISIONED = "on-demand", "provisioned-concurrency"
+"""Initialization types, as JSON records and AWS_LAMBDA_INITIALIZATION_TYPE have them."""
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -51,6 +54,8 @@ class Report:
     xray: XRay | None
     timeout_s: float
     failure: Failure | None
+    initialization_type: str = ON_DEMAND
+    """Of its environment."""
 
 
 class LogFormat(Protocol):
@@ -61,10 +66,26 @@ class LogFormat(Protocol):
     new_style: bool
     """Whether failures stand in the report of the invocation, rather than in events of their own."""
 
-    def init_start(self, at: float, function: FunctionDefinition, runtime_version: str, runtime_hash: str) -> str: ...
+    def init_start(
+        self,
+        at: float,
+        function: FunctionDefinition,
+        runtime_version: str,
+        runtime_hash: str,
+        initialization_type: str = ON_DEMAND,
+    ) -> str: ...
 
-    def init_report(self, at: float, init_ms: float, phase: str, status: str, error_type: str | None) -> str:
-        """Of an init that failed. `phase` is `init`, or `invoke` for a repeated one."""
+    def init_report(
+        self,
+        at: float,
+        init_ms: float,
+        phase: str,
+        status: str,
+        error_type: str | None,
+        initialization_type: str = ON_DEMAND,
+    ) -> str:
+        """Of an init that failed, or of any of a provisioned environment. `phase` is `init`, or `invoke` for a repeated
+        one."""
         ...
 
     def restore_start(
@@ -98,10 +119,25 @@ class TextFormat:
     def __init__(self, *, new_style: bool) -> None:
         self.new_style = new_style
 
-    def init_start(self, at: float, function: FunctionDefinition, runtime_version: str, runtime_hash: str) -> str:
+    def init_start(
+        self,
+        at: float,
+        function: FunctionDefinition,
+        runtime_version: str,
+        runtime_hash: str,
+        initialization_type: str = ON_DEMAND,
+    ) -> str:
         return log_lines.init_start(runtime_version, function.region, runtime_hash)
 
-    def init_report(self, at: float, init_ms: float, phase: str, status: str, error_type: str | None) -> str:
+    def init_report(
+        self,
+        at: float,
+        init_ms: float,
+        phase: str,
+        status: str,
+        error_type: str | None,
+        initialization_type: str = ON_DEMAND,
+    ) -> str:
         return log_lines.init_report(init_ms, phase, status, error_type)
 
     def restore_start(self, at: float, function: FunctionDefinition, runtime_version: str, runtime_hash: str) -> str:
@@ -163,12 +199,27 @@ class JsonFormat:
     level = logging.INFO
     new_style = True
 
-    def init_start(self, at: float, function: FunctionDefinition, runtime_version: str, runtime_hash: str) -> str:
-        record = {"initializationType": "on-demand", "phase": "init"}
+    def init_start(
+        self,
+        at: float,
+        function: FunctionDefinition,
+        runtime_version: str,
+        runtime_hash: str,
+        initialization_type: str = ON_DEMAND,
+    ) -> str:
+        record = {"initializationType": initialization_type, "phase": "init"}
         return _platform(at, "initStart", record | _runtime(function, runtime_version, runtime_hash))
 
-    def init_report(self, at: float, init_ms: float, phase: str, status: str, error_type: str | None) -> str:
-        record: dict[str, Any] = {"initializationType": "on-demand", "phase": phase, "status": status}
+    def init_report(
+        self,
+        at: float,
+        init_ms: float,
+        phase: str,
+        status: str,
+        error_type: str | None,
+        initialization_type: str = ON_DEMAND,
+    ) -> str:
+        record: dict[str, Any] = {"initializationType": initialization_type, "phase": phase, "status": status}
         if error_type:
             record["errorType"] = error_type
         return _platform(at, "initReport", record | {"metrics": {"durationMs": init_ms}})
@@ -205,7 +256,9 @@ class JsonFormat:
             if failure.how in ("init", "exception"):
                 lines.append(self.error(at, report.request_id, failure.type, failure.message, failure.stack_trace))
             if failure.how == "init":
-                lines.append(self.init_report(at, report.duration_ms, "invoke", status, failure.type))
+                lines.append(
+                    self.init_report(at, report.duration_ms, "invoke", status, failure.type, report.initialization_type)
+                )
             done = {"requestId": report.request_id, "status": status}
             done |= {} if failure.how == "timeout" else {"errorType": failure.type}
             lines.append(_platform(at, "runtimeDone", done | _tracing(report.xray)))

@@ -30,7 +30,10 @@ def init_start(runtime_version: str, region: str, runtime_hash: str) -> str:
 
 
 def init_report(init_ms: float, phase: str, status: str, error_type: str | None) -> str:
-    """Written only when init fails (on demand). `phase` is `init`, or `invoke` for a repeated init."""
+    """Written when init fails, and always for provisioned concurrency.
+
+    `phase` is `init`, or `invoke` for a repeated init.
+    """
     cause = f"\tError Type: {error_type}" if error_type else ""
     return f"INIT_REPORT Init Duration: {init_ms:.2f} ms\tPhase: {phase}\tStatus: {status}{cause}\n"
 

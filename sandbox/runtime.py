@@ -28,7 +28,7 @@ import boto3
 
 from sandbox.code_package import TASK_ROOT, CodeError, CodePackage, format_stack
 from sandbox.definitions import ACCOUNT_ID, FunctionDefinition
-from sandbox.log_formats import LogFormat
+from sandbox.log_formats import ON_DEMAND, LogFormat
 
 MakeClient = Callable[[str, FunctionDefinition], Any]
 """(service name, function) -> what `boto3.client(service)`, or `.resource`, gives inside that function."""
@@ -149,12 +149,13 @@ class PythonRuntime:
         make_resource: MakeClient,
         now: Callable[[], float],
         log_format: LogFormat,
+        initialization_type: str = ON_DEMAND,
     ) -> None:
         self._package = package
         self._function = function
         self._log_stream = log_stream
         self._now = now
-        self._environ = _environ(function, log_stream)
+        self._environ = _environ(function, log_stream, initialization_type)
         self._boto3 = _boto3_stand_in(function, make_client, make_resource)
         self._stdout = _LineCapture()
         self._log_handler = _LambdaLogHandler(self._stdout, log_format)
@@ -331,7 +332,7 @@ def _encode_decimal(value: Any) -> float:
 _ENCODER = json.JSONEncoder(ensure_ascii=False, default=_encode_decimal)
 
 
-def _environ(function: FunctionDefinition, log_stream: str) -> dict[str, str]:
+def _environ(function: FunctionDefinition, log_stream: str, initialization_type: str) -> dict[str, str]:
     """The variables Lambda sets (AWS documentation, configuration-envvars), and the function's own."""
     return {
         "AWS_LAMBDA_FUNCTION_NAME": function.name,
@@ -339,7 +340,7 @@ def _environ(function: FunctionDefinition, log_stream: str) -> dict[str, str]:
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory_mb),
         "AWS_LAMBDA_LOG_GROUP_NAME": function.log_group,
         "AWS_LAMBDA_LOG_STREAM_NAME": log_stream,
-        "AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start" if function.snap_start else "on-demand",
+        "AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start" if function.snap_start else initialization_type,
         "AWS_EXECUTION_ENV": "AWS_Lambda_python3.12",
         "AWS_REGION": function.region,
         "AWS_DEFAULT_REGION": function.region,

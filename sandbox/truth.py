@@ -57,7 +57,16 @@ def failed_items(result: bytes) -> set[str]:
 class FunctionTruth:
     """One function's invocations. Throttled attempts are in `throttles` alone."""
 
-    __slots__ = ("billed_ms", "cold_starts", "errors", "invocations", "suppressed_inits", "throttles", "timeouts")
+    __slots__ = (
+        "billed_ms",
+        "cold_starts",
+        "errors",
+        "invocations",
+        "provisioned_starts",
+        "suppressed_inits",
+        "throttles",
+        "timeouts",
+    )
 
     def __init__(self) -> None:
         self.invocations = 0
@@ -66,6 +75,8 @@ class FunctionTruth:
         """Every failed invocation, timeouts included (as the AWS/Lambda metric counts them)."""
         self.timeouts = 0
         self.throttles = 0
+        self.provisioned_starts = 0
+        """First invocations of provisioned environments; no caller waited for their inits."""
         self.suppressed_inits = 0
         """Inits that were repeated within an invocation."""
         self.billed_ms = 0
@@ -215,7 +226,12 @@ class Truth:
         return {
             "api": {"requests": self.api_requests, "by_status": dict(sorted(self.api_by_status.items()))},
             "invoke": {"requests": self.invoke_requests, "by_status": dict(sorted(self.invoke_by_status.items()))},
-            "functions": {name: counts.as_dict() for name, counts in sorted(self._functions.items())},
+            # one that is provisioned and was never called has done nothing
+            "functions": {
+                name: told
+                for name, counts in sorted(self._functions.items())
+                if any((told := counts.as_dict()).values())
+            },
             "streams": {name: counts.as_dict() for name, counts in sorted(self._streams.items())},
             "queues": {name: counts.as_dict() for name, counts in sorted(self._queues.items())},
             "messages": dict(sorted(self.messages.items())),

@@ -76,20 +76,109 @@ class EnvironmentPool:
         return len(self._idle)
 
 
-class AccountConcurrency:
-    """Concurrency that functions without a reservation share: the account's limit less all reservations."""
+class ProvisionedEnvironments:
+    """The environments of one published version that are made ahead of any request and kept (provisioned concurrency).
 
-    __slots__ = ("_parameters", "_rate", "busy", "reserved_busy", "unreserved_limit")
+    AWS [provisioned-concurrency]: none of what is asked for serves before all of it is there. They do not expire here;
+    AWS replaces them in the background.
+    """
+
+    __slots__ = (
+        "_idle",
+        "_rate",
+        "_rate_per_environment",
+        "_waiting",
+        "allocated",
+        "busy",
+        "failed",
+        "initialising",
+        "request",
+        "requested",
+    )
+
+    def __init__(self, requests_per_s: float) -> None:
+        """`requests_per_s`: what each environment may serve; what goes beyond runs on demand."""
+        self._rate_per_environment = requests_per_s
+        self._idle: list[Environment] = []
+        self._waiting: list[Environment] = []
+        self.requested = 0
+        self.request = 0
+        """How often another number was asked for: whoever makes environments for an earlier one stops."""
+        self.initialising = 0
+        self.allocated = 0
+        """Initialised, whether they serve already or not."""
+        self.busy = 0
+        self.failed = False
+        """An init failed, and no more are made."""
+        self._rate = TokenBucket(0, 0)
+
+    @property
+    def available(self) -> int:
+        """Environments that may serve."""
+        return self.allocated - len(self._waiting)
+
+    def ask(self, requested: int, now: float) -> None:
+        """So many are wanted from now on. A surplus goes: first what does not serve yet, at last what is busy."""
+        self.requested, self.failed = requested, False
+        self.request += 1
+        for environments in (self._waiting, self._idle):
+            while environments and self.allocated > requested:
+                environments.pop()
+                self.allocated -= 1
+        self._admit(now)
+
+    def lacks(self) -> bool:
+        """Whether another one has to be made."""
+        return not self.failed and self.allocated + self.initialising < self.requested
+
+    def add(self, environment: Environment, now: float) -> None:
+        """The init of one has succeeded."""
+        if self.allocated < self.requested:
+            self.allocated += 1
+            self._waiting.append(environment)
+            self._admit(now)
+
+    def take(self, now: float, *, synchronous: bool) -> Environment | None:
+        """The environment for an invocation; None where it has to run on demand."""
+        if not self._idle or (synchronous and not self._rate.take(now)):
+            return None
+        self.busy += 1
+        return self._idle.pop()
+
+    def give_back(self, environment: Environment, now: float) -> None:
+        """The environment has served its invocation."""
+        environment.idle_since = now
+        self.busy -= 1
+        if self.allocated > self.requested:
+            self.allocated -= 1
+        else:
+            self._idle.append(environment)
+
+    def _admit(self, now: float) -> None:
+        if self.allocated >= self.requested:
+            self._idle += self._waiting
+            self._waiting.clear()
+            rate = self.allocated * self._rate_per_environment
+            self._rate = TokenBucket(rate, rate)
+
+
+class AccountConcurrency:
+    """Concurrency that functions without a reservation share: the account's limit less all reservations, and less what
+    these functions have provisioned."""
+
+    __slots__ = ("_parameters", "_rate", "busy", "provisioned_busy", "reserved_busy", "unreserved_limit")
 
     def __init__(self, parameters: LambdaParameters, reserved_total: int = 0) -> None:
         self._parameters = parameters
         self.busy = 0
-        """Unreserved executions at this moment."""
+        """Unreserved executions on demand at this moment."""
+        self.provisioned_busy = 0
+        """Executions in provisioned environments, of whatever function."""
         self.reserved_busy = 0
         self.set_reserved(reserved_total)
 
     def set_reserved(self, reserved_total: int) -> None:
-        """Reservations changed."""
+        """Reservations, or what is provisioned without one, changed."""
         self.unreserved_limit = max(0, self._parameters.account_concurrency - reserved_total)
         rate = self.unreserved_limit * self._parameters.request_rate_per_concurrency
         self._rate = TokenBucket(rate, rate)
@@ -101,7 +190,7 @@ class AccountConcurrency:
 class FunctionConcurrency:
     """One function's executions, its limits, and how quickly it may grow."""
 
-    __slots__ = ("_account", "_parameters", "_rate", "_scaling", "busy", "reserved")
+    __slots__ = ("_account", "_parameters", "_rate", "_scaling", "busy", "provisioned", "provisioned_busy", "reserved")
 
     def __init__(self, parameters: LambdaParameters, account: AccountConcurrency, reserved: int | None) -> None:
         self._parameters = parameters
@@ -110,6 +199,10 @@ class FunctionConcurrency:
             parameters.scaling_environments / parameters.scaling_interval_s, parameters.scaling_environments
         )
         self.busy = 0
+        """Executions on demand at this moment."""
+        self.provisioned = 0
+        """Environments that are provisioned: a part of the reservation, which executions on demand cannot have."""
+        self.provisioned_busy = 0
         self.reserved = reserved
         self._rate = self._request_rate(reserved)
 
@@ -126,7 +219,7 @@ class FunctionConcurrency:
         Only synchronous requests count against the request rate.
         """
         if self.reserved is not None:
-            if self.busy >= self.reserved:
+            if self.busy >= self.reserved - self.provisioned:
                 return "ReservedFunctionConcurrentInvocationLimitExceeded"
             if synchronous and not self._rate.take(now):
                 return "ReservedFunctionInvocationRateLimitExceeded"
@@ -150,6 +243,15 @@ class FunctionConcurrency:
         """An execution has ended."""
         self.busy -= 1
         self._count(-1)
+
+    def start_provisioned(self) -> None:
+        """An execution starts in a provisioned environment, which nothing can refuse it."""
+        self.provisioned_busy += 1
+        self._account.provisioned_busy += 1
+
+    def end_provisioned(self) -> None:
+        self.provisioned_busy -= 1
+        self._account.provisioned_busy -= 1
 
     def _count(self, executions: int) -> None:
         if self.reserved is None:

@@ -183,6 +183,16 @@ class LambdaParameters(_Section):
     """AWS [snapstart-monitoring]: Restore Duration of the example, 398.97 ms; it spreads as inits do ..."""
     billed_restore_ms: NonNegativeInt = 182
     """... of which so much is billed."""
+    provisioning_ms: NonNegativeFloat = 1000.0
+    """Assumption: from the request for provisioned concurrency to the first environment's init; AWS may take a minute
+    and more."""
+    provisioned_environments_per_min: PositiveFloat = 6000.0
+    """AWS [provisioned-concurrency]: how quickly a function's environments are provisioned."""
+    provisioned_init_timeout_s: PositiveFloat = 130.0
+    """AWS [lambda-runtime-environment]: limit of the init phase of a provisioned environment; the function's timeout
+    where that is more."""
+    unreserved_concurrency_min: NonNegativeInt = 100
+    """AWS [provisioned-concurrency]: what reservations and provisioned concurrency have to leave of the account's."""
     idle_expiry_s: PositiveFloat = 420.0
     """Assumption: an environment without a call for so long is taken away."""
     environment_lifetime_s: PositiveFloat = 7200.0

@@ -61,6 +61,7 @@ TEMPLATE_TYPES = (
 """Resource types that moto's CloudFormation finds by itself, because their classes exist."""
 
 DEFAULT_ACCOUNT_CONCURRENCY = 1000
+DEFAULT_UNRESERVED_MIN = 100
 DEFAULT_GATEWAY_THROTTLE = (10_000.0, 5_000)
 _GATEWAY_ACCOUNT = ("apigateway", "GET", "/account")
 _ACCOUNT_SETTINGS = "/2016-08-19/account-settings"
@@ -83,10 +84,12 @@ class MotoBridge:
         gateway_throttle: tuple[float, int] = DEFAULT_GATEWAY_THROTTLE,
         now: Callable[[], float] = time.time,
         function_update_s: float = 0.0,
+        unreserved_concurrency_min: int = DEFAULT_UNRESERVED_MIN,
     ) -> None:
         """`account_concurrency`: the quota that GetAccountSettings tells; `gateway_throttle`: requests a second and
         bucket of all APIs together, as API Gateway's GetAccount tells them; `function_update_s`: how long a function is
-        being updated, by the clock `now`."""
+        being updated, by the clock `now`; `unreserved_concurrency_min`: what provisioned concurrency has to leave of
+        the account's."""
         self._account_concurrency = account_concurrency
         self._gateway_throttle = gateway_throttle
         cloudformation_apigateway.install()
@@ -97,6 +100,10 @@ class MotoBridge:
         lambda_configuration.install()
         lambda_versions.install(now, function_update_s)
         self._application = DomainDispatcherApplication(create_backend_app)
+        self.provisioned = ProvisionedConcurrency(
+            self._function_in_region, _timestamp, self._unreserved, unreserved_concurrency_min
+        )
+        cloudformation_lambda.TemplateAlias.provisioned = self.provisioned
         self._generation = 0
         self._listeners: list[Callable[[], None]] = []
         self.reset()
@@ -143,15 +150,14 @@ class MotoBridge:
     def reset(self) -> None:
         """Delete every resource."""
         BackendDict.reset()
-        self.provisioned_concurrency = ProvisionedConcurrency(self._function_in_region, _timestamp)
-        cloudformation_lambda.TemplateAlias.provisioned = self.provisioned_concurrency
+        self.provisioned.clear()
         self.changed()
 
     def _gap(self, to: Addressee | None, method: str, path: str, query_string: str, body: bytes) -> Response | None:
         """The answer of a call that moto lacks altogether, or None."""
         if to is None or to.service != "lambda":
             return None
-        answer = self.provisioned_concurrency.handle(method, path, query_string, body, to.region)
+        answer = self.provisioned.handle(method, path, query_string, body, to.region)
         if answer is None and method == "GET" and path.rstrip("/") == _ACCOUNT_SETTINGS:
             answer = 200, self._account_settings()
         if answer is None:
@@ -164,9 +170,16 @@ class MotoBridge:
 
     def _account_settings(self) -> dict[str, Any]:
         """GetAccountSettings, which moto lacks: the concurrency part of it."""
-        unreserved = self._account_concurrency - self.reserved_concurrency_total()
-        limits = {"ConcurrentExecutions": self._account_concurrency, "UnreservedConcurrentExecutions": unreserved}
+        limits = {
+            "ConcurrentExecutions": self._account_concurrency,
+            "UnreservedConcurrentExecutions": self._account_concurrency - self.reserved_concurrency_total(),
+        }
         return {"AccountLimit": limits}
+
+    def _unreserved(self) -> int:
+        """What no function has claimed of the account's concurrency."""
+        provisioned = sum(n for function, n in self.provisioned_concurrency() if function.reserved_concurrency is None)
+        return self._account_concurrency - self.reserved_concurrency_total() - provisioned
 
     def _ask_moto(self, method: str, path: str, query_string: str, headers: Mapping[str, str], body: bytes) -> Response:
         answer: list[Any] = []
@@ -275,6 +288,9 @@ class MotoBridge:
             if found is not None:
                 self._rules[key] = found
         return found
+
+    def provisioned_concurrency(self) -> Sequence[tuple[FunctionDefinition, int]]:
+        return self.provisioned.wanted()
 
     def reserved_concurrency_total(self) -> int:
         return resources.reserved_concurrency_total()

@@ -43,6 +43,13 @@ def publish_for_snapstart(deployed: Deployed) -> None:
     assert settings == {"ApplyOn": "PublishedVersions", "OptimizationStatus": "On"}
 
 
+def provision(deployed: Deployed) -> None:
+    """Version 1 of place-vote, with two environments that are made ahead."""
+    client, name = deployed.client("lambda"), deployed.outputs["PlaceVoteFunction"]
+    client.publish_version(FunctionName=name)
+    client.put_provisioned_concurrency_config(FunctionName=name, Qualifier="1", ProvisionedConcurrentExecutions=2)
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[VirtualRun, dict[str, Any]]]:
     deployed = Deployed(4, MODEL | {"lambda": {"function_update_ms": 0.0}})
@@ -62,6 +69,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[VirtualRun, 
     publish_for_snapstart(deployed)
     for number in range(5):
         run.invoke(20 + number * 0.01, "get-results", {"pathParameters": {"vote_id": "poll"}}, qualifier="1")
+    provision(deployed)
+    for number in range(6):
+        run.invoke(20 + number // 3 + number * 0.001, "place-vote", {"body": "{}"}, qualifier="1")
     yield run, run.finish()
     deployed.sandbox.close()
 
@@ -104,6 +114,14 @@ def test_restores_are_starts_of_a_class_of_their_own(run):
     parts = run[1]["breakdown"]["Invoke get-results"]
     assert parts["init_ms"]["mean"] == pytest.approx(400, rel=0.15)
     assert abs(parts["client_network_ms"]["mean"]) < 2
+
+
+def test_provisioned_environments_start_without_a_cold_start(run):
+    """Three at once, twice: two find an environment that was made ahead, one has to wait for its own, once."""
+    told, truth = run[1]["functions"]["place-vote"], run[0].deployed.function("place-vote")
+    assert (told["invocations"], told["cold_starts"]) == (6, 1)
+    assert told["starts"] == {"cold": 1, "proactive": 0, "provisioned": 2, "snapstart": 0}
+    assert (truth.provisioned_starts, truth.cold_starts) == (2, 1)
 
 
 def test_every_count_equals_the_truth(run):

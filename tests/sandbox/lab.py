@@ -61,6 +61,8 @@ class LiteralDefinitions:
         self.functions: dict[str, FunctionDefinition] = {}
         self.stages: dict[str, ApiStage] = {}
         self.stack_name = ""
+        self.provisioned: dict[str, int] = {}
+        """By function name; of the version that there is."""
 
     def function(self, name: str, qualifier: str | None = None) -> FunctionDefinition | None:
         return self.functions.get(name)
@@ -83,6 +85,9 @@ class LiteralDefinitions:
 
     def logical_name(self, physical_name: str) -> str:
         return physical_name.removeprefix(f"{self.stack_name}-") if self.stack_name else physical_name
+
+    def provisioned_concurrency(self) -> Sequence[tuple[FunctionDefinition, int]]:
+        return [(self.functions[name], requested) for name, requested in self.provisioned.items()]
 
     def reserved_concurrency_total(self) -> int:
         return sum(function.reserved_concurrency or 0 for function in self.functions.values())
@@ -158,6 +163,14 @@ class Lab:
         """A control-plane call changed or made a function."""
         self.definitions.functions[function.name] = function
         self.definitions.generation += 1
+
+    def provision(self, requested: int, name: str = "echo") -> None:
+        """Ask for provisioned concurrency of a function; 0 takes it back."""
+        self.definitions.provisioned[name] = requested
+        if not requested:
+            del self.definitions.provisioned[name]
+        self.definitions.generation += 1
+        self.service.provision()
 
     def start(self, name: str = "echo", payload: bytes = b"{}", **options: Any) -> list[InvokeResult]:
         """Begin an invocation; its result will be in the list."""

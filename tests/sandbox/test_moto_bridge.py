@@ -667,9 +667,9 @@ def test_provisioned_concurrency_is_put_shown_listed_and_deleted(bridge: MotoBri
     shown = aws_lambda.get_provisioned_concurrency_config(FunctionName="f", Qualifier="1")
     listed = aws_lambda.list_provisioned_concurrency_configs(FunctionName="f")["ProvisionedConcurrencyConfigs"]
     assert put["RequestedProvisionedConcurrentExecutions"] == 3
-    assert (shown["Status"], shown["AllocatedProvisionedConcurrentExecutions"]) == ("READY", 3)
+    assert (shown["Status"], shown["AllocatedProvisionedConcurrentExecutions"]) == ("IN_PROGRESS", 0)
     assert [config["FunctionArn"] for config in listed] == ["arn:aws:lambda:eu-west-1:123456789012:function:f:1"]
-    assert bridge.provisioned_concurrency.requested("arn:aws:lambda:eu-west-1:123456789012:function:f", "1") == 3
+    assert [(function.version, wanted) for function, wanted in bridge.provisioned_concurrency()] == [("1", 3)]
     aws_lambda.delete_provisioned_concurrency_config(FunctionName="f", Qualifier="1")
     with pytest.raises(aws_lambda.exceptions.ProvisionedConcurrencyConfigNotFoundException):
         aws_lambda.get_provisioned_concurrency_config(FunctionName="f", Qualifier="1")
@@ -686,6 +686,36 @@ def test_provisioned_concurrency_is_refused_for_latest_and_for_unknown_functions
         aws_lambda.put_provisioned_concurrency_config(
             FunctionName="nope", Qualifier="1", ProvisionedConcurrentExecutions=1
         )
+
+
+def test_provisioned_concurrency_is_refused_beyond_what_there_is_and_for_a_version_twice(
+    bridge: MotoBridge, client: Client, role: str
+) -> None:
+    create_function(client, role)
+    aws_lambda = client("lambda")
+    aws_lambda.publish_version(FunctionName="f")
+    aws_lambda.create_alias(FunctionName="f", Name="live", FunctionVersion="1")
+
+    def put(qualifier: str, requested: int) -> Any:
+        return aws_lambda.put_provisioned_concurrency_config(
+            FunctionName="f", Qualifier=qualifier, ProvisionedConcurrentExecutions=requested
+        )
+
+    with pytest.raises(ClientError, match=r"below its minimum value of \[100\]"):
+        put("1", 901)
+    put("1", 900)
+    put("1", 899)  # in place of the 900
+    with pytest.raises(ClientError, match="already Provisioned version"):
+        put("live", 1)
+    aws_lambda.delete_provisioned_concurrency_config(FunctionName="f", Qualifier="1")
+    aws_lambda.put_function_concurrency(FunctionName="f", ReservedConcurrentExecutions=5)
+    with pytest.raises(ClientError, match="not be greater than the reservedConcurrentExecution"):
+        put("live", 6)
+    put("live", 5)
+    with pytest.raises(ClientError, match="pointed by a Provisioned Concurrency alias"):
+        put("1", 1)
+    aws_lambda.delete_alias(FunctionName="f", Name="live")
+    assert bridge.provisioned_concurrency() == []
 
 
 # -------------------------------------------------------------------- what goes wrong
