@@ -15,7 +15,7 @@ EMULATOR_VENV := .venv-emulator
 EMULATOR := $(EMULATOR_VENV)/.emulator-installed
 
 VARIABLES := TARGET STACK_NAME PROTECTED_STACKS PARAMETERS STACK_TAGS ALARMS FUNCTION MEMORY NUM STRATEGY WEIGHT PAYLOAD CONCURRENCY \
-	PROMOTE APPLY CLEAN PROFILE FLOW SCALE TIME_SCALE RATE WORKERS MESSAGES SEED CUSTOM_FLOW DURATION_MS MASTER_HOST \
+	PROMOTE APPLY CLEAN WARMER WARMER_INTERVAL_S PROFILE FLOW SCALE TIME_SCALE RATE WORKERS MESSAGES SEED CUSTOM_FLOW DURATION_MS MASTER_HOST \
 	MASTER_PORT EXPECT_WORKERS RUN A B BY BASELINE PORT WEB_HOST WEB_PORT WEB_LOGIN LIVE_CLOUDWATCH ROLE ACTION ALARM_TOPIC BENCH RUNS_DIR \
 	API_BASE_URL AWS_REGION AWS_PROFILE AWS_ENDPOINT_URL
 $(foreach name,$(VARIABLES),$(if $(value $(name)),$(eval export $(name)),$(eval unexport $(name))))
@@ -57,9 +57,12 @@ compare: $(RUNTIME) ## Is run B worse than run A? (A, B); than a stored one? (BA
 	@$(PY) -m analysis compare $${BASELINE:+--baseline "$$BASELINE"} $${BY:+--by "$$BY"} $${A:+"$$A"} $${B:+"$$B"} \
 		$${BY:+"$${RUN:-latest}"}
 
-.PHONY: tune
+.PHONY: tune provisioned
 tune: $(RUNTIME) ## Which memory a function should have (FUNCTION, MEMORY=128,256,512, NUM=50, STRATEGY=cost|speed|balanced, PAYLOAD)
 	@$(PY) -m control tune
+
+provisioned: $(RUNTIME) ## What provisioned concurrency is worth in a burst (FUNCTION=place-vote, CONCURRENCY=10, WARMER=1, as load)
+	@$(PY) -m control provisioned
 
 # ------------------------------------------------------------------ what the load goes to
 

@@ -22,6 +22,7 @@ from config.errors import ConfigError
 from control.commands import deployment, policies, runs, tuning
 from control.commands.alarms import alarms
 from control.commands.preflight import preflight
+from control.commands.provisioned import provisioned
 from control.errors import ControlError
 from control.policies import roles_that_allow
 
@@ -99,6 +100,7 @@ for command in (
     deployment.deploy,
     deployment.destroy,
     tuning.tune,
+    provisioned,
     policies.policy,
     alarms,
 ):

@@ -33,6 +33,7 @@ ROLES_OF_COMMANDS = {
     "alarms": ("alarms",),
     "deploy": ("deploy", "alarms"),
     "destroy": ("deploy",),
+    "provisioned": ("tuning", "load", "analysis"),
     "tune": ("tuning",),
 }
 """Who runs a command of `python -m control`; all others are run by `load` and `analysis`."""

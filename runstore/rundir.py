@@ -25,8 +25,9 @@ MANIFEST_SCHEMA = 1
 RUNNING, COMPLETE, ABORTED, INTERRUPTED, FAILED = "running", "complete", "aborted", "interrupted", "failed"
 """States of a run; a run that is `running` and does not was killed. An aborted one was ended by a threshold: what it
 recorded is whole."""
-TUNING = "tune"
-"""Beside the runs: a directory for each run of memory tuning, which is none of these."""
+TUNING, PROVISIONED = "tune", "provisioned"
+"""Beside the runs: directories for each memory tuning, and for each comparison with provisioned concurrency, which are
+none of these."""
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -81,7 +82,7 @@ def find(run: str, runs: Path) -> RunDir:
         if candidate.is_dir() and any(candidate.glob("*_stats.csv")):
             return RunDir(candidate.resolve())
     names = (path.name for path in runs.glob("*/") if not path.is_symlink())
-    known = sorted((name for name in names if name != TUNING), reverse=True)[:5]
+    known = sorted((name for name in names if name not in (TUNING, PROVISIONED)), reverse=True)[:5]
     hint = (
         f"newest runs in {runs}: {', '.join(known)}" if known else f"there are no runs in {runs} yet: try `make demo`"
     )

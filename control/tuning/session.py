@@ -105,7 +105,7 @@ def tune(
         versions=tuple(function.published()),
     )
     journal = Journal.create(directory, found)
-    with _taken_back(function, journal, edge):
+    with taken_back(function, journal, edge.say):
         edge.say(f"publishing a version of {before['FunctionName']} for each of {len(plan.memory_mb)} memory values")
         versions = function.publish(plan.memory_mb, journal)
         aliases = {one.memory_mb: one.alias for one in versions}
@@ -231,12 +231,17 @@ def _keep(
 
 
 @contextmanager
-def _taken_back(function: FunctionVersions, journal: Journal, edge: Edge) -> Iterator[None]:
-    """Whatever happens inside, what the run changed is taken back in the end, undisturbed by signals."""
+def taken_back(
+    function: FunctionVersions, journal: Journal, say: Callable[[str], None], command: str = "tune"
+) -> Iterator[None]:
+    """Whatever happens inside, what the run changed is taken back in the end, undisturbed by signals.
+
+    `command` has the `--clean` that takes back what could not be. Raises LeftoversError.
+    """
     try:
         yield
     finally:
-        with _signals_held(edge.say):
+        with _signals_held(say):
             try:
                 function.take_back(journal)
             except (ClientError, BotoCoreError, TuningError, OSError) as error:
@@ -244,7 +249,7 @@ def _taken_back(function: FunctionVersions, journal: Journal, edge: Edge) -> Ite
                 why = refused.message if refused else error
                 raise LeftoversError(
                     f"not everything could be taken back: {why}; when that is mended, "
-                    "`python -m control tune --clean` removes what is left"
+                    f"`python -m control {command} --clean` removes what is left"
                 ) from error
 
 

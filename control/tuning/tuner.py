@@ -79,15 +79,15 @@ def parse_memory(text: str) -> tuple[int, ...]:
 def run(settings: Settings, request: Request, messages: Console, say: Say) -> Result:
     """Tune a function, and write the result to `runs/tune/<id>/`. Raises what `session.tune` does."""
     started_at = time.time()
-    with _place(settings, request.function, say) as (settings, place, resources):
+    with placed(settings, request.function, say) as (settings, place, resources):
         name, payloads = function_and_payloads(settings, request, resources)
         control_client = client(settings, "lambda")
-        function = _versions(control_client, name, settings)
-        timeout_s = float(_existing(function, place, request.function).get("Timeout") or 3)
+        function = function_versions(control_client, name, settings)
+        timeout_s = float(existing(function, place, request.function).get("Timeout") or 3)
         plain_name = function_name(name)
         directory = settings.runs_dir / TUNING / f"{new_run_id(plain_name, started_at)}-{secrets.token_hex(2)}"
         with run_lock(settings.runs_dir, directory.name):
-            _refuse_leftovers(settings, place, plain_name)
+            refuse_leftovers(settings, place, plain_name)
             plan = _plan(settings, request, payloads, place)
             directory.mkdir(parents=True)
             invoke_client = _invoke_client(settings, timeout_s, plan.concurrency)
@@ -113,13 +113,13 @@ def run(settings: Settings, request: Request, messages: Console, say: Say) -> Re
 
 def dry_run(settings: Settings, request: Request, say: Say) -> Iterator[str]:
     """What `run` would do, and what it might cost, in words; nothing is changed."""
-    with _place(settings, request.function, say) as (settings, place, resources):
+    with placed(settings, request.function, say) as (settings, place, resources):
         name, payloads = function_and_payloads(settings, request, resources)
-        function = _versions(client(settings, "lambda"), name, settings)
-        before = _existing(function, place, request.function)
+        function = function_versions(client(settings, "lambda"), name, settings)
+        before = existing(function, place, request.function)
         if request.promote is not None and function.alias(request.promote) is None:
             raise ConfigError(f"PROMOTE: {before['FunctionName']} has no alias {request.promote!r}")
-        _refuse_leftovers(settings, place, before["FunctionName"])
+        refuse_leftovers(settings, place, before["FunctionName"])
         values = ", ".join(map(str, request.memory_mb))
         yield f"would publish versions of {before['FunctionName']} with {values} MB, each with an alias"
         yield f"would set $LATEST to each of them meanwhile, and back to {before['MemorySize']} MB"
@@ -136,14 +136,22 @@ def dry_run(settings: Settings, request: Request, say: Say) -> Iterator[str]:
         yield _estimate(place.prices, before, request)
 
 
-def clean(settings: Settings, say: Say, *, dry_run: bool = False) -> list[str]:
+def clean(
+    settings: Settings,
+    say: Say,
+    *,
+    dry_run: bool = False,
+    folder: str = TUNING,
+    versions: Callable[[Any, str, Settings], FunctionVersions] | None = None,
+) -> list[str]:
     """Take back what runs left that were killed; -> what was done, or would be, in words.
 
-    Raises LeftoversError where something is left that these settings do not reach.
+    `folder`: where below RUNS_DIR their journals are; `versions(client, function, settings)`: who takes back. Raises
+    LeftoversError where something is left that these settings do not reach.
     """
-    with run_lock(settings.runs_dir, "tune --clean"):
+    with run_lock(settings.runs_dir, f"{folder} --clean"):
         done, elsewhere = [], []
-        for journal in open_journals(settings.runs_dir / TUNING):
+        for journal in open_journals(settings.runs_dir / folder):
             found = journal.found
             if found.own_sandbox and not is_sandbox(str(found.endpoint_url)):
                 done.append(f"{found.run_id}: its sandbox is gone, and everything with it")
@@ -161,14 +169,14 @@ def clean(settings: Settings, say: Say, *, dry_run: bool = False) -> list[str]:
                 done.append(f"{found.run_id}: would take back what it changed of {function_name(found.function)}")
                 continue
             say(f"taking back what {found.run_id} changed of {function_name(found.function)}")
-            done += [f"{found.run_id}: {line}" for line in _take_back(control_client, journal, there)]
+            function = (versions or function_versions)(control_client, found.function, there)
+            done += [f"{found.run_id}: {line}" for line in _take_back(function, journal)]
     if elsewhere:
         raise LeftoversError("left where these settings do not lead: " + "; ".join(elsewhere))
     return done
 
 
-def _take_back(control_client: Any, journal: Journal, settings: Settings) -> list[str]:
-    function = _versions(control_client, journal.found.function, settings)
+def _take_back(function: FunctionVersions, journal: Journal) -> list[str]:
     try:
         return function.take_back(journal) or ["nothing was left"]
     except ClientError as error:
@@ -179,11 +187,13 @@ def _take_back(control_client: Any, journal: Journal, settings: Settings) -> lis
 
 
 @contextmanager
-def _place(settings: Settings, function: str, say: Say) -> Iterator[tuple[Settings, Place, RunTarget | None]]:
+def placed(
+    settings: Settings, function: str, say: Say, folder: str = TUNING
+) -> Iterator[tuple[Settings, Place, RunTarget | None]]:
     """The settings with the endpoint there is, the place, and the stack's resources where they are needed."""
     given_endpoint = settings.endpoint_url
     if settings.target == "sandbox":
-        logs = settings.runs_dir / TUNING
+        logs = settings.runs_dir / folder
         logs.mkdir(parents=True, exist_ok=True)
         with ready_target(settings, (), logs, say) as target:
             own = target.settings.endpoint_url != given_endpoint
@@ -232,7 +242,7 @@ def function_and_payloads(
     return name, sampled
 
 
-def _existing(function: FunctionVersions, place: Place, name: str) -> dict[str, Any]:
+def existing(function: FunctionVersions, place: Place, name: str) -> dict[str, Any]:
     """Its configuration. Raises ConfigError where there is no such function."""
     try:
         return function.configuration()
@@ -263,9 +273,13 @@ def _plan(settings: Settings, request: Request, payloads: Sequence[Payload], pla
     )
 
 
-def _versions(control_client: Any, name: str, settings: Settings) -> FunctionVersions:
-    poll_s = 1.0 if settings.target == "aws" else 0.05
-    return FunctionVersions(control_client, name, clock=time.monotonic, sleep=time.sleep, poll_s=poll_s)
+def function_versions(control_client: Any, name: str, settings: Settings) -> FunctionVersions:
+    return FunctionVersions(control_client, name, clock=time.monotonic, sleep=time.sleep, poll_s=poll_s(settings))
+
+
+def poll_s(settings: Settings) -> float:
+    """How often to ask how far an update is."""
+    return 1.0 if settings.target == "aws" else 0.05
 
 
 def _invoke_client(settings: Settings, timeout_s: float, concurrency: int) -> Any:
@@ -278,14 +292,15 @@ def _invoke_client(settings: Settings, timeout_s: float, concurrency: int) -> An
     )
 
 
-def _refuse_leftovers(settings: Settings, place: Place, function: str) -> None:
-    for journal in open_journals(settings.runs_dir / TUNING):
+def refuse_leftovers(settings: Settings, place: Place, function: str, folder: str = TUNING) -> None:
+    """Raises ConfigError where an earlier run left something of this function. `folder` has the command's name."""
+    for journal in open_journals(settings.runs_dir / folder):
         found = journal.found
         there = (found.target, found.region, found.endpoint_url) == (place.target, place.region, place.endpoint_url)
         if there and function_name(found.function) == function:
             raise ConfigError(
-                f"FUNCTION: run {found.run_id} left versions or aliases of {function}, maybe another memory; "
-                "`python -m control tune --clean` takes that back"
+                f"FUNCTION: run {found.run_id} left versions or aliases of {function}, maybe other settings; "
+                f"`python -m control {folder} --clean` takes that back"
             )
 
 

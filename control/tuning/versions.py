@@ -155,10 +155,13 @@ class FunctionVersions:
 
         Raises botocore's errors and TuningError; what was not reached then is still in the journal.
         """
-        done = self._restore_memory(journal)
-        run_id = journal.found.run_id
+        return self._restore_memory(journal) + self._delete_own(journal, names_prefix(journal.found.run_id))
+
+    def _delete_own(self, journal: Journal, prefix: str) -> list[str]:
+        """Delete the aliases whose names begin so, then the versions of the run; close the journal."""
+        done = []
         for alias in self.aliases():
-            if alias["Name"].startswith(names_prefix(run_id)):
+            if alias["Name"].startswith(prefix):
                 self._client.delete_alias(FunctionName=self.name, Name=alias["Name"])
                 done.append(f"alias {alias['Name']} deleted")
         ours = set(journal.noted("publish", "description"))

@@ -42,6 +42,8 @@ def place_vote(event: Any, context: Any) -> dict[str, Any]:
     `{"sequence_number", "time_id"}`, or 400 with a reason. What Kinesis refuses goes through as it is, so that API
     Gateway answers 502. The token is the partition key: one poll's votes spread over all shards.
     """
+    if isinstance(event, dict) and event.get("instruction") == "warmer":
+        return {"warm": True}  # the event that only keeps environments alive
     problem, vote = read_vote(event)
     log_correlation("place-vote", context, vote.get("correlation_id"), gateway_request_id(event))
     if problem:

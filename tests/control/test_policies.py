@@ -31,10 +31,12 @@ from config.settings import Settings, settings_from
 from control import deploy, policies
 from control.__main__ import main as control
 from control.processes import ROOT
+from control.provisioned.experiment import arm_versions
 from control.sandbox_process import SandboxProcess
 from control.smoke import read_shop
 from control.stack_outputs import RunTarget
 from control.target import find_resources
+from control.tuning.journal import Found, Journal
 
 pytestmark = pytest.mark.timeout(240)  # everything but Locust runs while the fixture is made
 
@@ -167,6 +169,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         made.do(("analysis",), give_a_query_up)
         del made.environment["SHOP_PUBLIC_KEY"]  # who tunes has it from KMS
         made.command(("tuning",), control, *TUNE)
+        made.do(("tuning",), provision)
         made.command(("alarms",), control, "alarms", "create")
         made.command(("alarms",), control, "alarms", "delete")
         leave_an_alarm(made)
@@ -181,6 +184,20 @@ def give_an_alias(world: World) -> None:
     functions, name = client(world.settings, "lambda"), f"{STACK}-shop-decrypt"
     version = functions.publish_version(FunctionName=name)["Version"]
     functions.create_alias(FunctionName=name, Name="live", FunctionVersion=version)
+
+
+def provision(world: World) -> None:
+    """As `provisioned` does around its runs of load."""
+    name = f"{STACK}-place-vote"
+    function = arm_versions(client(world.settings, "lambda"), name, world.settings)
+    latest, folder = function.configuration(), world.folder / "provisioned"
+    folder.mkdir()
+    place = ("sandbox", REGION, world.settings.endpoint_url, False)
+    found = Found(folder.name, *place, name, latest["MemorySize"], latest["CodeSha256"], tuple(function.published()))
+    journal = Journal.create(folder, found)
+    published = function.publish_arms(["provisioned"], journal)
+    function.provision(published["provisioned"][0], 1, journal)
+    function.take_back(journal)
 
 
 def leave_an_alarm(world: World) -> None:

@@ -1,0 +1,107 @@
+"""`python -m control provisioned`: what provisioned concurrency is worth to a function."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from config.errors import ConfigError
+from control.commands.options import messages, out, say, settings_of, target_options
+
+
+@click.command()
+@target_options
+@click.option("--function", envvar="FUNCTION", help="The function that flow direct invokes: place-vote, or its name.")
+@click.option(
+    "--concurrency",
+    envvar="CONCURRENCY",
+    type=click.IntRange(1, 1000),
+    default=10,
+    show_default=True,
+    help="Environments to provision, and to keep warm with --warmer.",
+)
+@click.option(
+    "--load-profile", "profile", envvar="PROFILE", default="burst", show_default=True, help="Profile: a name or a file."
+)
+@click.option("--scale", envvar="SCALE", help="Multiplies the arrival rates or users of the profile.")
+@click.option("--time-scale", envvar="TIME_SCALE", help="Multiplies its stages.")
+@click.option("--seed", envvar="SEED", help="Seed of payloads and waits.")
+@click.option("--workers", envvar="WORKERS", help="Locust worker processes; else one does it all.")
+@click.option("--warmer", envvar="WARMER", is_flag=True, help="A third arm, kept warm by events.")
+@click.option(
+    "--warmer-interval",
+    "warmer_interval_s",
+    envvar="WARMER_INTERVAL_S",
+    type=click.FloatRange(0.1),
+    default=60.0,
+    show_default=True,
+    help="Seconds between the events.",
+)
+@click.option("--clean", envvar="CLEAN", is_flag=True, help="Take back what a run left that was killed; nothing else.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="Of what is printed.",
+)
+def provisioned(
+    target: str | None,
+    stack_name: str | None,
+    function: str | None,
+    concurrency: int,
+    profile: str,
+    scale: str | None,
+    time_scale: str | None,
+    seed: str | None,
+    workers: str | None,
+    warmer: bool,
+    warmer_interval_s: float,
+    clean: bool,
+    dry_run: bool,
+    form: str,
+) -> int:
+    """Put the same burst on a function without and with provisioned concurrency, and compare.
+
+    Each arm has a version and an alias of its own, deleted in the end, and what was provisioned is given back, whatever
+    happens; after a kill, --clean takes everything back. Provisioned concurrency is charged while it is there.
+
+    Exit codes: 0 compared · 2 wrong usage or configuration · 3 an arm could not be measured, or something is left ·
+    130 interrupted.
+    """
+    from analysis.terminal import print_table
+    from control.provisioned import experiment, result
+    from control.tuning import tuner
+    from runstore.rundir import PROVISIONED
+
+    settings = settings_of(target, stack_name)
+    if clean:
+        done = tuner.clean(settings, say, dry_run=dry_run, folder=PROVISIONED, versions=experiment.arm_versions)
+        for line in done or ["nothing was left"]:
+            click.echo(line)
+        return 0
+    if not function:
+        raise ConfigError("FUNCTION: which function? make provisioned FUNCTION=place-vote CONCURRENCY=10")
+    request = experiment.Request(
+        function, concurrency, profile, scale, time_scale, seed, workers, warmer, warmer_interval_s
+    )
+    if dry_run:
+        for line in experiment.dry_run(settings, request, say):
+            click.echo(line)
+        return 0
+    compared = experiment.run(settings, request, messages, say)
+    if form == "json":
+        click.echo(json.dumps(compared.document(), indent=1))
+        return 0
+    console = out()
+    console.print(result.headline(compared), style="bold", markup=False, highlight=False)
+    simulated = " · SIMULATED, not AWS" if compared.simulated else ""
+    console.print(f"{compared.function} on {compared.target}{simulated}\n", markup=False, highlight=False)
+    print_table(result.table(compared), console)
+    console.print()
+    for remark in result.remarks(compared):
+        console.print(f"- {remark}", markup=False, highlight=False)
+    return 0

@@ -1,0 +1,1 @@
+"""What provisioned concurrency is worth: the same load with it, without it, and with a warmer."""

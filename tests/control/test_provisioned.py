@@ -1,0 +1,295 @@
+"""`python -m control provisioned`: arms are made and taken back whatever happens, measured, priced, chosen among."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from click.testing import CliRunner
+
+from config.prices import Prices, load_prices
+from control.__main__ import main
+from control.provisioned.experiment import Request, experiment
+from control.provisioned.result import ArmFigures, Result, choice, figures, headline, remarks, table
+from control.provisioned.versions import ArmVersions
+from control.provisioned.warmer import EVENT, warming
+from control.tuning.errors import TuningError
+from control.tuning.journal import FILE, Journal, open_journals
+from control.tuning.session import Place
+from runstore.rundir import RunDir
+from tests.control.test_tuning_interrupted import KilledError
+from tests.sandbox.boto3_in_process import REGION
+from tests.sandbox.deployed import Deployed
+
+NAME = "swarmscope-place-vote"
+PRICES = load_prices("us-east-1")
+PLACE = Place("sandbox", True, REGION, None, True, PRICES)
+CHANGES = (
+    *("update_function_configuration", "publish_version", "create_alias") * 2,
+    "update_function_configuration",  # the description that it had
+    "put_provisioned_concurrency_config",
+    *["delete_provisioned_concurrency_config"] * 2,  # after the run, and to be sure
+    *["delete_alias"] * 2,
+    *["delete_function"] * 2,
+)
+
+
+class Client:
+    """boto3's client; at one of its changes, after it was made, the process is gone."""
+
+    def __init__(self, client: Any, step: int | None = None, what: type[BaseException] = KilledError) -> None:
+        self.changes: list[str] = []
+        self._client, self._step, self._what = client, step, what
+
+    def __getattr__(self, name: str) -> Any:
+        call = getattr(self._client, name)
+        if name not in CHANGES:
+            return call
+
+        def changing(**arguments: Any) -> Any:
+            if self._what is KilledError and self._step is not None and len(self.changes) > self._step:
+                raise KilledError
+            self.changes.append(name)
+            answer = call(**arguments)
+            if len(self.changes) - 1 == self._step:
+                raise self._what
+            return answer
+
+        return changing
+
+
+class Lab:
+    def __init__(self) -> None:
+        self.deployed = Deployed()
+        self.client = self.deployed.client("lambda")
+
+    def versions(self, client: Any = None) -> ArmVersions:
+        clock = self.deployed.clock
+        return ArmVersions(
+            client or self.client,
+            NAME,
+            clock=clock.now,
+            sleep=lambda seconds: clock.run_until(clock.now() + seconds),
+            poll_s=0.1,
+        )
+
+    def state(self) -> Any:
+        latest = self.client.get_function_configuration(FunctionName=NAME)
+        return (
+            latest["Description"],
+            self.client.list_aliases(FunctionName=NAME)["Aliases"],
+            [one["Version"] for one in self.client.list_versions_by_function(FunctionName=NAME)["Versions"]],
+            self.client.list_provisioned_concurrency_configs(FunctionName=NAME)["ProvisionedConcurrencyConfigs"],
+        )
+
+    def experiment(self, directory: Path, run_arm: Callable[[str], RunDir], client: Any = None) -> Result:
+        directory.mkdir()
+        versions = self.versions(client)
+        request = Request("place-vote", 2)
+        before = versions.configuration()
+        return experiment(request, PLACE, versions, before, run_arm, None, directory, lambda line: None)
+
+
+@pytest.fixture(scope="module")
+def lab() -> Lab:
+    return Lab()
+
+
+@pytest.fixture
+def unchanged(lab: Lab) -> Iterator[None]:
+    before = lab.state()
+    yield
+    assert lab.state() == before
+
+
+def stored_run(path: Path, versions: Mapping[str, int], spilled: float | None = None) -> RunDir:
+    """An analysed run: of each version so many invocations of 10 ms, the first of which (210 ms) waited for an init."""
+    path.mkdir()
+    endpoint = {"requests": 5, "failures": 1, "p50_ms": 10.0, "p95_ms": 20.0, "p99_ms": 30.0, "max_ms": 40.0}
+    (path / "summary.json").write_text(json.dumps({"client": {"endpoints": {"Invoke place-vote": endpoint}}}))
+    metrics = {
+        "ProvisionedConcurrencyInvocations": 3.0,
+        "ProvisionedConcurrencySpilloverInvocations": spilled,
+        "ConcurrentExecutions": 4.0,
+    }
+    (path / "metrics.json").write_text(json.dumps({"functions": {"place-vote": metrics}}))
+    with duckdb.connect() as db:
+        db.execute(
+            """CREATE TABLE rows (function VARCHAR, version VARCHAR, executed_version VARCHAR, log_stream VARCHAR,
+                                  billed_ms BIGINT, init_ms DOUBLE, inv_init_ms DOUBLE, memory_mb BIGINT)"""
+        )
+        for version, invocations in versions.items():
+            for number in range(invocations):
+                cold = number == 0
+                stream = "cold" if number < 2 else "ahead"
+                init_ms, billed_ms = (200.0, 210) if cold else (None, 10)
+                row = ["place-vote", version, version, f"{version}/{stream}", billed_ms, init_ms, init_ms, 256]
+                db.execute("INSERT INTO rows VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+        for file in ("invocations", "joined"):
+            db.execute(f"COPY rows TO '{path / file}.parquet' (FORMAT parquet)")
+    return RunDir(path)
+
+
+def test_each_arm_has_a_version_of_its_own_and_nothing_is_left(lab, unchanged, tmp_path):
+    client, seen = Client(lab.client), {}
+
+    def run_arm(alias: str) -> RunDir:
+        found = lab.client.get_function_configuration(FunctionName=NAME, Qualifier=alias)
+        configs = lab.client.list_provisioned_concurrency_configs(FunctionName=NAME)["ProvisionedConcurrencyConfigs"]
+        status = [(one["FunctionArn"].rpartition("-")[2], one["Status"]) for one in configs]
+        seen[alias.rpartition("-")[2]] = found["Version"], found["CodeSha256"], found["MemorySize"], status
+        assert lab.client.get_function_configuration(FunctionName=NAME)["Description"] == "Puts a vote on the stream."
+        return stored_run(tmp_path / alias, {found["Version"]: 5})
+
+    result = lab.experiment(tmp_path / "run", run_arm, client)
+    plain, provisioned = seen["plain"], seen["provisioned"]
+    assert plain[0] != provisioned[0] and plain[1:3] == provisioned[1:3]
+    assert (plain[3], provisioned[3]) == ([], [("provisioned", "READY")])
+    assert tuple(client.changes) == CHANGES
+    assert open_journals(tmp_path) == []
+    assert [arm.arm for arm in result.arms] == ["plain", "provisioned"]
+    assert json.loads((tmp_path / "run" / "provisioned.json").read_text())["arms"][1]["on_demand"] == 2
+
+
+@pytest.mark.parametrize("step", [*range(8), 9, 11, 13])
+def test_what_a_killed_run_left_is_taken_back_by_its_journal(lab, unchanged, tmp_path, step):
+    runs = iter(range(9))
+    client = Client(lab.client, step)
+    with pytest.raises(KilledError):
+        lab.experiment(tmp_path / "run", lambda alias: stored_run(tmp_path / f"{next(runs)}", {}), client)
+    journal = Journal.read(tmp_path / "run" / FILE)
+    assert journal is not None
+    lab.versions().take_back(journal)
+    assert open_journals(tmp_path) == []
+
+
+def test_ctrl_c_during_the_load_takes_everything_back(lab, unchanged, tmp_path):
+    def interrupted(alias: str) -> RunDir:
+        if alias.endswith("-provisioned"):
+            raise KeyboardInterrupt
+        return stored_run(tmp_path / alias, {})
+
+    with pytest.raises(KeyboardInterrupt):
+        lab.experiment(tmp_path / "run", interrupted)
+    assert open_journals(tmp_path) == []
+
+
+def test_an_allocation_that_fails_is_told_by_its_reason(lab, unchanged, tmp_path):
+    class Failing(Client):
+        def get_provisioned_concurrency_config(self, **_: Any) -> dict[str, str]:
+            return {"Status": "FAILED", "StatusReason": "FUNCTION_ERROR_INIT_FAILURE"}
+
+    with pytest.raises(TuningError, match="FUNCTION_ERROR_INIT_FAILURE"):
+        lab.experiment(tmp_path / "run", lambda alias: stored_run(tmp_path / alias, {}), Failing(lab.client))
+
+
+# -------------------------------------------------------------------- figures, cost, choice
+
+
+def test_figures_are_those_of_the_arms_version(tmp_path):
+    found = figures(stored_run(tmp_path / "r", {"3": 5, "2": 4}, spilled=2.0), "provisioned", "place-vote", "3")
+    assert (found.requests, found.failures, found.p99_ms) == (5, 1, 30.0)
+    assert (found.cold_starts, found.invocations, found.billed_ms) == (1, 5, 250)
+    assert (found.on_demand, found.on_demand_billed_ms, found.memory_mb) == (2, 220, 256)
+    assert (found.spillover, found.concurrency) == (2, 4)
+
+
+def test_without_a_value_of_the_spillover_metric_there_was_none(tmp_path):
+    assert figures(stored_run(tmp_path / "r", {"3": 5}), "provisioned", "place-vote", "3").spillover == 0
+
+
+PLAIN = ArmFigures("plain", "r", 100, 0, 10.0, 20.0, 400.0, 450.0, 10, 100, 2000, 100, 2000, 1024, None, 12)
+AHEAD = replace(
+    PLAIN, arm="provisioned", p99_ms=30.0, cold_starts=0, on_demand=0, on_demand_billed_ms=0, provisioned_s=301.0
+)
+WARM = replace(PLAIN, arm="warmer", cold_starts=1, invocations=150, warmer_invocations=50, warmer_failures=0)
+
+
+def result(*arms: ArmFigures, prices: Prices = PRICES) -> Result:
+    return Result("e", NAME, "aws", False, "us-east-1", "x86_64", "burst", 10, 60.0, arms, prices)
+
+
+def test_provisioned_concurrency_is_charged_in_whole_five_minutes_and_its_compute_apart():
+    """10 environments of 1 GB, two periods; 2 s of compute; 100 requests."""
+    cost = result(PLAIN, AHEAD).cost(AHEAD)
+    assert cost.run_usd == pytest.approx(10 * 600 * 0.0000041667 + 2 * 0.0000097222 + 100 * 0.2e-6)
+    assert cost.standing_usd_per_hour == pytest.approx(10 * 3600 * 0.0000041667)
+
+
+def test_what_spilled_over_is_charged_as_on_demand():
+    spilled = replace(AHEAD, on_demand=5, on_demand_billed_ms=500, provisioned_s=10.0)
+    expected = 10 * 300 * 0.0000041667 + 1.5 * 0.0000097222 + 0.5 * 0.0000166667 + 100 * 0.2e-6
+    assert result(PLAIN, spilled).cost(spilled).run_usd == pytest.approx(expected)
+
+
+def test_a_warmer_costs_its_events():
+    """600 an hour, 2,000 / 150 ms each at most."""
+    cost = result(PLAIN, WARM, AHEAD).cost(WARM)
+    assert cost.standing_usd_per_hour == pytest.approx(600 * (0.2e-6 + 2 / 150 * 0.0000166667))
+
+
+def test_a_price_that_is_not_known_is_said_so():
+    unknown = result(PLAIN, AHEAD, prices=load_prices("eu-west-1"))
+    assert unknown.cost(AHEAD).run_usd is None
+    assert any("lambda_provisioned_x86_64_gb_s" in line for line in remarks(unknown))
+    assert table(unknown).rows[1].cells[-2:] == ("not known", "not known")
+    assert any("UNVERIFIED" in line for line in remarks(result(PLAIN, AHEAD)))
+
+
+@pytest.mark.parametrize(
+    ("arms", "chosen", "because"),
+    [
+        ((PLAIN, AHEAD), "provisioned", "10 requests waited for a cold start without it, 0 with it"),
+        ((replace(PLAIN, cold_starts=0), AHEAD), "plain", "nothing to gain"),
+        ((PLAIN, replace(AHEAD, cold_starts=10)), "plain", "spared no cold start"),
+        ((PLAIN, WARM, AHEAD), "warmer", "1 with it"),
+        ((PLAIN, replace(WARM, cold_starts=3), AHEAD), "provisioned", "0 with it"),
+        ((PLAIN,), None, "nothing could be compared"),
+    ],
+)
+def test_the_choice(arms, chosen, because):
+    assert choice(result(*arms)) == chosen
+    assert because in headline(result(*arms))
+
+
+def test_spillover_is_told_with_what_would_have_been_enough():
+    spilled = replace(AHEAD, on_demand=5, concurrency=20, spillover=5)
+    assert any("5 invocations of 100 spilled over" in line and "22 would" in line for line in remarks(result(spilled)))
+
+
+# -------------------------------------------------------------------- warmer, command
+
+
+def test_a_warmer_invokes_so_many_at_once_before_the_load_begins():
+    calls: list[dict[str, Any]] = []
+
+    class Invoked:
+        def invoke(self, **call: Any) -> dict[str, Any]:
+            calls.append(call)
+            return {"Payload": io.BytesIO(b"{}")} | ({"FunctionError": "Unhandled"} if len(calls) == 1 else {})
+
+    with warming(Invoked(), "f", "alias", 3, 3600.0) as warmed:
+        assert (warmed.rounds, warmed.invocations, warmed.failed) == (1, 3, 1)
+    assert calls == [{"FunctionName": "f", "Qualifier": "alias", "Payload": EVENT}] * 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "FUNCTION: which function?"),
+        (["--function", "place-vote", "--target", "emulator"], "emulators have no provisioned concurrency"),
+        (["--function", "place-vote", "--load-profile", "nope"], "nope"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_is_started(arguments, told, tmp_path):
+    environment = {"RUNS_DIR": str(tmp_path), "AWS_ENDPOINT_URL": "http://127.0.0.1:9", "TARGET": "sandbox"}
+    done = CliRunner().invoke(main, ["provisioned", *arguments], env=environment)
+    assert done.exit_code == 2
+    assert told in done.stderr
+    assert list(tmp_path.iterdir()) == []
