@@ -74,12 +74,14 @@ def provisioned(
     """
     from analysis.terminal import print_table
     from control.provisioned import experiment, result
+    from control.run_lock import run_lock
     from control.tuning import tuner
     from runstore.rundir import PROVISIONED
 
     settings = settings_of(target, stack_name)
     if clean:
-        done = tuner.clean(settings, say, dry_run=dry_run, folder=PROVISIONED, versions=experiment.arm_versions)
+        with run_lock(settings.runs_dir / PROVISIONED, "provisioned --clean"):
+            done = tuner.clean(settings, say, dry_run=dry_run, folder=PROVISIONED, versions=experiment.arm_versions)
         for line in done or ["nothing was left"]:
             click.echo(line)
         return 0

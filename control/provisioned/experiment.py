@@ -16,12 +16,14 @@ from rich.console import Console
 from analysis import errors
 from config.aws import client
 from config.errors import ConfigError
+from config.prices import lambda_gb_s
 from config.settings import Settings, function_name
 from control import orchestrate
 from control.errors import ControlError
-from control.provisioned.result import ARMS, Arm, ArmFigures, Result, figures, write
+from control.provisioned.result import ARMS, Arm, ArmFigures, Result, figures, provisioned_item, write
 from control.provisioned.versions import ArmVersions
 from control.provisioned.warmer import Warmed, warming
+from control.run_lock import run_lock
 from control.stack_outputs import RunTarget
 from control.tuning.journal import Found, Journal
 from control.tuning.session import Place, taken_back
@@ -69,7 +71,6 @@ def run(settings: Settings, request: Request, console: Console, say: Callable[[s
         before = existing(function, place, request.function)
         refuse_leftovers(settings, place, before["FunctionName"], PROVISIONED)
         directory = settings.runs_dir / PROVISIONED / _experiment_id(time.time())
-        directory.mkdir(parents=True)
         invoke_client = client(
             settings, "lambda", retries={"total_max_attempts": 1}, max_pool_connections=request.environments
         )
@@ -77,7 +78,10 @@ def run(settings: Settings, request: Request, console: Console, say: Callable[[s
         def run_arm(alias: str) -> RunDir:
             return _load(settings, request, alias, console)
 
-        result = experiment(request, place, function, before, run_arm, invoke_client, directory, say)
+        # The runs directory is locked for each arm; this keeps --clean away between them.
+        with run_lock(directory.parent, directory.name):
+            directory.mkdir()
+            result = experiment(request, place, function, before, run_arm, invoke_client, directory, say)
         say(f"written: {directory / FILE}")
     return result
 
@@ -136,7 +140,7 @@ def experiment(
         simulated=place.simulated,
         region=place.region,
         architecture=(before.get("Architectures") or ["x86_64"])[0],
-        profile=request.profile,
+        profile=Path(request.profile).stem,
         environments=request.environments,
         warmer_interval_s=request.warmer_interval_s,
         arms=measured,
@@ -164,6 +168,14 @@ def dry_run(settings: Settings, request: Request, say: Callable[[str], None]) ->
         duration = f"{checked.profile.duration_s:g} s"
         yield f"would run profile {checked.profile.name} ({duration}) against each, one after another"
         yield "would give back what was provisioned, and delete the versions and aliases"
+        architecture = (before.get("Architectures") or ["x86_64"])[0]
+        gb_s = request.environments * lambda_gb_s(3_600_000, memory_mb)
+        usd = place.prices.usd(provisioned_item(architecture), gb_s)
+        yield (
+            f"cost: the price of provisioned concurrency in {place.region} is not known"
+            if usd is None
+            else f"cost: ${usd:.4f} an hour for the environments (UNVERIFIED price), and that of the requests"
+        )
 
 
 def arm_versions(control_client: Any, name: str, settings: Settings) -> ArmVersions:
@@ -212,6 +224,7 @@ def _load(settings: Settings, request: Request, alias: str, console: Console) ->
         ready.complete(ready.run)
         if end.interrupted:
             raise KeyboardInterrupt
+        console.print(f"analysing {ready.run_id}", style="dim", markup=False, highlight=False)
         # The report of each arm is in its directory; what is printed is how they compare.
         exit_code = ready.analyse(ready.run, Console(quiet=True))
         if exit_code not in (errors.OK, errors.THRESHOLD_FAILED):

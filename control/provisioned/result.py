@@ -14,6 +14,7 @@ import duckdb
 from analysis.formatting import count, milliseconds, plural
 from analysis.tables import Column, Row, Table
 from config.prices import Prices, lambda_compute_item, lambda_gb_s
+from control.errors import ControlError
 from runstore.rundir import RunDir
 
 Arm = Literal["plain", "warmer", "provisioned"]
@@ -60,9 +61,14 @@ class ArmFigures:
 
 
 def figures(run: RunDir, arm: Arm, function: str, version: str, **more: Any) -> ArmFigures:
-    """The figures of an analysed run; `function` by its logical name. `more`: the fields with defaults."""
+    """The figures of an analysed run; `function` by its logical name. `more`: the fields with defaults.
+
+    Raises ControlError where nobody called the function.
+    """
     summary = json.loads(run.file("summary.json").read_text(encoding="utf-8"))
-    told = summary["client"]["endpoints"][f"Invoke {function}"]
+    told = summary["client"]["endpoints"].get(f"Invoke {function}")
+    if told is None:
+        raise ControlError(f"run {run.path.name} holds no request to {function}: nothing can be compared")
     metrics = (
         json.loads(run.file("metrics.json").read_text(encoding="utf-8")) if run.file("metrics.json").exists() else {}
     )
@@ -141,7 +147,7 @@ class Result:
         on_demand, requests = lambda_compute_item(architecture), usd("lambda_requests", one.invocations)
         if one.arm == "provisioned" and one.provisioned_s is not None:
             periods = max(1, math.ceil(one.provisioned_s / BILLING_PERIOD_S))
-            kept, run = f"lambda_provisioned_{architecture}_gb_s", f"lambda_provisioned_compute_{architecture}_gb_s"
+            kept, run = provisioned_item(architecture), f"lambda_provisioned_compute_{architecture}_gb_s"
             ahead_ms = one.billed_ms - one.on_demand_billed_ms
             parts = (
                 requests,
@@ -153,8 +159,6 @@ class Result:
         run_usd = _sum((requests, usd(on_demand, lambda_gb_s(one.billed_ms, one.memory_mb))))
         if one.arm == "plain":
             return Cost(run_usd, 0.0)
-        # A warm environment answers the event in a millisecond or a few; the first call of each, which is cold, is not
-        # counted an hour long.
         events = self.environments * 3600 / self.warmer_interval_s
         each = usd(on_demand, lambda_gb_s(self._warmer_ms(one), one.memory_mb))
         return Cost(run_usd, _sum((usd("lambda_requests", events), None if each is None else each * events)))
@@ -163,7 +167,7 @@ class Result:
         return self.environments * lambda_gb_s(seconds * 1000, one.memory_mb)
 
     def _warmer_ms(self, one: ArmFigures) -> float:
-        """At most what a request is billed on average: the same environment, and less to do."""
+        """At most what an invocation of the arm was billed on average, inits included: the event gives less to do."""
         return one.billed_ms / max(one.invocations, 1)
 
     def document(self) -> dict[str, Any]:
@@ -184,6 +188,11 @@ class Result:
             "remarks": list(remarks(self)),
             "prices": str(self.prices),
         }
+
+
+def provisioned_item(architecture: str) -> str:
+    """The price item of environments that are kept."""
+    return f"lambda_provisioned_{architecture}_gb_s"
 
 
 def _sum(parts: Sequence[float | None]) -> float | None:

@@ -19,6 +19,7 @@ from control.provisioned.experiment import Request, experiment
 from control.provisioned.result import ArmFigures, Result, choice, figures, headline, remarks, table
 from control.provisioned.versions import ArmVersions
 from control.provisioned.warmer import EVENT, warming
+from control.run_lock import run_lock
 from control.tuning.errors import TuningError
 from control.tuning.journal import FILE, Journal, open_journals
 from control.tuning.session import Place
@@ -293,3 +294,12 @@ def test_what_is_wrong_is_said_before_anything_is_started(arguments, told, tmp_p
     assert done.exit_code == 2
     assert told in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_while_a_comparison_goes_nobody_takes_it_back(tmp_path):
+    environment = {"RUNS_DIR": str(tmp_path), "AWS_ENDPOINT_URL": "http://127.0.0.1:9", "TARGET": "sandbox"}
+    with run_lock(tmp_path / "provisioned", "the-one-that-goes"):
+        refused = CliRunner().invoke(main, ["provisioned", "--clean"], env=environment)
+    assert (refused.exit_code, "the-one-that-goes" in refused.stderr) == (2, True)
+    done = CliRunner().invoke(main, ["provisioned", "--clean"], env=environment)
+    assert (done.exit_code, done.stdout) == (0, "nothing was left\n")
