@@ -6,10 +6,10 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from rich.console import Console
 
@@ -17,14 +17,13 @@ from analysis import errors
 from config.aws import client
 from config.errors import ConfigError
 from config.prices import lambda_gb_s
-from config.settings import Settings, function_name
+from config.settings import FUNCTION_VARIABLES, Settings, function_name
 from control import orchestrate
 from control.errors import ControlError
 from control.provisioned.result import ARMS, Arm, ArmFigures, Result, figures, provisioned_item, write
 from control.provisioned.versions import ArmVersions
 from control.provisioned.warmer import Warmed, warming
 from control.run_lock import run_lock
-from control.stack_outputs import RunTarget
 from control.tuning.journal import Found, Journal
 from control.tuning.session import Place, taken_back
 from control.tuning.tuner import existing, placed, poll_s, refuse_leftovers
@@ -54,22 +53,13 @@ class Request:
         return tuple(arm for arm in ARMS if arm != "warmer" or self.warmer)
 
 
-class RunArm(Protocol):
-    """Load on an alias, analysed; -> the run."""
-
-    def __call__(self, alias: str) -> RunDir: ...
-
-
 def run(settings: Settings, request: Request, console: Console, say: Callable[[str], None]) -> Result:
     """The whole experiment; the result is in `runs/provisioned/<id>/provisioned.json`, too.
 
     Raises ConfigError, ControlError, botocore's errors, KeyboardInterrupt; what was made is taken back all the same.
     """
     _check(settings, request, os.environ)
-    with placed(settings, request.function, say, PROVISIONED) as (settings, place, resources):
-        function = arm_versions(client(settings, "lambda"), _called(request, resources), settings)
-        before = existing(function, place, request.function)
-        refuse_leftovers(settings, place, before["FunctionName"], PROVISIONED)
+    with _found(settings, request, say) as (settings, place, function, before):
         directory = settings.runs_dir / PROVISIONED / _experiment_id(time.time())
         invoke_client = client(
             settings, "lambda", retries={"total_max_attempts": 1}, max_pool_connections=request.environments
@@ -91,12 +81,15 @@ def experiment(
     place: Place,
     function: ArmVersions,
     before: Mapping[str, Any],
-    run_arm: RunArm,
+    run_arm: Callable[[str], RunDir],
     invoke_client: Any,
     directory: Path,
     say: Callable[[str], None],
 ) -> Result:
-    """Publish, load each arm, and take everything back. `before`: the configuration of $LATEST; `directory`: empty."""
+    """Publish, load each arm, and take everything back.
+
+    `before`: the configuration of $LATEST; `run_arm(alias)`: load on an alias, analysed; `directory`: empty.
+    """
     found = Found(
         run_id=directory.name,
         target=place.target,
@@ -153,10 +146,7 @@ def experiment(
 def dry_run(settings: Settings, request: Request, say: Callable[[str], None]) -> Iterator[str]:
     """What `run` would do, in words; nothing is changed."""
     checked = _check(settings, request, os.environ)
-    with placed(settings, request.function, say, PROVISIONED) as (settings, place, resources):
-        function = arm_versions(client(settings, "lambda"), _called(request, resources), settings)
-        before = existing(function, place, request.function)
-        refuse_leftovers(settings, place, before["FunctionName"], PROVISIONED)
+    with _found(settings, request, say) as (_, place, _, before):
         name, memory_mb = before["FunctionName"], before["MemorySize"]
         yield f"would publish a version of {name} ({memory_mb} MB) with an alias for each of: {', '.join(request.arms)}"
         yield f"would provision {request.environments} environments of one of them, and wait until they are READY"
@@ -176,6 +166,22 @@ def dry_run(settings: Settings, request: Request, say: Callable[[str], None]) ->
             if usd is None
             else f"cost: ${usd:.4f} an hour for the environments (UNVERIFIED price), and that of the requests"
         )
+
+
+@contextmanager
+def _found(
+    settings: Settings, request: Request, say: Callable[[str], None]
+) -> Iterator[tuple[Settings, Place, ArmVersions, dict[str, Any]]]:
+    """The settings with the endpoint there is, the place, the function and the configuration of its $LATEST.
+
+    Raises ConfigError where it is not there, is not what is called, or has leftovers.
+    """
+    with placed(settings, CALLED, say, PROVISIONED) as (settings, place, resources):
+        name = called_function(request.function, {} if resources is None else resources.functions)
+        function = arm_versions(client(settings, "lambda"), name, settings)
+        before = existing(function, place, request.function)
+        refuse_leftovers(settings, place, before["FunctionName"], PROVISIONED)
+        yield settings, place, function, before
 
 
 def arm_versions(control_client: Any, name: str, settings: Settings) -> ArmVersions:
@@ -202,15 +208,21 @@ def _of_arm(settings: Settings, request: Request) -> orchestrate.Request:
     )
 
 
-def _called(request: Request, resources: RunTarget | None) -> str:
-    """Name or ARN of the function. Raises ConfigError where the flow does not call it."""
-    known = {} if resources is None else resources.functions
+def called_function(function: str, known: Mapping[str, str]) -> str:
+    """Name or ARN of the function; `known`: those of the target by logical name. Raises ConfigError where the flow does
+    not call it."""
     called = known.get(CALLED)
-    if called is None or request.function not in (CALLED, called, function_name(called)):
+    if called is None:
         raise ConfigError(
-            f"FUNCTION: {request.function} is not what flow {FLOW} invokes; it invokes {CALLED}"
-            + (f" ({called})" if called else ", which is not there")
+            f"FUNCTION: flow {FLOW} invokes {CALLED}, which is not there; deploy the stack, or set "
+            f"{FUNCTION_VARIABLES[CALLED]}"
         )
+    plain = function_name(called)
+    if function_name(function) not in (CALLED, plain):
+        raise ConfigError(f"FUNCTION: {function} is not what flow {FLOW} invokes; it invokes {CALLED} ({plain})")
+    for name in (called, function):
+        if not name.endswith(function_name(name)):
+            raise ConfigError(f"FUNCTION: {name} names a version or an alias; versions are made of $LATEST")
     return called
 
 

@@ -13,9 +13,13 @@ import duckdb
 import pytest
 from click.testing import CliRunner
 
+from config.aws import client
+from config.errors import ConfigError
 from config.prices import Prices, load_prices
+from config.settings import settings_from
 from control.__main__ import main
-from control.provisioned.experiment import Request, experiment
+from control.provisioned import experiment as of_command
+from control.provisioned.experiment import Request, called_function, experiment
 from control.provisioned.result import ArmFigures, Result, choice, figures, headline, remarks, table
 from control.provisioned.versions import ArmVersions
 from control.provisioned.warmer import EVENT, warming
@@ -303,3 +307,48 @@ def test_while_a_comparison_goes_nobody_takes_it_back(tmp_path):
     assert (refused.exit_code, "the-one-that-goes" in refused.stderr) == (2, True)
     done = CliRunner().invoke(main, ["provisioned", "--clean"], env=environment)
     assert (done.exit_code, done.stdout) == (0, "nothing was left\n")
+
+
+@pytest.mark.parametrize("function", ["place-vote", NAME, f"arn:aws:lambda:us-east-1:123456789012:function:{NAME}"])
+def test_the_function_may_be_named_in_any_way(function):
+    assert called_function(function, {"place-vote": NAME}) == NAME
+
+
+@pytest.mark.parametrize(
+    ("function", "known", "told"),
+    [
+        ("shop-accept", NAME, "invokes place-vote .swarmscope-place-vote"),
+        (f"{NAME}:live", NAME, "names a version or an alias"),
+        ("place-vote", f"{NAME}:live", "names a version or an alias"),
+        ("place-vote", None, "set VOTE_FUNCTION"),
+    ],
+)
+def test_another_function_or_a_version_is_refused(function, known, told):
+    with pytest.raises(ConfigError, match=told):
+        called_function(function, {"place-vote": known} if known else {})
+
+
+def test_the_command_from_end_to_end_but_for_the_load(sandbox, tmp_path, monkeypatch):
+    """On a sandbox process; runs of load as they would be stored."""
+    loaded: list[str] = []
+
+    def load(settings: Any, request: Request, alias: str, console: Any) -> RunDir:
+        found = client(settings, "lambda").get_function_configuration(FunctionName=NAME, Qualifier=alias)
+        loaded.append(alias.rpartition("-")[2])
+        return stored_run(tmp_path / alias, {found["Version"]: 5})
+
+    monkeypatch.setattr(of_command, "_load", load)
+    command = ["provisioned", "--function", "place-vote", "--concurrency", "2", "--warmer"]
+    environment = {"RUNS_DIR": str(tmp_path / "runs"), "AWS_ENDPOINT_URL": sandbox, "TARGET": "sandbox"}
+    planned = CliRunner().invoke(main, [*command, "--dry-run"], env=environment)
+    assert planned.exit_code == 0, planned.stderr
+    assert loaded == [] and "for each of: plain, warmer, provisioned" in planned.stdout
+    assert "cost: $0.0075 an hour" in planned.stdout  # half a GB
+    done = CliRunner().invoke(main, [*command, "--format", "json"], env=environment)
+    assert done.exit_code == 0, done.stderr
+    plain, warmer, provisioned = json.loads(done.stdout)["arms"]
+    assert loaded == [plain["arm"], warmer["arm"], provisioned["arm"]] == ["plain", "warmer", "provisioned"]
+    assert (warmer["warmer_invocations"], warmer["warmer_failures"]) == (2, 0)
+    assert provisioned["cost"]["run_usd"] > plain["cost"]["run_usd"]
+    aliases = client(settings_from(environment), "lambda").list_aliases(FunctionName=NAME)["Aliases"]
+    assert [alias for alias in aliases if alias["Name"].startswith("provisioned-")] == []
