@@ -43,7 +43,7 @@ class ArmFigures:
     cold_starts: int
     """Requests that waited for an init."""
     invocations: int
-    """Of the arm's version, those of the warmer among them."""
+    """Of the arm's version in the time of its run, the warmer's among them."""
     billed_ms: int
     on_demand: int
     """Invocations in environments that began with a cold start in this run: with provisioned concurrency, what spilled
@@ -57,6 +57,7 @@ class ArmFigures:
     provisioned_s: float | None = None
     """How long environments were provisioned."""
     warmer_invocations: int | None = None
+    """All that were made: also before the run began, and while it was analysed."""
     warmer_failures: int | None = None
 
 
