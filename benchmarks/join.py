@@ -15,6 +15,7 @@ Results with other rows than were put there end it without figures.
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -202,7 +203,14 @@ def main(rows: int, rounds: int, only: str | None, output: Path | None, way: str
         run = RunDir(folder or Path(temporary))
         run.path.mkdir(parents=True, exist_ok=True)
         if not run.requests_files():
-            generate(run, rows)
+            # In a process of its own, whose memory does not count as that of the processes that follow; and on disk
+            # before anything is measured.
+            generating = multiprocessing.get_context("spawn").Process(target=generate, args=(run, rows))
+            generating.start()
+            generating.join()
+            if generating.exitcode:
+                raise click.ClickException("the files of the run could not be made")
+            os.sync()
         ways = [only] if only else list(WAYS)
         measured = [measure(way, run, rows) for _ in range(rounds) for way in ways]
     best = [min((one for one in measured if one["way"] == way), key=lambda one: one["seconds"]) for way in ways]
