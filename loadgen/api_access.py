@@ -96,11 +96,7 @@ def by_signature(endpoint: Endpoint, region: str, credentials: Secret[ReadOnlyCr
     signer = Signer(service, region, credentials)
     origin = f"{endpoint.scheme}://{endpoint.authority}"
 
-    def authorize(method: str, path: str, headers: Mapping[str, str], body: bytes) -> str:
-        signed = signer.headers(method, origin + path, headers, body)
-        return "".join([f"{name}: {value}\r\n" for name, value in signed.items() if name not in headers])
-
-    return authorize
+    return lambda method, path, headers, body: signer.lines(method, origin + path, headers, body)
 
 
 def signing_scope(host: str, region: str) -> tuple[str, str]:

@@ -54,7 +54,7 @@ class Invocation:
     @cached_property
     def headers(self) -> Mapping[str, str]:
         """Headers of the call, to be signed with the others."""
-        kind = {"X-Amz-Invocation-Type": self.invocation_type}
+        kind = {"Content-Type": "application/json", "X-Amz-Invocation-Type": self.invocation_type}
         return kind if self.log_type == "None" else kind | {"X-Amz-Log-Type": self.log_type}
 
     @cached_property

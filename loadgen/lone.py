@@ -13,15 +13,16 @@ from locust.runners import LocalRunner
 
 from loadgen.live import Report
 from loadgen.options import Chosen
-from loadgen.recording import RequestLog, RowFile
+from loadgen.recording import RowFile
 from loadgen.reporting import Reporter
-from loadgen.sending import Sending, sending_of
+from loadgen.request_events import RequestEvents
+from loadgen.sending import Sending
 from loadgen.session import FLUSH_EVERY_S, RecordingSession, request_log
 
 
 @dataclass
 class _Run:
-    log: RequestLog
+    sending: Sending
     file: RowFile
     flushing: gevent.Greenlet
     reporter: Reporter
@@ -38,11 +39,13 @@ class LoneSession(RecordingSession):
         record = self.open_record()
         file = RowFile(record.directory.requests_file(0))
         log = request_log(record.plan, 0, lambda rows, lines: file.append(lines))
-        self.let_users_send(Sending(record.plan, self.chosen.settings, 0, log, self.all_sent), 0)
+        events = RequestEvents(self.environment)
+        sending = Sending(record.plan, self.chosen.settings, 0, log, events, self.all_sent)
+        self.let_users_send(sending, 0)
         if self._open_model is not None:
             self._open_model.begin()
         reporter = Reporter(record.plan.run_id, 0, log.live, self._receive)
-        self._run = _Run(log, file, gevent.spawn(_flush_for_ever, log), reporter)
+        self._run = _Run(sending, file, gevent.spawn(_flush_for_ever, sending), reporter)
         self.opened()
 
     def test_stop(self) -> None:
@@ -51,28 +54,29 @@ class LoneSession(RecordingSession):
             return
         self.finish_requests()
         run.flushing.kill()
-        run.log.flush()
+        run.sending.flush()
         run.reporter.stop()
         run.file.close()
-        worker: dict[str, Any] = {"index": 0, "host": socket.gethostname(), "rows": run.log.rows - run.file.lost_rows}
+        rows = run.sending.log.rows - run.file.lost_rows
+        worker: dict[str, Any] = {"index": 0, "host": socket.gethostname(), "rows": rows}
         if run.file.dropped_arrivals:
             worker["dropped"] = run.file.dropped_arrivals
-        if reopened := sending_of(self.environment).connections.reopened:
+        if reopened := run.sending.connections.reopened:
             worker["reopened_connections"] = reopened
-        if (date_offset := sending_of(self.environment).server_clock.as_dict()) is not None:
+        if (date_offset := run.sending.server_clock.as_dict()) is not None:
             worker["date_offset"] = date_offset
         if run.file.lost_rows:
             worker["missing_rows"] = run.file.lost_rows
-        if (failure := sending_of(self.environment).failure) is not None:
+        if (failure := run.sending.failure) is not None:
             worker["failed"] = failure
-        self.close_record([worker], run.file.complaints() + sending_of(self.environment).complaints())
+        self.close_record([worker], run.file.complaints() + run.sending.complaints())
 
     def _receive(self, report: Report) -> None:
         assert self.live is not None
         self.live.receive(report, monotonic())
 
 
-def _flush_for_ever(log: RequestLog) -> NoReturn:
+def _flush_for_ever(sending: Sending) -> NoReturn:
     while True:
         gevent.sleep(FLUSH_EVERY_S)
-        log.flush()
+        sending.flush()

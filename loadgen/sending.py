@@ -17,13 +17,13 @@ from loadgen.api_access import Authorize, bearer_token, by_signature, by_token
 from loadgen.bearer import UNKNOWN_LIFE_S
 from loadgen.credentials import find_credentials
 from loadgen.custom_flow import CustomRequests
-from loadgen.failure_names import FailureNames
 from loadgen.identity import IdentitySource
 from loadgen.open_model import OpenModel
 from loadgen.plan import RunPlan
 from loadgen.proxies import proxy_for
 from loadgen.recording import RequestLog
 from loadgen.renewal import Renewal, RenewalError
+from loadgen.request_events import RequestEvents
 from loadgen.server_clock import ServerClock
 from loadgen.signing import Signer
 from loadgen.transport import Connection, ConnectionCounts, Endpoint
@@ -38,6 +38,7 @@ class Sending:
         settings: Settings,
         worker: int,
         log: RequestLog,
+        request_events: RequestEvents,
         on_all_sent: Callable[[], None] = lambda: None,
     ) -> None:
         """`settings` are this machine's: they hold the secrets, which are not in the plan.
@@ -51,7 +52,7 @@ class Sending:
         self.random = Random(f"{plan.seed}-{worker}")
         self.identities = IdentitySource(Random(), plan.sampled_share)
         self.connections = ConnectionCounts()
-        self.failure_names = FailureNames()
+        self.request_events = request_events
         self.server_clock = ServerClock()
         self._unsent = plan.profile.messages
         self._unanswered = plan.profile.messages
@@ -98,6 +99,11 @@ class Sending:
             _require(self._token)
             return by_token(self._token)
         return None
+
+    def flush(self) -> None:
+        """Hand on what is known of the requests that have ended since the last time."""
+        self.log.flush()
+        self.request_events.flush()
 
     def close(self) -> None:
         """No request follows."""

@@ -1,7 +1,7 @@
 """Locust users that send through the lean transport, carry ids, and leave a row for every request.
 
-Each call fires Locust's own `events.request`, so that its statistics, CSVs and web UI, and anybody's listeners, see
-these requests like any other.
+Locust's statistics, CSVs and web UI, and anybody's listeners of `events.request`, see these requests like any other
+(`request_events`).
 
     class VoteUser(ApiGatewayUser):
         flow = "vote"
@@ -14,6 +14,7 @@ these requests like any other.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from time import perf_counter, time
 from typing import Any, ClassVar, NamedTuple
 from urllib.parse import quote
@@ -40,10 +41,6 @@ from loadgen.transport import Connection, Response, TransportError, parse_endpoi
 from runstore.columns import UNFINISHED
 
 _USER_AGENT = "swarmscope"
-
-
-class RequestError(Exception):
-    """Why a request failed: the `exception` of Locust's request event."""
 
 
 class _Call(NamedTuple):
@@ -102,7 +99,7 @@ class RecordedUser(User):
         self.let_others_run = False
         """Whether the event loop has had its turn since the last wait; see `UserTasks`."""
         self._server_clock = self.sending.server_clock
-        self._fire = environment.events.request.fire
+        self._events = self.sending.request_events
         pacing_s = self.sending.plan.profile.pacing_s
         self._pacer = None if pacing_s is None else Pacer(pacing_s)
         self._think_time_s = self.sending.plan.profile.think_time_s
@@ -237,17 +234,7 @@ class RecordedUser(User):
             received,
             init_ms,
         )
-        self._fire(
-            request_type=call.method,
-            name=call.name,
-            response_time=elapsed_ms,
-            response_length=received,
-            response=response,
-            context=self.context(),
-            exception=RequestError(self.sending.failure_names.name_of(error)) if error else None,
-            start_time=started_at,
-            url=call.name,
-        )
+        self._events.ended(self, call.method, call.name, elapsed_ms, received, response, error, started_at)
         self.sending.answered()
 
     def _invocation(self, response: Response) -> tuple[str, float | None]:
@@ -316,7 +303,7 @@ class ApiGatewayUser(RecordedUser):
         if self._authorize is not None:
             content += self._authorize(method, target, _NO_HEADERS if payload is None else _JSON, body)
         if headers:
-            content += "".join(f"{header}: {value}\r\n" for header, value in headers.items())
+            content += _header_lines(headers)
         head = (
             f"{method} {target} HTTP/1.1\r\n{self._headers}{content}"
             f"x-amzn-RequestId: {identity.request_id}\r\n"
@@ -369,17 +356,14 @@ class LambdaUser(RecordedUser):
         """
         identity = self._identify()
         body = self._payload(payload, identity)
-        path = f"{self._endpoint.base_path}/2015-03-31/functions/{quote(function, safe='')}/invocations{how.query}"
-        signed = self._signer.headers(
-            "POST", self._url + path, {"Content-Type": "application/json", **how.headers}, body
-        )
+        path = self._endpoint.base_path + _invocations_path(function, how.query)
+        lines = _header_lines(how.headers) + self._signer.lines("POST", self._url + path, how.headers, body)
         accepted_status = ACCEPTED_STATUS[how.invocation_type]
         if how.invocation_type != "RequestResponse":
             check = None
-        lines = "".join(f"{header}: {value}\r\n" for header, value in signed.items())
         head = (
-            f"POST {path} HTTP/1.1\r\nHost: {self._endpoint.authority}\r\nUser-Agent: {_USER_AGENT}\r\n{lines}"
-            f"Content-Length: {len(body)}\r\nx-amzn-RequestId: {identity.request_id}\r\n"
+            f"POST {path} HTTP/1.1\r\nHost: {self._endpoint.authority}\r\nUser-Agent: {_USER_AGENT}\r\n"
+            f"{lines}Content-Length: {len(body)}\r\nx-amzn-RequestId: {identity.request_id}\r\n"
             f"X-Amzn-Trace-Id: Root={identity.trace_id};Sampled={identity.sampled}\r\n\r\n"
         )
         return self._exchange(
@@ -467,8 +451,7 @@ class EventUser(RecordedUser):
         call = of_service.call(len(messages))
         name = f"{call.operation} {name or f'to {of_service.label}'}"
         body = call.build(destination, messages)
-        signed = route.signer.headers("POST", route.url, dict(call.headers), body)
-        lines = "".join(f"{header}: {value}\r\n" for header, value in signed.items())
+        lines = _header_lines(call.headers) + route.signer.lines("POST", route.url, call.headers, body)
         first = identities[0]
         head = (
             f"{route.head}{lines}Content-Length: {len(body)}\r\n"
@@ -501,6 +484,16 @@ class _Route(NamedTuple):
     signer: Signer
     url: str
     head: str
+
+
+@lru_cache(maxsize=1000)
+def _invocations_path(function: str, query: str) -> str:
+    """Where a function is invoked (AWS documentation, "Invoke")."""
+    return f"/2015-03-31/functions/{quote(function, safe='')}/invocations{query}"
+
+
+def _header_lines(headers: Mapping[str, str]) -> str:
+    return "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
 
 
 def _trace_root(header: str) -> str:

@@ -19,9 +19,10 @@ from config.settings import Settings
 from loadgen.live import Report
 from loadgen.messages import ACKNOWLEDGE, BEGIN, DRAIN, DRAINED, LIVE, PLAN, READY, ROWS
 from loadgen.plan import RunPlan
-from loadgen.recording import RequestLog, RowFile
+from loadgen.recording import RowFile
 from loadgen.reporting import Reporter
-from loadgen.sending import Sending, sending_of
+from loadgen.request_events import RequestEvents
+from loadgen.sending import Sending
 from loadgen.session import FLUSH_EVERY_S, Session, request_log
 from loadgen.shipping import Batch, Outbox
 from runstore.rundir import RunDir
@@ -39,7 +40,7 @@ minute, and then be held up by the messages that nobody takes."""
 @dataclass
 class _Run:
     run_id: str
-    log: RequestLog
+    sending: Sending
     spool: RowFile
     outbox: Outbox
     reporter: Reporter
@@ -73,9 +74,9 @@ class WorkerSession(Session):
             outbox.put(rows, lines, time.monotonic())
 
         log = request_log(plan, index, keep_and_ship)
-        sending = Sending(plan, self._settings, index, log)
+        sending = Sending(plan, self._settings, index, log, RequestEvents(self.environment))
         self.let_users_send(sending, index)
-        self._run = _Run(plan.run_id, log, spool, outbox, Reporter(plan.run_id, index, log.live, self._tell))
+        self._run = _Run(plan.run_id, sending, spool, outbox, Reporter(plan.run_id, index, log.live, self._tell))
         self.opened()
         # Locust's worker says so only once it spawns users, and ignores a stop that comes before that.
         self.runner.update_state(STATE_SPAWNING)
@@ -86,7 +87,7 @@ class WorkerSession(Session):
         if self.running and self._run is not None:
             self.finish_requests()
             self.running = False
-            self._run.log.flush()
+            self._run.sending.flush()
             self._run.reporter.stop()
             self._run.spool.close()
             self._release_spool()
@@ -111,7 +112,7 @@ class WorkerSession(Session):
         heard_at, silent_rounds = self.runner.last_heartbeat_timestamp, 0
         while self._run is run and (self.running or not run.outbox.empty):
             gevent.sleep(FLUSH_EVERY_S)
-            run.log.flush()
+            run.sending.flush()
             run.outbox.resend(time.monotonic())
             self._say_ready(run)
             # Rounds, not seconds: a machine that was suspended has missed nothing.
@@ -156,7 +157,7 @@ class WorkerSession(Session):
             "failure": None,
         }
         if self._run is not None and self._run.run_id == run_id:
-            sending = sending_of(self.environment)
+            sending = self._run.sending
             drained["rows"] = self._run.outbox.sent_rows
             drained["reopened_connections"] = sending.connections.reopened
             drained["date_offset"] = sending.server_clock.as_dict()

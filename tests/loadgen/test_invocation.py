@@ -16,9 +16,11 @@ def tail(text: str) -> str:
 
 def test_the_choices_are_headers_and_a_query():
     how = Invocation("Event", "live/blue", "Tail")
-    assert how.headers == {"X-Amz-Invocation-Type": "Event", "X-Amz-Log-Type": "Tail"}
+    json = {"Content-Type": "application/json"}
+    assert how.headers == {**json, "X-Amz-Invocation-Type": "Event", "X-Amz-Log-Type": "Tail"}
     assert how.query == "?Qualifier=live%2Fblue"
-    assert (Invocation().headers, Invocation().query) == ({"X-Amz-Invocation-Type": "RequestResponse"}, "")
+    assert Invocation().headers == {**json, "X-Amz-Invocation-Type": "RequestResponse"}
+    assert Invocation().query == ""
 
 
 def test_several_qualifiers_take_turns_under_names_of_their_own():

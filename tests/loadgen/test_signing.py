@@ -20,16 +20,19 @@ def lease(secret_key: str, token: str | None = None) -> Lease[ReadOnlyCredential
     return Lease(ReadOnlyCredentials("AKID", secret_key, token))
 
 
-def test_signed_headers():
-    signer = Signer("lambda", "eu-west-1", lease("secret", "token"))
+def test_lines_of_a_signature():
+    signer = Signer("lambda", "eu-west-1", lease("secret", "token"), clock=lambda: 1e9)
     given = {"X-Amz-Invocation-Type": "RequestResponse"}
-    headers = signer.headers("POST", "https://lambda.eu-west-1.amazonaws.com/2015-03-31/functions/f", given, b"{}")
-    assert headers["X-Amz-Invocation-Type"] == "RequestResponse"
-    assert headers["X-Amz-Security-Token"] == "token"
-    assert headers["Authorization"].startswith("AWS4-HMAC-SHA256 Credential=AKID/")
-    assert "/eu-west-1/lambda/aws4_request" in headers["Authorization"]
-    assert "SignedHeaders=host;x-amz-date;x-amz-invocation-type;x-amz-security-token" in headers["Authorization"]
-    assert given == {"X-Amz-Invocation-Type": "RequestResponse"}, "what was given is not changed"
+    lines = signer.lines("POST", "https://lambda.eu-west-1.amazonaws.com/2015-03-31/functions/f", given, b"{}")
+    date, token, authorization, end = lines.split("\r\n")
+    assert (date, token, end) == ("X-Amz-Date: 20010909T014640Z", "X-Amz-Security-Token: token", "")
+    scope = "20010909/eu-west-1/lambda/aws4_request"
+    assert authorization.startswith(f"Authorization: AWS4-HMAC-SHA256 Credential=AKID/{scope}, ")
+    assert "SignedHeaders=host;x-amz-date;x-amz-invocation-type;x-amz-security-token, " in authorization
+
+
+def authorization_of(lines: str) -> str:
+    return lines.removesuffix("\r\n").rpartition("\r\nAuthorization: ")[2]
 
 
 def botocore_authorization(
@@ -71,8 +74,9 @@ def test_every_signature_is_botocore_s(method, host, path, query, headers, body,
     credentials = lease("secret", token)
     url = host + path + query
     expected = botocore_authorization("lambda", "eu-west-1", credentials.value, at, method, url, headers, body)
-    signed = Signer("lambda", "eu-west-1", credentials, clock=lambda: at).headers(method, url, headers, body)
-    assert signed["Authorization"] == expected
+    signer = Signer("lambda", "eu-west-1", credentials, clock=lambda: at)
+    for _ in range(2):  # made, and then made of what was kept
+        assert authorization_of(signer.lines(method, url, headers, body)) == expected
 
 
 def test_key_changes_with_the_day_and_with_renewed_credentials():
@@ -83,18 +87,34 @@ def test_key_changes_with_the_day_and_with_renewed_credentials():
     for secret_key, at in zip(["a", "a", "b"], times, strict=True):
         credentials.value = lease(secret_key).value
         expected = botocore_authorization("sqs", "us-east-1", credentials.value, at, "POST", "https://q/", {}, b"x")
-        assert signer.headers("POST", "https://q/", {}, b"x")["Authorization"] == expected
+        assert authorization_of(signer.lines("POST", "https://q/", {}, b"x")) == expected
 
 
 def test_many_different_urls_are_signed_right_and_not_all_kept():
     signer = Signer("execute-api", "eu-west-1", lease("secret"), clock=lambda: 1e9)
     for number in range(3000):
         url = f"https://a.execute-api.eu-west-1.amazonaws.com/prod/vote/a%20{number}?b={number}&a=%2F"
-        signed = signer.headers("GET", url, {}, b"")["Authorization"]
+        signed = authorization_of(signer.lines("GET", url, {}, b""))
         if number % 100 == 0:
             credentials = lease("secret").value
             assert signed == botocore_authorization("execute-api", "eu-west-1", credentials, 1e9, "GET", url, {}, b"")
     assert len(signer._targets) <= 1000
+    assert len(signer._drafts) <= 1000
+
+
+def test_what_is_kept_of_a_signature_is_not_taken_for_another_request():
+    signer, credentials = Signer("sqs", "us-east-1", lease("secret"), clock=lambda: 1e9), lease("secret").value
+    asked = [
+        (method, url, headers, body)
+        for method in ("GET", "POST")
+        for url in ("https://q/a", "https://q/b")
+        for headers in ({}, {"X-Amz-Target": "a"}, {"X-Amz-Target": "b"})
+        for body in (b"x", b"y")
+    ]
+    for one in asked * 2:
+        assert authorization_of(signer.lines(*one)) == botocore_authorization(
+            "sqs", "us-east-1", credentials, 1e9, *one
+        )
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,98 @@
+"""What Locust is told of requests that have ended: its `events.request`, and so statistics, CSVs and web UI.
+
+A listener that anybody adds hears of every request at once, in the greenlet of its user, which it may stop. Where
+Locust's own statistics are the only listener, the event is not fired: requests are counted here, by Locust's means, and
+these counts join the statistics as those of a worker join its master's. That costs half as much: a request is counted
+by name only, not in the total as well, and as with rows several are counted one after another.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from locust import User, runners
+from locust.env import Environment
+from locust.event import Events
+from locust.stats import RequestStats, setup_distributed_stats_event_listeners
+
+from loadgen.failure_names import FailureNames
+from loadgen.recording import TOGETHER
+from loadgen.transport import Response
+
+
+class RequestError(Exception):
+    """Why a request failed: the `exception` of Locust's request event."""
+
+
+class RequestEvents:
+    """The request events of one process in one run."""
+
+    def __init__(self, environment: Environment) -> None:
+        """The environment has its runner, which listens, by now."""
+        hook = environment.events.request
+        self._fire = hook.fire
+        # There is no public way to ask who listens.
+        self._listeners: list[Any] = hook._handlers
+        self._statistics = next((each for each in self._listeners if each.__module__ == runners.__name__), None)
+        self._names = FailureNames()
+        self._ended: list[tuple[str, str, float, int, str]] = []
+        self._counted = RequestStats(use_response_times_cache=False)
+        self._here, self._there = Events(), Events()
+        setup_distributed_stats_event_listeners(self._here, self._counted)
+        setup_distributed_stats_event_listeners(self._there, environment.stats)
+
+    def ended(
+        self,
+        user: User,
+        method: str,
+        name: str,
+        elapsed_ms: float,
+        received_bytes: int,
+        response: Response | None,
+        error: str,
+        started_at: float,
+    ) -> None:
+        """A request of `user` has ended; `error` is empty where it succeeded, `response` None where there is none.
+
+        Raises what a listener raises to stop the user.
+        """
+        if len(self._listeners) == 1 and self._listeners[0] is self._statistics:
+            self._ended.append((method, name, elapsed_ms, received_bytes, error))
+            if len(self._ended) == TOGETHER:
+                self._count()
+        else:
+            self._fire(
+                request_type=method,
+                name=name,
+                response_time=elapsed_ms,
+                response_length=received_bytes,
+                response=response,
+                context=user.context(),
+                exception=self._failure(error) if error else None,
+                start_time=started_at,
+                url=name,
+            )
+
+    def flush(self) -> None:
+        """Let Locust's statistics have what was counted since the last time."""
+        self._count()
+        counted = self._counted
+        counted.total.reset()
+        for entry in counted.entries.values():
+            counted.total.extend(entry)
+        if counted.total.num_requests:
+            counts: dict[str, Any] = {}
+            self._here.report_to_master.fire(client_id="", data=counts)
+            self._there.worker_report.fire(client_id="", data=counts)
+
+    def _count(self) -> None:
+        counted = self._counted
+        for method, name, elapsed_ms, received_bytes, error in self._ended:
+            # Locust's hint says int, its own users give it floats.
+            counted.entries[name, method].log(elapsed_ms, received_bytes)  # type: ignore[arg-type]
+            if error:
+                counted.log_error(method, name, self._failure(error))
+        self._ended.clear()
+
+    def _failure(self, error: str) -> RequestError:
+        return RequestError(self._names.name_of(error))
