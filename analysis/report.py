@@ -46,6 +46,17 @@ def write_all(run: RunDir, summary: Mapping[str, Any]) -> list[Path]:
     return [run.file(name) for name in documents]
 
 
+def environment(*templates: Path) -> jinja2.Environment:
+    """For pages that extend `page.html`; `templates`: directories of others."""
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader([*templates, Path(__file__).parent / "templates"]),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+
+
 def render(
     summary: Mapping[str, Any],
     series: Series | None = None,
@@ -54,14 +65,8 @@ def render(
     pull: Mapping[str, Any] | None = None,
 ) -> str:
     """The page. Without a series it has no charts; what else is missing is left out."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    environment.filters.update(
+    pages = environment()
+    pages.filters.update(
         {
             name: getattr(formatting, name)
             for name in (
@@ -82,7 +87,7 @@ def render(
     drawn = figure.draw(series) if series is not None else None
     charts = {"time": drawn, "latency": latency_chart.draw(response_times) if response_times else None}
     shown = charts if drawn and drawn["traces"] else None
-    return environment.get_template("report.html").render(
+    return pages.get_template("report.html").render(
         run=run,
         client=client,
         tiles=tiles(summary),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from control.commands.options import say, settings_of, target_options
+from control.commands.options import dry_run_option, say, settings_of, target_options
 
 if TYPE_CHECKING:
     from config.settings import Settings
@@ -21,7 +21,7 @@ _WOULD = {"create": "would create", "update": "would update", "keep": "unchanged
 @click.option(
     "--topic", envvar="ALARM_TOPIC", metavar="ARN", help="SNS topic that is told when an alarm rings, and when it ends."
 )
-@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@dry_run_option()
 def alarms(action: str, target: str | None, stack_name: str | None, topic: str | None, dry_run: bool) -> int:
     """Alarms on errors, throttles, durations, concurrency, iterator age, dead letters and the API's 5xx.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from control.commands.options import named_values, parameter_option, say, settings_of, target_options
+from control.commands.options import dry_run_option, named_values, parameter_option, say, settings_of, target_options
 
 if TYPE_CHECKING:
     from config.settings import Settings
@@ -28,7 +28,7 @@ tag_option = click.option(
 @parameter_option
 @tag_option
 @click.option("--alarms", envvar="ALARMS", is_flag=True, help="Make the stack's alarms, too, as `alarms create` does.")
-@click.option("--dry-run", is_flag=True, help="Say what would change (of a stack that exists, by a change set).")
+@dry_run_option("Say what would change (of a stack that exists, by a change set).")
 def deploy(
     target: str | None,
     stack_name: str | None,
@@ -67,7 +67,7 @@ def deploy(
 
 @click.command()
 @target_options
-@click.option("--dry-run", is_flag=True, help="Say what would be deleted, and delete nothing.")
+@dry_run_option("Say what would be deleted, and delete nothing.")
 def destroy(target: str | None, stack_name: str | None, dry_run: bool) -> int:
     """Delete the sample applications' stack, its alarms, and the bucket with its code."""
     from control import deploy as deploying

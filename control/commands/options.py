@@ -61,12 +61,19 @@ parameter_option = click.option(
 )
 
 
+seed_option = click.option("--seed", envvar="SEED", help="Seed of payloads and waits; without it, a new one each run.")
+time_scale_option = click.option(
+    "--time-scale", envvar="TIME_SCALE", help="Multiplies stages, warm-up and windows of thresholds."
+)
+scale_option = click.option("--scale", envvar="SCALE", help="Multiplies users, arrival rates and spawn rates.")
+
+
 def load_options(command: Command) -> Command:
     """How much: the options of every command that runs Locust. Checked together later, so all are text here."""
     for option in (
-        click.option("--seed", envvar="SEED", help="Seed of payloads and waits; without it, a new one each run."),
-        click.option("--time-scale", envvar="TIME_SCALE", help="Multiplies stages, warm-up and windows of thresholds."),
-        click.option("--scale", envvar="SCALE", help="Multiplies users and spawn rates."),
+        seed_option,
+        time_scale_option,
+        scale_option,
         click.option("--messages", envvar="MESSAGES", help="Messages of a profile that counts them (smoke, perf)."),
         click.option("--custom-flow", envvar="CUSTOM_FLOW", help="Flow custom: the TOML file that says what to send."),
         click.option("--flows", envvar="FLOW", help="Flows to run, separated by commas; else those of the profile."),
@@ -76,9 +83,18 @@ def load_options(command: Command) -> Command:
     return target_options(command)
 
 
-profile_option = click.option(
-    "--load-profile", "profile", envvar="PROFILE", default="demo", show_default=True, help="Profile: a name or a file."
-)
+def profile_option(default: str) -> Callable[[Command], Command]:
+    """`--load-profile`."""
+    return click.option(
+        "--load-profile",
+        "profile",
+        envvar="PROFILE",
+        default=default,
+        show_default=True,
+        help="Profile: a name or a file.",
+    )
+
+
 master_port_option = click.option(
     "--master-port",
     envvar="MASTER_PORT",
@@ -88,6 +104,21 @@ master_port_option = click.option(
     help="Port on which master and workers meet.",
 )
 workers_option = click.option("--workers", envvar="WORKERS", help="Locust worker processes; else one does it all.")
+clean_option = click.option(
+    "--clean", envvar="CLEAN", is_flag=True, help="Take back what a run left that was killed; nothing else."
+)
+
+
+def dry_run_option(help: str = "Say what would be done, and do nothing.") -> Callable[[Command], Command]:
+    """`--dry-run`."""
+    return click.option("--dry-run", is_flag=True, help=help)
+
+
+def format_option(*forms: str) -> Callable[[Command], Command]:
+    """`--format` as argument `form`; the first of `forms` is the default."""
+    return click.option(
+        "--format", "form", type=click.Choice(forms), default=forms[0], show_default=True, help="Of what is printed."
+    )
 
 
 def settings_of(target: str | None, stack_name: str | None) -> Settings:

@@ -28,7 +28,7 @@ def _durations(ctx: click.Context, option: click.Parameter, given: tuple[str, ..
 
 @click.command()
 @load_options
-@profile_option
+@profile_option("demo")
 @workers_option
 @click.option(
     "--duration-ms",

@@ -7,7 +7,21 @@ import json
 import click
 
 from config.errors import ConfigError
-from control.commands.options import messages, out, say, settings_of, target_options
+from control.commands.options import (
+    clean_option,
+    dry_run_option,
+    format_option,
+    messages,
+    out,
+    profile_option,
+    say,
+    scale_option,
+    seed_option,
+    settings_of,
+    target_options,
+    time_scale_option,
+    workers_option,
+)
 
 
 @click.command()
@@ -21,13 +35,11 @@ from control.commands.options import messages, out, say, settings_of, target_opt
     show_default=True,
     help="Environments to provision, and to keep warm with --warmer.",
 )
-@click.option(
-    "--load-profile", "profile", envvar="PROFILE", default="burst", show_default=True, help="Profile: a name or a file."
-)
-@click.option("--scale", envvar="SCALE", help="Multiplies the arrival rates or users of the profile.")
-@click.option("--time-scale", envvar="TIME_SCALE", help="Multiplies its stages.")
-@click.option("--seed", envvar="SEED", help="Seed of payloads and waits.")
-@click.option("--workers", envvar="WORKERS", help="Locust worker processes; else one does it all.")
+@profile_option("burst")
+@scale_option
+@time_scale_option
+@seed_option
+@workers_option
 @click.option("--warmer", envvar="WARMER", is_flag=True, help="A third arm, kept warm by events.")
 @click.option(
     "--warmer-interval",
@@ -38,16 +50,9 @@ from control.commands.options import messages, out, say, settings_of, target_opt
     show_default=True,
     help="Seconds between the events.",
 )
-@click.option("--clean", envvar="CLEAN", is_flag=True, help="Take back what a run left that was killed; nothing else.")
-@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="Of what is printed.",
-)
+@clean_option
+@dry_run_option()
+@format_option("text", "json")
 def provisioned(
     target: str | None,
     stack_name: str | None,

@@ -23,7 +23,7 @@ from control.commands.options import (
 
 @click.command()
 @load_options
-@profile_option
+@profile_option("demo")
 @workers_option
 def load(**options: Any) -> int:
     """Run a load profile, headless, with analysis and verdict."""
@@ -95,7 +95,7 @@ def perf(duration_limit_ms: float, memory_headroom_mb: float, **options: Any) ->
 
 @click.command()
 @load_options
-@profile_option
+@profile_option("demo")
 @click.option("--web-host", envvar="WEB_HOST", default="127.0.0.1", show_default=True, help="Where the web UI listens.")
 @click.option(
     "--web-port", envvar="WEB_PORT", type=click.IntRange(1, 65535), default=8089, show_default=True, help="Its port."
@@ -129,7 +129,7 @@ def ui(web_host: str, web_port: int, web_login: bool, live_cloudwatch: str, **op
 
 @click.command()
 @load_options
-@profile_option
+@profile_option("demo")
 @click.option(
     "--expect-workers",
     envvar="EXPECT_WORKERS",

@@ -5,7 +5,16 @@ from __future__ import annotations
 import click
 
 from config.errors import ConfigError
-from control.commands.options import messages, out, say, settings_of, target_options
+from control.commands.options import (
+    clean_option,
+    dry_run_option,
+    format_option,
+    messages,
+    out,
+    say,
+    settings_of,
+    target_options,
+)
 
 
 @click.command()
@@ -55,16 +64,9 @@ from control.commands.options import messages, out, say, settings_of, target_opt
 @click.option("--seed", envvar="SEED", type=int, default=1, show_default=True, help="Of the order and of samples.")
 @click.option("--apply", envvar="APPLY", is_flag=True, help="Set the chosen memory on $LATEST, if every check passed.")
 @click.option("--promote", envvar="PROMOTE", metavar="ALIAS", help="Move an alias to it, if every check passed.")
-@click.option("--clean", envvar="CLEAN", is_flag=True, help="Take back what a run left that was killed; nothing else.")
-@click.option("--dry-run", is_flag=True, help="Say what would be called and what it might cost, and do nothing.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["text", "json", "markdown"]),
-    default="text",
-    show_default=True,
-    help="Of what is printed.",
-)
+@clean_option
+@dry_run_option("Say what would be called and what it might cost, and do nothing.")
+@format_option("text", "json", "markdown")
 def tune(
     target: str | None,
     stack_name: str | None,

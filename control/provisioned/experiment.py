@@ -24,7 +24,7 @@ from control.provisioned.result import ARMS, Arm, ArmFigures, Result, figures, p
 from control.provisioned.versions import ArmVersions
 from control.provisioned.warmer import Warmed, warming
 from control.run_lock import run_lock
-from control.tuning.journal import Found, Journal
+from control.tuning.journal import Journal
 from control.tuning.session import Place, taken_back
 from control.tuning.tuner import existing, placed, poll_s, refuse_leftovers
 from runstore.rundir import PROVISIONED, RunDir, new_run_id
@@ -90,18 +90,7 @@ def experiment(
 
     `before`: the configuration of $LATEST; `run_arm(alias)`: load on an alias, analysed; `directory`: empty.
     """
-    found = Found(
-        run_id=directory.name,
-        target=place.target,
-        region=place.region,
-        endpoint_url=place.endpoint_url,
-        own_sandbox=place.own_sandbox,
-        function=function.name,
-        memory_mb=before["MemorySize"],
-        code_sha256=before["CodeSha256"],
-        versions=tuple(function.published()),
-    )
-    journal = Journal.create(directory, found)
+    journal = Journal.create(directory, place.found(directory.name, function, before))
     measured: list[ArmFigures] = []
     with taken_back(function, journal, say, PROVISIONED):
         published = function.publish_arms(request.arms, journal)

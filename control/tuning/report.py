@@ -6,14 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 from rich.console import Console
 from rich.text import Text
 
 from analysis import formatting, markdown
-from analysis.report import script_json
+from analysis.report import environment, script_json
 from analysis.terminal import print_table
 from control.tuning.figures import Estimate
 from control.tuning.result import Result, checks_table, headline, remarks, table
@@ -21,8 +20,6 @@ from control.tuning.result import Result, checks_table, headline, remarks, table
 PAGE = "tune.html"
 SIMULATED = "SIMULATED, not AWS"
 _TEMPLATES = Path(__file__).parent / "templates"
-_OF_REPORTS = Path(markdown.__file__).parent / "templates"
-"""Where the style of the reports of runs is."""
 _BLUE, _AMBER, _GREEN, _GREY = "#4c86e8", "#e59a2f", "#3da35d", "#8a919e"
 
 
@@ -66,15 +63,9 @@ def as_markdown(result: Result) -> str:
 
 
 def as_html(result: Result) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader([_TEMPLATES, _OF_REPORTS]),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    environment.filters["date_and_time"] = formatting.date_and_time
-    return environment.get_template("tune.html").render(
+    pages = environment(_TEMPLATES)
+    pages.filters["date_and_time"] = formatting.date_and_time
+    return pages.get_template(PAGE).render(
         result=result,
         headline=headline(result),
         function=formatting.visible(result.function),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -62,6 +62,20 @@ class Place:
     own_sandbox: bool
     prices: Prices
 
+    def found(self, run_id: str, function: FunctionVersions, before: Mapping[str, Any]) -> Found:
+        """What the journal of a run begins with. `before`: the configuration of $LATEST."""
+        return Found(
+            run_id=run_id,
+            target=self.target,
+            region=self.region,
+            endpoint_url=self.endpoint_url,
+            own_sandbox=self.own_sandbox,
+            function=function.name,
+            memory_mb=before["MemorySize"],
+            code_sha256=before["CodeSha256"],
+            versions=tuple(function.published()),
+        )
+
 
 @dataclass(frozen=True)
 class Edge:
@@ -93,18 +107,7 @@ def tune(
     alias = None if plan.promote is None else function.alias(plan.promote)
     if plan.promote is not None and alias is None:
         raise ConfigError(f"PROMOTE: {before['FunctionName']} has no alias {plan.promote!r}")
-    found = Found(
-        run_id=directory.name,
-        target=place.target,
-        region=place.region,
-        endpoint_url=place.endpoint_url,
-        own_sandbox=place.own_sandbox,
-        function=function.name,
-        memory_mb=before["MemorySize"],
-        code_sha256=before["CodeSha256"],
-        versions=tuple(function.published()),
-    )
-    journal = Journal.create(directory, found)
+    journal = Journal.create(directory, place.found(directory.name, function, before))
     with taken_back(function, journal, edge.say):
         edge.say(f"publishing a version of {before['FunctionName']} for each of {len(plan.memory_mb)} memory values")
         versions = function.publish(plan.memory_mb, journal)

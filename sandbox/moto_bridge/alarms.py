@@ -11,6 +11,10 @@ from sandbox.alarm_states import AlarmDefinition, MetricStat, State
 from sandbox.definitions import ACCOUNT_ID
 
 ONE = "m1"
+UNKNOWN: tuple[State, str] = (
+    "INSUFFICIENT_DATA",
+    "The sandbox judges alarms with a metric, a period and a fixed threshold only",
+)
 
 
 def judge(region: str, state_of: Callable[[AlarmDefinition], tuple[State, str] | None]) -> None:
@@ -18,23 +22,29 @@ def judge(region: str, state_of: Callable[[AlarmDefinition], tuple[State, str] |
     for alarm in list(cloudwatch_backends[ACCOUNT_ID][region].alarms.values()):
         if alarm.rule is not None:
             continue  # a composite alarm has no metric
-        judged = state_of(_definition(alarm))
+        definition = _definition(alarm)
+        judged = UNKNOWN if definition is None else state_of(definition)
         if judged is not None and judged[0] != alarm.state_value:
             alarm.update_state(judged[1], "{}", judged[0])
         elif judged is not None:
             alarm.state_reason = judged[1]
 
 
-def _definition(alarm: Any) -> AlarmDefinition:
+def _definition(alarm: Any) -> AlarmDefinition | None:
+    """None where it has no metric, or no fixed threshold (anomaly detection): moto takes such alarms as they come."""
     if alarm.metric_data_queries:
-        metrics = {query.id: _of_query(query.metric_stat) for query in alarm.metric_data_queries if query.metric_stat}
-        expressions = [query for query in alarm.metric_data_queries if query.expression]
-        periods = [query.metric_stat.period for query in alarm.metric_data_queries if query.metric_stat]
-        expression, period = expressions[0].expression if expressions else next(iter(metrics)), periods[0]
+        stats = {query.id: query.metric_stat for query in alarm.metric_data_queries if query.metric_stat}
+        metrics = {identifier: _of_query(stat) for identifier, stat in stats.items()}
+        expressions = [query.expression for query in alarm.metric_data_queries if query.expression]
+        # Without a formula there is but one metric.
+        expression = next(iter([*expressions, *metrics]), "")
+        period = next((stat.period for stat in stats.values()), None)
     else:
         statistic = alarm.statistic or alarm.extended_statistic
         metrics = {ONE: MetricStat(alarm.namespace, alarm.metric_name, _dimensions(alarm.dimensions), statistic)}
         expression, period = ONE, alarm.period
+    if alarm.threshold is None or not period or not all(stat.name and stat.statistic for stat in metrics.values()):
+        return None
     return AlarmDefinition(
         metrics=metrics,
         expression=expression,

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 
 from config.prices import load_prices
 from control.stack_outputs import FUNCTION_OUTPUTS
-from control.tuning.journal import Found, Journal
+from control.tuning.journal import Journal
 from control.tuning.measuring import Invoker
 from control.tuning.payloads import Payload, sample_payloads
 from control.tuning.result import Result
@@ -118,10 +118,10 @@ class TuningLab:
 
     def publish(self, logical: str, directory: Path, memory_mb: Sequence[int]) -> list[TunedVersion]:
         """Versions to be measured, as a run makes them."""
-        before = self.versions(logical).configuration()
-        found = Found(directory.name, "sandbox", REGION, None, True, self.name(logical), 128, before["CodeSha256"], ())
+        function = self.versions(logical)
+        found = PLACE.found(directory.name, function, function.configuration())
         (directory / logical).mkdir()
-        return self.versions(logical).publish(memory_mb, Journal.create(directory / logical, found))
+        return function.publish(memory_mb, Journal.create(directory / logical, found))
 
     def measure(self, logical: str, published: Sequence[TunedVersion], directory: Path, **plan: Any) -> Result:
         """What a run does between publishing and taking back."""

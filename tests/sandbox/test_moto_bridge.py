@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError, ParamValidationError
 from moto.dynamodb.models.dynamo_type import Item
 from moto.ec2.models.availability_zones_and_regions import RegionsAndZonesBackend
 
-from sandbox.moto_bridge import MotoBridge
+from sandbox.moto_bridge import MotoBridge, alarms
 from tests.sandbox.boto3_in_process import REGION, boto3_client, zipped
 
 TEMPLATE = Path("stack/template.yaml").read_text()
@@ -352,6 +352,25 @@ def test_a_subscription_resource_subscribes_and_goes_with_its_stack(bridge: Moto
     assert [target for _, target in bridge.subscribed_functions(arn)] == [endpoint]
     client("cloudformation").delete_stack(StackName="s")
     assert bridge.subscribed_functions(arn) == ()
+
+
+@pytest.mark.parametrize(
+    "measured",
+    [
+        {"Threshold": 1.0},
+        {"Namespace": "AWS/Lambda", "MetricName": "Errors", "Statistic": "Sum", "Period": 60},
+        {"Threshold": 1.0, "Metrics": [{"Id": "e1", "Expression": "1 + 1"}]},
+    ],
+    ids=["no metric", "no fixed threshold", "an expression of nothing"],
+)
+def test_an_alarm_that_cannot_be_judged_has_insufficient_data(client: Client, measured: dict[str, Any]) -> None:
+    cloudwatch = client("cloudwatch")
+    alarm = {"ComparisonOperator": "GreaterThanThreshold", "EvaluationPeriods": 1}
+    cloudwatch.put_metric_alarm(AlarmName="a", **alarm, **measured)
+    alarms.judge("eu-west-1", lambda definition: ("ALARM", "judged"))
+    (described,) = cloudwatch.describe_alarms()["MetricAlarms"]
+    assert described["StateValue"] == "INSUFFICIENT_DATA"
+    assert described["StateReason"].startswith("The sandbox judges alarms with a metric")
 
 
 def test_an_alarm_resource_makes_an_alarm_and_deletes_it(client: Client) -> None:
