@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -74,9 +75,26 @@ def function_name(function: str) -> str:
     return parts[parts.index("function") + 1] if "function" in parts[:-1] else parts[0]
 
 
-def _is_base_url(url: str) -> bool:
-    parts = urlsplit(url)
+def host_of(url: str) -> str | None:
+    """The host that a URL names; None where it names none, or is no URL."""
     try:
+        return urlsplit(url).hostname
+    except ValueError:
+        return None
+
+
+def shown_url(url: str) -> str:
+    """A URL as messages and files may show it: without the user name, password, query and fragment that it may have.
+
+    `https://me:secret@host/stage?key=1` -> `https://***@host/stage?***`.
+    """
+    shown = re.sub(r"^([^/?#]*//)?[^/?#]*@", r"\1***@", url)
+    return re.sub(r"([?#]).*", r"\1***", shown, flags=re.DOTALL)
+
+
+def _is_base_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
         _ = parts.port
     except ValueError:
         return False
@@ -101,7 +119,7 @@ class Settings(BaseModel):
     stack_name: str = Field("swarmscope", alias="STACK_NAME", pattern=r"^[A-Za-z][A-Za-z0-9-]{0,80}$")
     protected_stacks: Words = Field((), alias="PROTECTED_STACKS")
     """Names, with wildcards, of stacks that are never deployed or destroyed."""
-    api_base_url: str | None = Field(None, alias="API_BASE_URL", pattern=r"^https?://[^/\s]+(/\S*)?$")
+    api_base_url: str | None = Field(None, alias="API_BASE_URL")
     api_key: SecretStr | None = Field(None, alias="API_KEY")
     api_auth: Literal["none", "iam", "bearer"] = Field("none", alias="API_AUTH")
     api_bearer_token: SecretStr | None = Field(None, alias="API_BEARER_TOKEN")
@@ -125,7 +143,7 @@ class Settings(BaseModel):
     trace_sample: float | None = Field(None, alias="TRACE_SAMPLE", ge=0, le=1)
     region: str | None = Field(None, alias="AWS_REGION")
     profile: str | None = Field(None, alias="AWS_PROFILE")
-    endpoint_url: str | None = Field(None, alias="AWS_ENDPOINT_URL", pattern=r"^https?://[^/\s]+/?$")
+    endpoint_url: str | None = Field(None, alias="AWS_ENDPOINT_URL")
     service_endpoints: Mapping[str, str] = Field(default_factory=dict)
     """Variable -> URL, of the services that have an endpoint of their own: `AWS_ENDPOINT_URL_LAMBDA` and the like."""
     metric_limits: Path | None = Field(None, alias="METRIC_LIMITS")
@@ -140,14 +158,21 @@ class Settings(BaseModel):
     @field_validator("endpoint_url")
     @classmethod
     def _is_url(cls, url: str | None) -> str | None:
+        if url is not None and not (_is_base_url(url) and urlsplit(url).path in ("", "/")):
+            raise ValueError(f"{shown_url(url)!r} is not a URL such as http://127.0.0.1:4566")
+        return url
+
+    @field_validator("api_base_url")
+    @classmethod
+    def _is_url_of_api(cls, url: str | None) -> str | None:
         if url is not None and not _is_base_url(url):
-            raise ValueError(f"{url!r} is not a URL such as http://127.0.0.1:4566")
+            raise ValueError(f"{shown_url(url)!r} is not a URL such as https://host/stage")
         return url
 
     @field_validator("service_endpoints")
     @classmethod
     def _are_urls(cls, endpoints: Mapping[str, str]) -> Mapping[str, str]:
-        malformed = [f"{variable} {url!r}" for variable, url in endpoints.items() if not _is_base_url(url)]
+        malformed = [f"{variable} {shown_url(url)!r}" for variable, url in endpoints.items() if not _is_base_url(url)]
         if malformed:
             raise ValueError(f"{', '.join(malformed)}: not a URL such as https://host:port")
         return endpoints
@@ -200,7 +225,7 @@ class Settings(BaseModel):
         if host is None or self.target == "sandbox":
             return False
         if self.allowed_hosts is None:
-            return self.api_base_url is not None and host == urlsplit(self.api_base_url).hostname
+            return self.api_base_url is not None and host == host_of(self.api_base_url)
         return host in self.allowed_hosts
 
 
@@ -244,5 +269,5 @@ def settings_from(variables: Mapping[str, str]) -> Settings:
 def _set_aside_aws(values: Mapping[str, Any]) -> dict[str, Any]:
     endpoint = values.get("AWS_ENDPOINT_URL")
     kept = {name: value for name, value in values.items() if not name.startswith("AWS_")}
-    local = isinstance(endpoint, str) and is_loopback(urlsplit(endpoint).hostname)
+    local = isinstance(endpoint, str) and is_loopback(host_of(endpoint))
     return kept | {"AWS_ENDPOINT_URL": endpoint if local else SANDBOX_ENDPOINT, "AWS_REGION": SANDBOX_REGION}

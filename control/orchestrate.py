@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -364,13 +365,19 @@ def attend(request: Request, options: Sequence[str], console: Console, *, intera
 
 
 def work(target: str | None, options: Sequence[str]) -> int:
-    """Run a Locust worker in the foreground until its master ends or Ctrl-C. -> 0, 130, or 3 where it failed."""
+    """Run a Locust worker in the foreground until its master ends or Ctrl-C. -> 0, 130, or 3 where it failed.
+
+    Raises ProcessError where a signal ended it.
+    """
     environ = _with_options(os.environ, target, None)
     settings = load_settings(environ)
     environment = {**process_environment(settings, environ), "TARGET": settings.target}
     end = run_in_foreground(environment, ["--worker", *options])
     if end.interrupted:
         return errors.INTERRUPTED
+    if end.exit_code is not None and end.exit_code < 0:
+        name = signal.Signals(-end.exit_code).name
+        raise ProcessError(f"{name} ended this worker; the run goes on without it, and its report says so")
     return errors.OK if end.exit_code == 0 else errors.INCOMPLETE
 
 

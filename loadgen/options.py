@@ -14,13 +14,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from random import SystemRandom
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 
 from config.errors import ConfigError, collect
 from config.profiles import DEFAULT_MAX_IN_FLIGHT, EVEN, SIGNED_FLOWS, Profile, Stage, load_profile
-from config.settings import Settings, is_loopback, load_settings
+from config.settings import Settings, host_of, is_loopback, load_settings
 from loadgen.api_access import access_problems, signing_scope
 from loadgen.credentials import CredentialsNotFoundError, find_credentials
 from loadgen.custom_files import Custom, load_custom
@@ -138,7 +137,7 @@ def read_settings(options: Namespace) -> Settings:
     """
     settings = load_settings(_with_target(options.target))
     explicit = "target" in settings.model_fields_set
-    if not explicit and options.host and not is_loopback(urlsplit(options.host).hostname):
+    if not explicit and options.host and not is_loopback(host_of(options.host)):
         settings = load_settings(_with_target("aws"))
     return settings
 

@@ -68,14 +68,15 @@ def _value(name: str, environ: Mapping[str, str]) -> tuple[str, str]:
 
 def _parse(url: str, variable: str) -> Proxy:
     """`http://user:password@proxy.example:3128`; without a scheme it is HTTP."""
-    parts = urlsplit(url if "://" in url else f"http://{url}")
+    # Not the URL itself: it may have a password.
+    unusable = ConfigError(f"{variable}: it is not the URL of an HTTP proxy such as http://proxy.example:3128")
     try:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
         port = parts.port or 80
     except ValueError:
-        port = 0
-    if parts.scheme != "http" or not parts.hostname or not port:
-        # Not the URL itself: it may have a password.
-        raise ConfigError(f"{variable}: it is not the URL of an HTTP proxy such as http://proxy.example:3128")
+        raise unusable from None
+    if parts.scheme != "http" or not parts.hostname:
+        raise unusable
     authorization = ""
     if parts.username is not None:
         pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()

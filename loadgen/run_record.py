@@ -17,7 +17,7 @@ from typing import Any
 
 from locust.env import Environment
 
-from config.settings import function_name
+from config.settings import function_name, shown_url
 from loadgen.options import Chosen, adhoc_profile, called_services, flow_shares, new_seed, service_endpoint
 from loadgen.plan import RunPlan
 from loadgen.statistics import StatisticsFiles
@@ -71,7 +71,7 @@ class RunRecord:
             simulated=settings.simulated,
             region=settings.region,
             stack_name=settings.stack_name,
-            api_base_url=environment.host,
+            api_base_url=environment.host and shown_url(environment.host),
             endpoint_url=settings.endpoint_url,
             functions=dict(chosen.functions),
             log_groups=_log_groups(chosen),

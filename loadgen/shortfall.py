@@ -75,8 +75,9 @@ class Ledger(Generic[Worker]):
         self._ends_at = 0.0
 
     def note(self, at: float, planned: int, users: Mapping[Worker, int]) -> None:
-        """So many users are planned from `at` on, and so many each worker has; times never go back."""
-        self._ends_at = at
+        """So many users are planned from `at` on, and so many each worker has. A clock that was set back stands still
+        here until it is where it was."""
+        self._ends_at = at = max(at, self._ends_at)
         if not self._notes or (self._notes[-1].planned, self._notes[-1].users) != (planned, users):
             self._notes.append(_Note(at, planned, dict(users)))
 

@@ -28,6 +28,7 @@ import gevent
 import gevent.socket
 from gevent.monkey import get_original
 
+from config.settings import shown_url
 from loadgen.answers import AnswerReader, MalformedAnswerError, Response
 from loadgen.tls import TlsSocket, tls_context
 from loadgen.watchdog import watchdog_of
@@ -110,17 +111,21 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 def parse_endpoint(url: str) -> Endpoint:
     """`https://abc.execute-api.eu-west-1.amazonaws.com/prod` -> an Endpoint. Raises ValueError naming the URL."""
-    parts = urlsplit(url.strip())
+    shown = shown_url(url)
+    try:
+        parts = urlsplit(url.strip())
+    except ValueError:
+        raise ValueError(f"{shown!r} is not a URL such as https://host/stage") from None
     try:
         port = parts.port
     except ValueError:
-        raise ValueError(f"{url!r} has no valid port") from None
+        raise ValueError(f"{shown!r} has no valid port") from None
     if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
-        raise ValueError(f"{url!r} is not a URL such as https://host/stage")
-    if parts.query or parts.fragment or parts.username:
-        raise ValueError(f"{url!r}: a base URL has a host, a port and a path, nothing else")
+        raise ValueError(f"{shown!r} is not a URL such as https://host/stage")
+    if parts.query or parts.fragment or parts.username is not None:
+        raise ValueError(f"{shown!r}: a base URL has a host, a port and a path, nothing else")
     if not (parts.path.isascii() and parts.path.isprintable()) or " " in parts.path:
-        raise ValueError(f"{url!r}: its path must be percent-encoded")
+        raise ValueError(f"{shown!r}: its path must be percent-encoded")
     return Endpoint(parts.scheme, parts.hostname, port or _DEFAULT_PORTS[parts.scheme], parts.path.rstrip("/"))
 
 

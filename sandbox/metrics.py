@@ -3,23 +3,21 @@
     metrics.add("AWS/Lambda", "Duration", (("FunctionName", "x"),), at, 12.3)
     metrics.handle("GetMetricStatistics", {...}, now) -> (200, {"Label": "Duration", "Datapoints": [...]})
 
-Every value is kept (8 bytes), by minute, so that any statistic is exact. Values are visible at once; on AWS metrics
-trail by a minute or so. The wire format is boto3's (JSON 1.0, times as epoch seconds); alarms and dashboards are
-moto's: None. Rules from AWS documentation, "GetMetricData", "GetMetricStatistics" and "ListMetrics".
+Values are kept by minute (`sandbox.value_counts`): sums, counts and extremes are exact, percentiles to half a percent
+where a minute had very many values. They are visible at once; on AWS metrics trail by a minute or so. The wire format
+is boto3's (JSON 1.0, times as epoch seconds); alarms and dashboards are moto's: None. Rules from AWS
+documentation, "GetMetricData", "GetMetricStatistics" and "ListMetrics".
 """
 
 from __future__ import annotations
 
-import math
 import re
-from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-import numpy as np
-
 from sandbox.sinks import Dimensions
+from sandbox.value_counts import ValueCounts
 
 Body = dict[str, Any]
 
@@ -49,12 +47,12 @@ class MetricsError(Exception):
         self.code = code
 
 
-Series: TypeAlias = defaultdict[int, "array[float]"]
+Series: TypeAlias = defaultdict[int, ValueCounts]
 """Minute since the epoch -> values."""
 
 
 def _new_series() -> Series:
-    return defaultdict(lambda: array("d"))
+    return defaultdict(ValueCounts)
 
 
 class Metrics:
@@ -72,7 +70,7 @@ class Metrics:
 
     def add(self, namespace: str, name: str, dimensions: Dimensions, at: float, value: float) -> None:
         """One value at an instant (epoch seconds). `dimensions` in the order of their names."""
-        self._series[namespace, name, dimensions][int(at // _MINUTE_S)].append(value)
+        self._series[namespace, name, dimensions][int(at // _MINUTE_S)].add(value)
 
     def derive(self, namespace: str, name: str, dimension: str, read: Callable[[str], Mapping[int, float]]) -> None:
         """A metric that nobody adds to: `read(value of its one dimension)` -> minute since the epoch -> its sum.
@@ -204,9 +202,12 @@ class Metrics:
             name, dimensions = str(_needed(datum, "MetricName")), _dimensions(datum.get("Dimensions"))
             at = float(datum.get("Timestamp") or body["Now"])
             values = datum.get("Values") or [_needed(datum, "Value")]
-            for value, times in zip(values, datum.get("Counts") or [1] * len(values), strict=True):
-                for _ in range(int(times)):
-                    self.add(namespace, name, dimensions, at, float(value))
+            counts = datum.get("Counts") or [1] * len(values)
+            if len(counts) != len(values):
+                raise MetricsError("InvalidParameterValue", "Counts must have as many members as Values.")
+            minute = self._series[namespace, name, dimensions][int(at // _MINUTE_S)]
+            for value, times in zip(values, counts, strict=True):
+                minute.add(float(value), int(times))
         return {}
 
     # values
@@ -226,38 +227,41 @@ class Metrics:
         reduce = _statistic(statistic)
         return {at: reduce(found) for at, found in self._points(metric, start, end, period)}
 
-    def _points(self, metric: Body, start: int, end: float, period: int) -> list[tuple[int, array[float]]]:
+    def _points(self, metric: Body, start: int, end: float, period: int) -> list[tuple[int, ValueCounts]]:
         """(start of the period, its values) of each period that has any, oldest first. Periods count from `start`;
         a minute belongs to them if it begins before `end`."""
         series = self._find(metric.get("Namespace", ""), metric.get("MetricName", ""), metric.get("Dimensions"))
-        periods: dict[int, array[float]] = {}
+        periods: dict[int, list[ValueCounts]] = defaultdict(list)
         for minute in sorted(series):
             at = minute * _MINUTE_S
-            if start <= at < end:
-                periods.setdefault(start + (at - start) // period * period, array("d")).extend(series[minute])
-        return list(periods.items())
+            if start <= at < end and series[minute].count:
+                periods[start + (at - start) // period * period].append(series[minute])
+        return [(at, ValueCounts.together(minutes)) for at, minutes in periods.items()]
 
-    def _find(self, namespace: str, name: str, given: Iterable[Mapping[str, str]] | None) -> Mapping[int, array[float]]:
+    def _find(self, namespace: str, name: str, given: Iterable[Mapping[str, str]] | None) -> Mapping[int, ValueCounts]:
         dimensions = _dimensions(given)
         read = self._derived.get((namespace, name, dimensions[0][0])) if len(dimensions) == 1 else None
-        if read is not None:
-            return {minute: array("d", [value]) for minute, value in read(dimensions[0][1]).items()}
-        return self._series.get((namespace, name, dimensions)) or {}
+        if read is None:
+            return self._series.get((namespace, name, dimensions)) or {}
+        series = _new_series()
+        for minute, value in read(dimensions[0][1]).items():
+            series[minute].add(value)
+        return series
 
 
-def _statistic(text: str) -> Callable[[array[float]], float]:
-    simple: dict[str, Callable[[array[float]], float]] = {
-        "SampleCount": lambda values: float(len(values)),
-        "Sum": math.fsum,
-        "Average": lambda values: math.fsum(values) / len(values),
-        "Minimum": min,
-        "Maximum": max,
+def _statistic(text: str) -> Callable[[ValueCounts], float]:
+    simple: dict[str, Callable[[ValueCounts], float]] = {
+        "SampleCount": lambda values: float(values.count),
+        "Sum": lambda values: values.sum,
+        "Average": lambda values: values.mean,
+        "Minimum": lambda values: values.smallest,
+        "Maximum": lambda values: values.greatest,
     }
     if text in simple:
         return simple[text]
     percentile = re.fullmatch(r"p(\d{1,3}(?:\.\d{1,10})?)", text)
     if percentile and float(percentile[1]) <= 100:
-        return lambda values: float(np.percentile(values, float(percentile[1])))
+        return lambda values: values.percentile(float(percentile[1]))
     raise MetricsError("ValidationError", f"The value {text} for parameter Stat is not supported.")
 
 

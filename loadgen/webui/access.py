@@ -63,7 +63,7 @@ def _refusal(*, only_loopback: bool) -> Response | None:
     site = request.headers.get("Sec-Fetch-Site")
     if site is None:
         origin = request.headers.get("Origin")
-        foreign = origin is not None and urlsplit(origin).netloc != request.host
+        foreign = origin is not None and origin.partition("://")[2] != request.host
     else:
         foreign = site not in ("same-origin", "none")
     followed = (

@@ -27,9 +27,18 @@ POLL_EVERY_ELSEWHERE_S = 30.0
 """Metrics have a value a minute."""
 LATE_LOGS_S = 120.0
 """Lines may come so late: a query looks back by as much, and a bit more, since it begins with a minute."""
+LAST_POLL_S = {"sandbox": 10.0}
+"""After the end of a run: what belongs to its last seconds is there by then. Elsewhere LATE_LOGS_S."""
 QUERY_LIMIT_S = 30.0
 QUERY_PAUSE_S = 0.5
-COLD_STARTS = 'filter @type = "REPORT" | stats count(@initDuration) as cold_starts by @log, bin(1m) as minute'
+COLD_STARTS = (
+    'filter @type = "REPORT" or type = "platform.report"'
+    " | parse @message /Restore Duration: (?<restore_ms>[0-9.]+) ms/"
+    " | fields coalesce(@initDuration, record.metrics.initDurationMs) as init_ms"
+    " | fields coalesce(init_ms, restore_ms, record.metrics.restoreDurationMs) as waited_ms"
+    " | stats count(waited_ms) as cold_starts by @log, bin(1m) as minute"
+)
+"""Inits and restores that an invocation waited for, as the analysis counts them, in text and in JSON format."""
 MAX_ROWS = 10_000
 MAX_LOG_GROUPS = 50
 MAX_METRICS = 500
@@ -65,6 +74,31 @@ class CloudWatchFigures:
     """Logical name -> figures."""
     problem: str | None = None
     """Why the last poll did not work."""
+
+
+class PollTimes:
+    """When to poll for one run: every so often while it goes, and until what trails it has come. Times are seconds of
+    any monotonic clock."""
+
+    def __init__(self, target: str, now: float) -> None:
+        self._every_s = POLL_EVERY_S.get(target, POLL_EVERY_ELSEWHERE_S)
+        self._last_after_s = LAST_POLL_S.get(target, LATE_LOGS_S)
+        self._due = now + self._every_s / 2
+        self._last: float | None = None
+        """When the last poll is due; None while the run goes."""
+        self._over = False
+
+    def is_due(self, now: float, *, running: bool) -> bool:
+        """Whether to poll now; whoever asks does it then."""
+        if not running and self._last is None:
+            self._last = now + self._last_after_s
+        if self._last is not None and now >= self._last:
+            due, self._over = not self._over, True
+            return due
+        if now < self._due:
+            return False
+        self._due = now + self._every_s
+        return True
 
 
 class QueryFailedError(Exception):

@@ -21,9 +21,9 @@ from config.errors import ConfigError
 from config.settings import function_name
 from loadgen.run_setup import RunSetups
 from loadgen.session import RecordingSession
-from loadgen.webui import access, cloudwatch, pages, serverless_tab
+from loadgen.webui import access, pages, serverless_tab
 from loadgen.webui.analyses import Analyses
-from loadgen.webui.cloudwatch import CloudWatchFigures, FunctionWatch
+from loadgen.webui.cloudwatch import CloudWatchFigures, FunctionWatch, PollTimes
 from loadgen.webui.start_form import StartForm
 from runstore.rundir import RunDir
 
@@ -56,19 +56,14 @@ class LiveCloudWatch:
         # Clients are made before there is any load: that takes the processor for some tenths of a second.
         self._thread.apply(self._make_clients)
         run: RunDir | None = None
-        due = 0.0
         while True:
             gevent.sleep(_LOOK_EVERY_S)
-            if not self._session.running:
-                continue
-            target = self._session.chosen.settings.target
-            every_s = cloudwatch.POLL_EVERY_S.get(target, cloudwatch.POLL_EVERY_ELSEWHERE_S)
-            if run is not self._session.runs[-1]:
+            running = self._session.running
+            if running and run is not self._session.runs[-1]:
                 run = self._session.runs[-1]
-                watch = self._watch(run)
-                self.figures, due = CloudWatchFigures(), time.monotonic() + every_s / 2
-            if time.monotonic() >= due:
-                due = time.monotonic() + every_s
+                watch, times = self._watch(run), PollTimes(self._session.chosen.settings.target, time.monotonic())
+                self.figures = CloudWatchFigures()
+            if run is not None and times.is_due(time.monotonic(), running=running):
                 self.figures = self._thread.apply(self._poll, [watch, self.figures])
 
     def _watch(self, run: RunDir) -> FunctionWatch:

@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 NO_PROFILE = "none"
 """In the select box: users, spawn rate and run time are Locust's own fields."""
 HELP = {
-    "load_profile": "none: the users, ramp up and run time above",
+    "load_profile": "says how many users, and how long; none: users, ramp up and run time above do",
     "flows": "separated by commas; empty: those of the profile; there are {flows}",
     "target": "set when Locust is started: credentials and allowed hosts hang on it",
     "scale": "multiplies users, arrival rates and spawn rates of the profile",

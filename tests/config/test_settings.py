@@ -2,7 +2,7 @@ import pytest
 
 from config.aws import client, process_environment
 from config.errors import ConfigError
-from config.settings import load_settings, settings_from
+from config.settings import load_settings, settings_from, shown_url
 
 
 def test_the_real_environment_wins_over_the_file(tmp_path):
@@ -92,6 +92,34 @@ def test_an_endpoint_of_a_service_is_a_url(url):
         settings_from({"TARGET": "aws", "AWS_ENDPOINT_URL_LAMBDA": url, "AWS_ENDPOINT_URL_LOGS": "https://host"})
     with pytest.raises(ConfigError, match="AWS_ENDPOINT_URL: "):
         settings_from({"TARGET": "aws", "AWS_ENDPOINT_URL": url})
+
+
+@pytest.mark.parametrize("variable", ["API_BASE_URL", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_LAMBDA"])
+@pytest.mark.parametrize("url", ["https://me:s3cret@host", "https://host/?key=s3cret", "https://me:s3cret@host:port"])
+def test_a_url_with_a_password_or_a_key_is_refused_and_neither_is_shown(variable, url):
+    with pytest.raises(ConfigError, match=variable) as caught:
+        settings_from({"TARGET": "aws", variable: url})
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("target", ["aws", "sandbox"])
+def test_what_no_url_can_be_is_a_problem_and_no_exception(target):
+    problems = {"API_BASE_URL": "http://[::1", "AWS_ENDPOINT_URL": "http://[::1"}
+    with pytest.raises(ConfigError, match=r"API_BASE_URL: 'http://\[::1' is not a URL"):
+        settings_from({"TARGET": target, **problems})
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://host:8443/stage/a@b", "https://host:8443/stage/a@b"),
+        ("https://me:secret@host/stage?key=1", "https://***@host/stage?***"),
+        ("me:sec@ret@host", "***@host"),
+        ("https://host#secret", "https://host#***"),
+    ],
+)
+def test_urls_are_shown_without_their_secrets(url, shown):
+    assert shown_url(url) == shown
 
 
 def test_functions_come_by_logical_name():

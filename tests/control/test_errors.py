@@ -55,3 +55,9 @@ def test_an_error_is_a_message_and_an_exit_code(monkeypatch, error, exit_code, s
     monkeypatch.setattr(orchestrate, "load", fail)
     done = CliRunner().invoke(command_line.main, ["load"])
     assert (done.exit_code, said in done.output) == (exit_code, True), done.output
+
+
+def test_a_worker_that_was_killed_says_so(monkeypatch):
+    monkeypatch.setattr(orchestrate, "run_in_foreground", lambda *_: orchestrate.LocustEnd(-9, False, ""))
+    done = CliRunner().invoke(command_line.main, ["worker", "--target", "sandbox"])
+    assert (done.exit_code, "SIGKILL ended this worker" in done.output) == (3, True), done.output

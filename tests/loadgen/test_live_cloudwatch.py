@@ -1,10 +1,14 @@
 """Polls of CloudWatch against clients that remember what they were asked."""
 
+import json
 from typing import Any
 
 import pytest
 
-from loadgen.webui.cloudwatch import FunctionFigures, FunctionWatch, QueryFailedError
+from loadgen.webui.cloudwatch import COLD_STARTS, FunctionFigures, FunctionWatch, PollTimes, QueryFailedError
+from sandbox.insights.engine import Engine
+from sandbox.log_events import Window
+from sandbox.logs import LogStore
 
 MINUTE = 1_700_000_040.0
 """The start of one."""
@@ -180,3 +184,46 @@ def test_where_logs_cannot_count_cold_starts_are_not_known():
     found = watch(FakeCloudWatch(CALLED), Events({}), Now(MINUTE + 75)).poll()
     assert found.functions["place-vote"].cold_starts is None
     assert found.functions["place-vote"].invocations == 100.0
+
+
+REPORT = "REPORT RequestId: 1aaaaaaa-0000-4000-8000-000000000000\tDuration: 9.00 ms\tBilled Duration: 9 ms\t"
+RECORD = {"type": "platform.report", "record": {"metrics": {"durationMs": 9.0}}}
+
+
+@pytest.mark.parametrize(
+    ("message", "cold_starts"),
+    [
+        (REPORT, 0),
+        (REPORT + "Init Duration: 150.08 ms\t", 1),
+        (REPORT + "Restore Duration: 398.97 ms\tBilled Restore Duration: 182 ms\t", 1),
+        (json.dumps(RECORD), 0),
+        (json.dumps({**RECORD, "record": {"metrics": {"durationMs": 9.0, "initDurationMs": 150.08}}}), 1),
+        (json.dumps({**RECORD, "record": {"metrics": {"durationMs": 9.0, "restoreDurationMs": 398.97}}}), 1),
+    ],
+    ids=["warm", "init", "restore", "JSON warm", "JSON init", "JSON restore"],
+)
+def test_inits_and_restores_are_counted_in_both_log_formats(message, cold_starts):
+    store, engine = LogStore(), Engine()
+    try:
+        store.append(GROUP, "stream", MINUTE, message + "\n")
+        start_ms, end_ms = int(MINUTE * 1000), int((MINUTE + 60) * 1000)
+        compiled = engine.compile(COLD_STARTS, now=MINUTE + 60)
+        window = Window((GROUP,), start_ms, end_ms, end_ms)
+        result = engine.run(engine.cursor(), compiled, store.snapshot((GROUP,), start_ms, end_ms), window)
+        [row] = json.loads(result.page(0, 10))
+    finally:
+        engine.close()
+        store.close()
+    assert {"field": "cold_starts", "value": str(cold_starts)} in row
+
+
+def polls(target: str, ends_at: float, until: float) -> list[int]:
+    """Seconds after the start of a run at which there is a poll, where somebody looks every second."""
+    times = PollTimes(target, 0.0)
+    return [second for second in range(int(until)) if times.is_due(second, running=second < ends_at)]
+
+
+def test_after_a_run_there_is_one_more_poll_once_what_trails_it_is_there():
+    assert polls("sandbox", ends_at=18, until=100) == [5, 15, 25, 28]
+    assert polls("sandbox", ends_at=2, until=100) == [5, 12]
+    assert polls("aws", ends_at=40, until=600) == [15, 45, 75, 105, 135, 160]

@@ -169,7 +169,7 @@ def test_which_proxy(endpoint, environ, proxy):
     assert (found and (found.endpoint.host, found.endpoint.port, found.authorization)) == proxy
 
 
-@pytest.mark.parametrize("url", ["socks5://me:secret@p:1080", "https://p", "http://", "http://p:99999"])
+@pytest.mark.parametrize("url", ["socks5://me:secret@p:1080", "https://p", "http://", "http://p:99999", "http://[::1"])
 def test_what_is_no_http_proxy_is_refused_without_showing_it(url):
     with pytest.raises(ConfigError) as refused:
         check_proxies("aws", {"HTTP_PROXY": url, "https_proxy": url})

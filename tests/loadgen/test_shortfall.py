@@ -83,3 +83,10 @@ def test_arrivals_are_weighed_by_the_rate_at_the_time():
     assert short is not None
     assert short.planned == pytest.approx(2 * (100 - 36))
     assert short.share == pytest.approx(0.5)
+
+
+def test_a_clock_that_is_set_back_stands_still_meanwhile():
+    made = ledger((0, 30, THREE), (24, 30, {"a": 15, "c": 15}), (14, 20, {"a": 10, "c": 10}), (60, 0, {}))
+    short = made.shortfall("b", {"b": Gone(20, 24)})
+    assert short is not None
+    assert (short.planned, short.delivered, short.until) == (120, 80, 24)

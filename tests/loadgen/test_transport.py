@@ -523,8 +523,25 @@ def test_authority_leaves_the_default_port_out(url, authority):
 
 
 @pytest.mark.parametrize(
-    "url", ["", "host/path", "ftp://h", "http://", "http://h:99999", "http://h/a b", "http://u:p@h"]
+    "url",
+    [
+        "",
+        "host/path",
+        "ftp://h",
+        "http://",
+        "http://h:99999",
+        "http://[::1",
+        "http://h/a b",
+        "http://u:p@h",
+        "http://@h",
+    ],
 )
 def test_what_is_no_base_url_is_refused(url):
     with pytest.raises(ValueError, match=r"is not a URL|no valid port|percent-encoded|nothing else"):
         parse_endpoint(url)
+
+
+def test_a_refused_base_url_does_not_show_its_password():
+    with pytest.raises(ValueError, match=r"https://\*\*\*@h") as caught:
+        parse_endpoint("https://me:s3cret@h?key=s3cret")
+    assert "s3cret" not in str(caught.value)

@@ -231,3 +231,21 @@ def test_a_derived_metric_is_read_from_its_source(metrics: Metrics, client: Any)
         EndTime=at(600),
     )
     assert answer["MetricDataResults"][0]["Values"] == [5.0, 7.0]
+
+
+def test_a_value_put_a_milliard_times_is_one_value(client: Any) -> None:
+    client.put_metric_data(
+        Namespace="Mine", MetricData=[{"MetricName": "Size", "Timestamp": at(30), "Values": [2.0], "Counts": [1e9]}]
+    )
+    answer = client.get_metric_statistics(
+        Namespace="Mine", MetricName="Size", StartTime=at(0), EndTime=at(60), Period=60, Statistics=["Sum"]
+    )
+    assert [point["Sum"] for point in answer["Datapoints"]] == [2e9]
+
+
+def test_more_values_than_counts_are_refused_and_leave_nothing(client: Any) -> None:
+    with pytest.raises(ClientError, match="InvalidParameterValue"):
+        client.put_metric_data(
+            Namespace="Mine", MetricData=[{"MetricName": "Size", "Values": [2.0, 3.0], "Counts": [1.0]}]
+        )
+    assert client.list_metrics(Namespace="Mine")["Metrics"] == []
