@@ -67,6 +67,15 @@ def in_two_parts(environment):
     events.flush()
     return statistics(environment)
 
+def many_names(environment):
+    events = RequestEvents(environment)
+    for number in range(200):
+        send(events, [("GET", f"/vote/{number % 80}", 1.0 + number, 5, OK, "HTTP 500" if number % 3 else "", 100.0)])
+        if number % 70 == 0:
+            events.flush()
+    events.flush()
+    return statistics(environment)
+
 def flushed_again_and_again():
     environment = locust()
     events = RequestEvents(environment)
@@ -102,6 +111,7 @@ def heard_from_the_middle():
 json.dump({
     "counted": in_two_parts(locust()),
     "fired": in_two_parts(locust(lambda **_: None)),
+    "many names": [many_names(locust()), many_names(locust(lambda **_: None))],
     "again and again": flushed_again_and_again(),
     "heard": heard(),
     "stopped": stopped(),
@@ -132,6 +142,12 @@ def test_statistics_count_every_request_and_failure(outcomes):
         "/vote RequestError('no answer within 31 s')": 6,
         "/vote RequestError('FunctionError Unhandled: E: vote <n>')": 12,
     }
+
+
+def test_statistics_are_the_same_with_more_names_than_are_counted_apart(outcomes):
+    counted, fired = outcomes["many names"]
+    assert counted == fired
+    assert len(counted["entries"]) == 81
 
 
 def test_a_flush_of_nothing_counts_nothing_again(outcomes):
