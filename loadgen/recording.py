@@ -9,9 +9,9 @@ from __future__ import annotations
 import errno
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from loadgen.live import LiveCounter
 from runstore.columns import DROPPED, HEADER
@@ -101,6 +101,29 @@ class RowFile:
         del self._unwritten[header_bytes:]
 
 
+class EndedRequest(NamedTuple):
+    """What is recorded of a request, in the order and the words of `runstore.columns`."""
+
+    scheduled_at: float | None
+    started_at: float
+    response_ms: float | None
+    flow: str
+    name: str
+    method: str
+    status: int | None
+    error: str
+    """Empty where it succeeded."""
+    function_error: str
+    request_id: str
+    lambda_request_id: str
+    trace_id: str
+    correlation_id: str
+    executed_version: str
+    bytes_sent: int
+    bytes_received: int
+    init_ms: float | None
+
+
 class RequestLog:
     """The rows of one process in one run."""
 
@@ -112,53 +135,14 @@ class RequestLog:
         self._worker = worker
         self._measure_from = measure_from
         self._sink = sink
-        self._ended: list[tuple[Any, ...]] = []
+        self._ended: list[EndedRequest] = []
         self._unflushed: list[bytes] = []
         self._flushed_rows = 0
 
-    def add(
-        self,
-        scheduled_at: float | None,
-        started_at: float,
-        response_ms: float | None,
-        flow: str,
-        name: str,
-        method: str,
-        status: int | None,
-        error: str,
-        function_error: str,
-        request_id: str,
-        lambda_request_id: str,
-        trace_id: str,
-        correlation_id: str,
-        executed_version: str,
-        bytes_sent: int,
-        bytes_received: int,
-        init_ms: float | None,
-    ) -> None:
-        """Add the row of a request that has ended; `error` is empty where it succeeded."""
+    def add(self, ended: EndedRequest) -> None:
+        """Add the row of a request."""
         self.rows += 1
-        self._ended.append(
-            (
-                scheduled_at,
-                started_at,
-                response_ms,
-                flow,
-                name,
-                method,
-                status,
-                error,
-                function_error,
-                request_id,
-                lambda_request_id,
-                trace_id,
-                correlation_id,
-                executed_version,
-                bytes_sent,
-                bytes_received,
-                init_ms,
-            )
-        )
+        self._ended.append(ended)
         if len(self._ended) == TOGETHER:
             self._make_rows()
 
@@ -197,7 +181,7 @@ class RequestLog:
             text = "".join(self._lines([tuple(map(_safe, fields)) for fields in ended], first)).encode()
         self._unflushed.append(text)
 
-    def _lines(self, ended: list[tuple[Any, ...]], first: int) -> list[str]:
+    def _lines(self, ended: Iterable[tuple[Any, ...]], first: int) -> list[str]:
         """Requests as lines, numbered from `first`."""
         worker, measure_from = self._worker, self._measure_from
         return [

@@ -34,6 +34,7 @@ from loadgen.invocation import AS_IS, Invocation, reported
 from loadgen.pacing import Pacer
 from loadgen.publishing import SERVICES, EventKind, Message
 from loadgen.publishing import Call as PublishCall
+from loadgen.recording import EndedRequest
 from loadgen.sending import sending_of
 from loadgen.signing import Signer
 from loadgen.tasks import UserTasks
@@ -216,23 +217,25 @@ class RecordedUser(User):
         trace = headers.get("x-amzn-trace-id")
         lambda_request_id, init_ms = ("", None) if response is None else self._invocation(response)
         self.sending.log.add(
-            scheduled_at,
-            started_at,
-            None if status is None else elapsed_ms,
-            self.flow,
-            call.name,
-            call.method,
-            status,
-            error,
-            headers.get("x-amz-function-error", ""),
-            headers.get("x-amzn-requestid", call.identity.request_id),
-            lambda_request_id,
-            (trace and _trace_root(trace)) or call.identity.trace_id,
-            call.correlation_id,
-            headers.get("x-amz-executed-version", ""),
-            call.body_bytes,
-            received,
-            init_ms,
+            EndedRequest(
+                scheduled_at,
+                started_at,
+                None if status is None else elapsed_ms,
+                self.flow,
+                call.name,
+                call.method,
+                status,
+                error,
+                headers.get("x-amz-function-error", ""),
+                headers.get("x-amzn-requestid", call.identity.request_id),
+                lambda_request_id,
+                (trace and _trace_root(trace)) or call.identity.trace_id,
+                call.correlation_id,
+                headers.get("x-amz-executed-version", ""),
+                call.body_bytes,
+                received,
+                init_ms,
+            )
         )
         self._events.ended(self, call.method, call.name, elapsed_ms, received, response, error, started_at)
         self.sending.answered()

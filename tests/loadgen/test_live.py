@@ -9,7 +9,7 @@ import pytest
 
 from loadgen.histogram import Histogram, bucket_of
 from loadgen.live import KEPT_S, MASTER, SILENT_AFTER_S, LiveCounter, LiveFigures, Report
-from loadgen.recording import RequestLog
+from loadgen.recording import EndedRequest, RequestLog
 
 
 def count(counter: LiveCounter, **row) -> None:
@@ -196,8 +196,8 @@ def test_counts_are_handed_over_once():
 def test_every_row_is_counted_in_its_phase():
     log = RequestLog(0, 100.0, lambda rows, lines: None)
     said = ("POST /vote", "POST", 200, "", "", "r", "", "t", "c", "", 10, 2, None)
-    log.add(99.0, 99.5, 12.0, "vote", *said)
-    log.add(100.0, 100.25, 12.0, "vote", *said)
+    log.add(EndedRequest(99.0, 99.5, 12.0, "vote", *said))
+    log.add(EndedRequest(100.0, 100.25, 12.0, "vote", *said))
     log.add_dropped(101.0, "vote")
     log.flush()
     live = figures((1.0, Report("run", 0, 1.0, 0.0, {}, log.live.take())))

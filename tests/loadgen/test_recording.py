@@ -12,33 +12,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadgen import recording
-from loadgen.recording import RequestLog, RowFile, csv_field
+from loadgen.recording import EndedRequest, RequestLog, RowFile, csv_field
 from runstore.columns import HEADER, REQUEST_COLUMNS
 
 
 def add(log: RequestLog, **changed) -> None:
-    log.add(
-        **{
-            "scheduled_at": None,
-            "started_at": 1_800_000_000.5,
-            "response_ms": 12.3456,
-            "flow": "vote",
-            "name": "POST /vote",
-            "method": "POST",
-            "status": 200,
-            "error": "",
-            "function_error": "",
-            "request_id": "r",
-            "lambda_request_id": "l",
-            "trace_id": "t",
-            "correlation_id": "c",
-            "executed_version": "",
-            "bytes_sent": 10,
-            "bytes_received": 20,
-            "init_ms": None,
-        }
-        | changed
-    )
+    known = {
+        "scheduled_at": None,
+        "started_at": 1_800_000_000.5,
+        "response_ms": 12.3456,
+        "flow": "vote",
+        "name": "POST /vote",
+        "method": "POST",
+        "status": 200,
+        "error": "",
+        "function_error": "",
+        "request_id": "r",
+        "lambda_request_id": "l",
+        "trace_id": "t",
+        "correlation_id": "c",
+        "executed_version": "",
+        "bytes_sent": 10,
+        "bytes_received": 20,
+        "init_ms": None,
+    }
+    log.add(EndedRequest(**known | changed))
 
 
 class Flushed:
