@@ -97,10 +97,11 @@ def demand_of(
     response_ms: float = 0.0,
     direct_is_asynchronous: bool = False,
     qualifiers: tuple[str, ...] = (),
+    event_batch: int = 1,
 ) -> Demand:
     """`event_destinations`: the AWS services that flow events sends to; `functions`: logical name -> name, those known;
     `variables`: what templates of flow `custom` may name; `response_ms`: what an answer takes on the average, where it
-    was measured; `qualifiers`: what flow direct calls of place-vote."""
+    was measured; `qualifiers`: what flow direct calls of place-vote; `event_batch`: messages of events in a call."""
     uses: dict[Use, float] = defaultdict(float)
     triggers: dict[str, str] = {}
     unknown: set[str] = set()
@@ -139,13 +140,15 @@ def demand_of(
             voted(ASYNCHRONOUS if direct_is_asynchronous else DIRECT, share)
             invoked["place-vote"] = qualifiers
         elif flow == "events":
+            # A profile that counts its messages counts those of a batch, too.
+            messages = share if profile.messages else share * event_batch
             for service in destinations:
                 use, consumer, trigger = _CONSUMERS[service]
-                uses[use] += share / len(destinations)
+                uses[use] += messages / len(destinations)
                 if consumer in functions:
                     triggers[consumer] = trigger
                     if trigger != OF_STREAM:
-                        uses[Use("function", consumer)] += share / len(destinations)
+                        uses[Use("function", consumer)] += messages / len(destinations)
         elif flow == "custom" and custom is not None:
             _custom(custom, share, functions, variables, uses, triggers, unknown, invoked)
     return Demand(

@@ -12,6 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from config.aws import client
 from config.aws_refusals import explain
+from config.budget import Sending
 from config.errors import ConfigError
 from config.generator_rates import load_generator_rates
 from config.prices import load_prices
@@ -66,6 +67,7 @@ def inspect(
             response_ms=response_ms,
             direct_is_asynchronous=asynchronous,
             qualifiers=qualifiers,
+            event_batch=checked.event_batch,
         )
 
     before = measured_before(settings.runs_dir, settings.target, needs_of(0.0).triggers)
@@ -96,7 +98,8 @@ def inspect(
     ]
     estimate = expense.estimate(demand, facts, known_durations, prices, settings.sampled_share)
     rows.append(expense.cost(estimate, simulated=settings.simulated))
-    rows += expense.limits(settings, profile, prices)
+    sending = Sending(known.event_destinations, checked.event_batch, checked.custom)
+    rows += expense.limits(settings, profile, prices, sending)
     return Preflight(profile.name, settings.target, settings.simulated, tuple(rows), estimate, demand)
 
 

@@ -16,11 +16,11 @@ from rich.console import Console
 from analysis import errors
 from config.aws import client
 from config.errors import ConfigError
-from config.prices import lambda_gb_s
+from config.prices import lambda_gb_s, lambda_provisioned_item
 from config.settings import FUNCTION_VARIABLES, Settings, function_name
 from control import orchestrate
 from control.errors import ControlError
-from control.provisioned.result import ARMS, Arm, ArmFigures, Result, figures, provisioned_item, write
+from control.provisioned.result import ARMS, Arm, ArmFigures, Result, figures, write
 from control.provisioned.versions import ArmVersions
 from control.provisioned.warmer import Warmed, warming
 from control.run_lock import run_lock
@@ -149,7 +149,7 @@ def dry_run(settings: Settings, request: Request, say: Callable[[str], None]) ->
         yield "would give back what was provisioned, and delete the versions and aliases"
         architecture = (before.get("Architectures") or ["x86_64"])[0]
         gb_s = request.environments * lambda_gb_s(3_600_000, memory_mb)
-        usd = place.prices.usd(provisioned_item(architecture), gb_s)
+        usd = place.prices.usd(lambda_provisioned_item(architecture), gb_s)
         yield (
             f"cost: the price of provisioned concurrency in {place.region} is not known"
             if usd is None

@@ -13,7 +13,7 @@ import duckdb
 
 from analysis.formatting import count, milliseconds, plural
 from analysis.tables import Column, Row, Table
-from config.prices import Prices, lambda_compute_item, lambda_gb_s
+from config.prices import Prices, lambda_compute_item, lambda_gb_s, lambda_provisioned_item
 from control.errors import ControlError
 from runstore.rundir import RunDir
 
@@ -148,7 +148,7 @@ class Result:
         on_demand, requests = lambda_compute_item(architecture), usd("lambda_requests", one.invocations)
         if one.arm == "provisioned" and one.provisioned_s is not None:
             periods = max(1, math.ceil(one.provisioned_s / BILLING_PERIOD_S))
-            kept, run = provisioned_item(architecture), f"lambda_provisioned_compute_{architecture}_gb_s"
+            kept, run = lambda_provisioned_item(architecture), f"lambda_provisioned_compute_{architecture}_gb_s"
             ahead_ms = one.billed_ms - one.on_demand_billed_ms
             parts = (
                 requests,
@@ -189,11 +189,6 @@ class Result:
             "remarks": list(remarks(self)),
             "prices": str(self.prices),
         }
-
-
-def provisioned_item(architecture: str) -> str:
-    """The price item of environments that are kept."""
-    return f"lambda_provisioned_{architecture}_gb_s"
 
 
 def _sum(parts: Sequence[float | None]) -> float | None:

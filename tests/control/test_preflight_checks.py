@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from config.budget import Sending
 from config.custom_flow import custom_flow_from
 from config.generator_rates import GeneratorRates, RatesOfACore
 from config.prices import load_prices
@@ -513,13 +514,28 @@ def test_estimate_says_its_source_and_what_is_missing():
     assert expense.cost(by_plan, simulated=False).finding.startswith("about $")
 
 
+def test_environments_that_are_kept_cost_as_long_as_the_run_goes():
+    """Ten of 256 MB for a minute."""
+    kept = function(provisioned=(Provisioned("live", 10, 10, "READY"),))
+    facts = Facts(Caller("1", "arn"), functions={"place-vote": kept})
+    bill = expense.estimate(demand(paced(100)), facts, Durations({}), load_prices("us-east-1"), 0.0)
+    (line,) = [line for line in bill.lines if line.item == "lambda_provisioned_x86_64_gb_s"]
+    assert line.quantity == 10 * 60 * 0.25
+
+
 def test_limits_are_held_against_the_plan():
     settings = settings_from({"AWS_REGION": "us-east-1", "TARGET": "aws", "MAX_USERS": "99", "MAX_COST_USD": "0.01"})
-    users, usd = expense.limits(settings, paced(100), load_prices("us-east-1"))
+    users, usd = expense.limits(settings, paced(100), load_prices("us-east-1"), Sending())
     assert (users.subject, users.verdict) == ("MAX_USERS", "fail")
     assert (usd.subject, usd.verdict) == ("MAX_COST_USD", "fail")
     assert "plans up to 6,000 requests" in usd.finding
-    assert expense.limits(settings_from({}), paced(100), load_prices("us-east-1")) == []
+    assert expense.limits(settings_from({}), paced(100), load_prices("us-east-1"), Sending()) == []
+
+
+def test_messages_of_a_batch_count_each():
+    batched = demand(paced(10, flows=["events"]), event_destinations=("sqs",), event_batch=10)
+    assert batched.rate("queue", "events") == 100
+    assert batched.total("queue") == pytest.approx(6000)
 
 
 def test_uses_of_one_kind_add_up():
