@@ -25,6 +25,7 @@ from config.planned_load import planned_peak_rate, planned_requests
 from config.profiles import Profile
 
 _VARIABLE = re.compile(r"\{\{\s*env\.(\w+)\s*\}\}")
+_TEMPLATE = re.compile(r"\{\{.*?\}\}")
 OF_SAMPLES = frozenset({"votes", "events"})
 """Logical names of the sample applications' streams; any other stream has the name that flow `custom` gives."""
 SALES_OF_A_MESSAGE = 2
@@ -71,6 +72,8 @@ class Demand:
     """Of those, the functions that the load generator invokes itself -> the versions and aliases; empty: $LATEST."""
     unknown_share: frozenset[str]
     """Of those, the functions of which nobody knows how many requests lead to them."""
+    api_methods: tuple[tuple[str, str], ...] = ()
+    """(HTTP method, path) of each request to an API; what a template puts into the path is `*`."""
 
     def rate(self, kind: str, name: str = "") -> float | None:
         """So many a second at the peak; 0 where the run does not use it; None where nobody knows."""
@@ -106,6 +109,7 @@ def demand_of(
     triggers: dict[str, str] = {}
     unknown: set[str] = set()
     invoked: dict[str, tuple[str, ...]] = {}
+    methods: list[tuple[str, str]] = []
     destinations = [service for service in event_destinations if service in _CONSUMERS]
 
     def called(function: str, trigger: str, share: float) -> None:
@@ -124,10 +128,13 @@ def demand_of(
             read = share * profile.results_share
             uses[Use("api")] += share
             voted(BEHIND_API, share - read)
+            methods.append(("POST", "/vote"))
             if read:
+                methods.append(("GET", "/vote/*"))
                 called("get-results", BEHIND_API, read)
                 uses[Use("read", "votes")] += read * 0.5
         elif flow == "shop":
+            methods.append(("POST", "/shop"))
             uses[Use("api")] += share
             called("shop-accept", BEHIND_API, share)
             uses[Use("topic", "sales")] += share
@@ -150,6 +157,8 @@ def demand_of(
                     if trigger != OF_STREAM:
                         uses[Use("function", consumer)] += messages / len(destinations)
         elif flow == "custom" and custom is not None:
+            calls = [request.api for request in custom.requests if request.api is not None]
+            methods += [(call.method, _TEMPLATE.sub("*", call.path).partition("?")[0]) for call in calls]
             _custom(custom, share, functions, variables, uses, triggers, unknown, invoked)
     return Demand(
         requests=planned_requests(profile, response_ms),
@@ -160,6 +169,7 @@ def demand_of(
         triggers=triggers,
         invoked=invoked,
         unknown_share=frozenset(unknown),
+        api_methods=tuple(dict.fromkeys(methods)),
     )
 
 

@@ -19,7 +19,7 @@ from config.prices import load_prices
 from config.quotas import load_quotas
 from config.settings import Settings
 from control.orchestrate import Checked
-from control.preflight import access, capacity, expense, functions, generator
+from control.preflight import access, api, capacity, expense, functions, generator
 from control.preflight.capacity import Durations, Need
 from control.preflight.demand import Demand, demand_of
 from control.preflight.expense import Estimate
@@ -81,7 +81,16 @@ def inspect(
     if resources is not None:
         say("asking the target")
         may_ask_api = not any(row.verdict == FAIL for row in hosts)
-        facts = gather(questions, who, resources, demand, region=region, may_ask_api=may_ask_api)
+        facts = gather(
+            questions,
+            who,
+            resources,
+            demand,
+            region=region,
+            may_ask_api=may_ask_api,
+            signs=settings.api_auth == "iam",
+            has_key=settings.api_key is not None,
+        )
     expected_groups = {} if settings.log_groups else known.log_groups
     rows = [
         capacity.load(demand),
@@ -173,7 +182,10 @@ def _capacity(
         found += [] if row is None else [row]
     found += capacity.account_concurrency(facts.account, there, needs)
     if facts.asked and demand.names("api"):
-        found += capacity.api_throttles(facts.api, demand.rate("api"))
+        found += api.throttles(facts.api, demand.rate("api"))
+        found += api.usage_plans(facts.api, demand.rate("api"), demand.total("api"))
+        found += api.entrance(facts.api, settings.api_auth, has_key=settings.api_key is not None)
+        found += api.access_log(facts.api)
     found += [
         capacity.shards(name, one, demand.rate("stream", name), quotas.of("kinesis_on_demand_bytes_per_s", region))
         for name, one in facts.streams.items()

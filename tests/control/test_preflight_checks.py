@@ -17,7 +17,6 @@ from control.preflight.facts import (
     Absent,
     Account,
     Answer,
-    Api,
     Caller,
     Facts,
     Key,
@@ -352,13 +351,6 @@ def test_quick_functions_meet_the_request_rate_first():
     needed = {"place-vote": needs(paced(2000), {"": 1})}
     _, rate = capacity.account_concurrency(Account(1000, 100), {"place-vote": function()}, needed)
     assert (rate.verdict, rate.subject) == ("fail", "place-vote")
-
-
-@pytest.mark.parametrize(("limit", "verdict"), [(10_000.0, "pass"), (1200.0, "warn"), (999.0, "fail"), (None, "pass")])
-def test_api_throttles_against_the_planned_rate(limit, verdict):
-    api = Api("rest", "prod", limit, 500, True, 10_000.0, 5000)
-    stage, account = capacity.api_throttles(api, 1000.0)
-    assert (stage.subject, stage.verdict, account.verdict) == ("stage prod", verdict, "pass")
 
 
 @pytest.mark.parametrize(
