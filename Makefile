@@ -61,7 +61,7 @@ compare: $(RUNTIME) ## Is run B worse than run A? (A, B); than a stored one? (BA
 tune: $(RUNTIME) ## Which memory a function should have (FUNCTION, MEMORY=128,256,512, NUM=50, STRATEGY=cost|speed|balanced, PAYLOAD)
 	@$(PY) -m control tune
 
-provisioned: $(RUNTIME) ## What provisioned concurrency is worth in a burst (FUNCTION=place-vote, CONCURRENCY=10, WARMER=1, as load)
+provisioned: $(RUNTIME) ## What provisioned concurrency is worth in a burst (FUNCTION=place-vote, CONCURRENCY, WARMER=1, as load)
 	@$(PY) -m control provisioned
 
 # ------------------------------------------------------------------ what the load goes to

@@ -362,6 +362,10 @@ def what_if(
 ) -> dict[str, Any]:
     """The `cost` of invocations of one duration, through an API Gateway or without one."""
     quantities = request_quantities(
-        invocations, duration_ms=billed_ms(duration_ms), memory_mb=memory_mb, architecture=architecture, api=api
+        invocations,
+        duration_ms=billed_ms(duration_ms),
+        memory_mb=memory_mb,
+        architecture=architecture,
+        entry=None if api is None else f"api_{api}_requests",
     )
     return price(Quantities(dict(quantities)), prices, invocations, simulated=None, free_tier=free_tier)

@@ -3,7 +3,7 @@
     >>> prices = load_prices("us-east-1")
     >>> prices.usd("lambda_requests", 10_000_000)
     2.0
-    >>> requests_usd(prices, 1_000_000, duration_ms=200, memory_mb=512, api=None)     # 0.20 + 100,000 GB-s
+    >>> requests_usd(prices, 1_000_000, duration_ms=200, memory_mb=512, entry=None)     # 0.20 + 100,000 GB-s
     1.86667
 
 A price that the file does not have is None, never 0 and never that of another region: a region without a file has no
@@ -72,6 +72,16 @@ ITEMS: Mapping[str, Item] = {
     "xray_traces": Item("X-Ray", "traces recorded"),
 }
 """Every item that a price file may have a price of."""
+
+API_ENTRY = "api_rest_requests"
+"""The item of a request that an API takes, where nobody knows of which kind it is: the dearer one."""
+MESSAGE_ENTRIES: Mapping[str, str] = {
+    "sqs": "sqs_requests",
+    "sns": "sns_publishes",
+    "events": "eventbridge_events",
+    "kinesis": "kinesis_put_units",
+}
+"""Service that takes messages, by its endpoint's name -> the item of one of them, of 64 KB (Kinesis: 25 KB) at most."""
 
 
 class Tier(BaseModel):
@@ -218,15 +228,21 @@ def lambda_compute_item(architecture: str) -> str:
     return f"lambda_{architecture}_gb_s"
 
 
+def lambda_provisioned_item(architecture: str) -> str:
+    """The item of the GB-s of environments that are kept (provisioned concurrency), whether they do anything or not."""
+    return f"lambda_provisioned_{architecture}_gb_s"
+
+
 def request_quantities(
     requests: float,
     *,
     duration_ms: float,
     memory_mb: float,
     architecture: Architecture = "x86_64",
-    api: Api | None = "rest",
+    entry: str | None = API_ENTRY,
 ) -> dict[str, float]:
-    """Quantities of requests that call one function each, through an API Gateway or without one (`api` None).
+    """Quantities of requests that call one function each. `entry`: the item of what takes them ahead of it; None: the
+    Lambda API, which costs nothing by itself.
 
     `duration_ms`: of one invocation as billed or as measured; on the average it may have a fraction, which is kept.
     """
@@ -234,7 +250,7 @@ def request_quantities(
         "lambda_requests": requests,
         lambda_compute_item(architecture): lambda_gb_s(requests * duration_ms, memory_mb),
     }
-    return quantities if api is None else {f"api_{api}_requests": requests, **quantities}
+    return quantities if entry is None else {entry: requests, **quantities}
 
 
 def requests_usd(
@@ -244,14 +260,14 @@ def requests_usd(
     duration_ms: float,
     memory_mb: float,
     architecture: Architecture = "x86_64",
-    api: Api | None = "rest",
+    entry: str | None = API_ENTRY,
 ) -> float | None:
-    """A running estimate: what so many requests cost at API Gateway and Lambda; None where a price is not known.
+    """An estimate: what so many requests cost where they enter and at Lambda; None where a price is not known.
 
     What the functions call, logs and traces are not in it. See `request_quantities`.
     """
     quantities = request_quantities(
-        requests, duration_ms=duration_ms, memory_mb=memory_mb, architecture=architecture, api=api
+        requests, duration_ms=duration_ms, memory_mb=memory_mb, architecture=architecture, entry=entry
     )
     lines = [line.usd for line in bill(prices, quantities)]
     return None if None in lines else sum(usd for usd in lines if usd is not None)

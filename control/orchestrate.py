@@ -25,7 +25,7 @@ from rich.console import Console
 from analysis import errors, table_snapshot
 from analysis.functions import Limits
 from config.aws import client, process_environment
-from config.budget import budget_problems
+from config.budget import Sending, budget_problems
 from config.custom_flow import CustomFlow, load_custom_flow
 from config.errors import ConfigError, collect
 from config.prices import load_prices
@@ -97,6 +97,8 @@ class Checked:
     environ: Mapping[str, str]
     custom: CustomFlow | None = None
     """What flow `custom` sends; None where it is not among the profile's flows."""
+    event_batch: int = 1
+    """Messages that flow `events` sends in one call."""
 
 
 def check(request: Request, environ: Mapping[str, str], *, limits: bool = True) -> Checked:
@@ -112,6 +114,7 @@ def check(request: Request, environ: Mapping[str, str], *, limits: bool = True) 
     messages = _count(problems, "MESSAGES", request.messages, least=1)
     workers = _count(problems, "WORKERS", request.workers, least=0)
     _count(problems, "SEED", request.seed, least=0)
+    event_batch = _count(problems, "EVENT_BATCH", environ.get("EVENT_BATCH"), least=1) or 1
     if environ.get("RATE"):
         problems.append("RATE: it is for Locust without a profile; SCALE multiplies the arrival rates of a profile")
     profile = collect(
@@ -120,8 +123,6 @@ def check(request: Request, environ: Mapping[str, str], *, limits: bool = True) 
             request.profile, scale=scale, time_scale=time_scale, flows=request.flows, messages=messages
         ),
     )
-    if settings and profile and limits:
-        problems += _over_limits(settings, profile)
     if profile and profile.messages and workers:
         problems.append(
             f"WORKERS: not with profile {profile.name}, which counts its messages: one process sends them, one after "
@@ -134,12 +135,14 @@ def check(request: Request, environ: Mapping[str, str], *, limits: bool = True) 
             custom = collect(problems, lambda: load_custom_flow(path).flow)
         else:
             problems.append("CUSTOM_FLOW: not set; flow custom needs its TOML file (docs/custom-flow.md)")
+    if settings and profile and limits:
+        problems += _over_limits(settings, profile, Sending(settings.event_destinations, event_batch, custom))
     if problems or settings is None or profile is None:
         raise ConfigError(problems)
-    return Checked(request, settings, profile, workers or 0, environ, custom)
+    return Checked(request, settings, profile, workers or 0, environ, custom, event_batch)
 
 
-def _over_limits(settings: Settings, profile: Profile) -> list[str]:
+def _over_limits(settings: Settings, profile: Profile, sending: Sending) -> list[str]:
     """Which of the user's limits the plan breaks."""
     problems = []
     if settings.max_users is not None and profile.peak_users > settings.max_users:
@@ -148,7 +151,7 @@ def _over_limits(settings: Settings, profile: Profile) -> list[str]:
             f"MAX_USERS: profile {profile.name} asks for {profile.peak_users} {what}, {settings.max_users} allowed"
         )
     if settings.max_cost_usd is not None:
-        problems += budget_problems(settings, profile, load_prices(settings.region or ""))
+        problems += budget_problems(settings, profile, load_prices(settings.region or ""), sending)
     return problems
 
 
@@ -400,7 +403,7 @@ def _number(problems: list[str], variable: str, text: str | None, default: float
 
 
 def _count(problems: list[str], variable: str, text: str | None, *, least: int) -> int | None:
-    if text is None:
+    if not text:
         return None
     if not text.isdecimal() or int(text) < least:
         problems.append(f"{variable}: {text!r} is not a whole number of {least} or more")

@@ -75,8 +75,8 @@ class Step:
     """Of the busiest process."""
 
 
-Cost = Callable[[LiveFigures, float], float | None]
-"""(figures, now) -> what the requests so far cost in USD; None where it is not known."""
+Cost = Callable[[LiveFigures], float | None]
+"""figures -> what the requests so far cost in USD; None where it is not known."""
 
 
 class Breakpoint:
@@ -129,7 +129,7 @@ class Breakpoint:
     def users(self, figures: LiveFigures, now: float) -> int | None:
         """How many of Locust's users there should be; None where the search is over. Ask about once a second."""
         if self.ended_by is None:
-            self._usd = self._cost(figures, now)
+            self._usd = self._cost(figures)
             if self._max_cost_usd is not None and self._usd is not None and self._usd >= self._max_cost_usd:
                 self.ended_by = COST
             elif self._resting_since is not None:

@@ -56,12 +56,12 @@ class Guard:
     def __bool__(self) -> bool:
         return self._max_cost_usd is not None or self._max_users is not None
 
-    def look(self, figures: LiveFigures, now: float, users: int) -> LimitReached | None:
-        """What ends the run now, if anything does. `now` by the clock of the figures; `users`: there are now."""
+    def look(self, figures: LiveFigures, users: int) -> LimitReached | None:
+        """What ends the run now, if anything does. `users`: there are now."""
         if self._max_users is not None and users > self._max_users:
             return LimitReached(MAX_USERS, users, self._max_users)
         if self._max_cost_usd is not None and self._prices is not None:
-            usd = running_cost_usd(self._prices, ASSUMED_MEMORY_MB, figures, now)
+            usd = running_cost_usd(self._prices, ASSUMED_MEMORY_MB, figures)
             if usd is None or usd >= self._max_cost_usd:
                 return LimitReached(MAX_COST_USD, usd, self._max_cost_usd)
         return None

@@ -254,6 +254,15 @@ class LiveFigures:
         open_now = {flow for _, of_flows in self._in_flight.values() for flow in of_flows}
         return sorted({series.flow for series in self._whole.tallies} | open_now)
 
+    def by_method(self) -> list[tuple[str, int, float]]:
+        """Of the whole run: (method of requests, how many have ended, milliseconds that they took in all)."""
+        found: dict[str, tuple[int, float]] = {}
+        for series, tally in self._whole.tallies.items():
+            if requests := sum(tally.statuses.values()):
+                before, before_ms = found.get(series.method, (0, 0.0))
+                found[series.method] = before + requests, before_ms + tally.total_ms
+        return [(method, *counts) for method, counts in found.items()]
+
     def in_flight(self, now: float, flow: str | None = None) -> int:
         """Calls that are open now, as far as processes have said; `flow` None: those of all."""
         spoke = [of_flows for at, of_flows in self._in_flight.values() if now - at <= SILENT_AFTER_S]

@@ -15,7 +15,7 @@ from locust import User
 from locust.env import Environment
 from locust.runners import MasterRunner, Runner
 
-from config.budget import budget_problems
+from config.budget import Sending, budget_problems
 from config.errors import ConfigError, collect
 from config.prices import load_prices
 from loadgen.api_access import check_access
@@ -92,7 +92,12 @@ class RunSetups:
         collect(problems, lambda: check_recordable(chosen))
         if chosen.settings.max_cost_usd is not None:
             profile = chosen.profile or adhoc_profile(options, flow_shares(weights), chosen)
-            problems += budget_problems(chosen.settings, profile, load_prices(chosen.settings.region or ""))
+            sending = Sending(
+                chosen.settings.event_destinations,
+                chosen.event_batch,
+                None if chosen.custom is None else chosen.custom.flow,
+            )
+            problems += budget_problems(chosen.settings, profile, load_prices(chosen.settings.region or ""), sending)
         if isinstance(self._runner, MasterRunner) and chosen.profile is not None and chosen.profile.messages:
             problems.append(
                 f"PROFILE: {chosen.profile.name} counts its messages: one process sends them, one after another; run "

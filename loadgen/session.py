@@ -146,7 +146,7 @@ class RecordingSession(Session):
             runner = self.base_runner
             gevent.spawn(
                 self._keep_watching,
-                lambda figures, now: guard.look(figures, now, runner.user_count),
+                lambda figures, now: guard.look(figures, runner.user_count),
                 LOOK_EVERY_S,
                 self.live,
             )

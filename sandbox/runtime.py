@@ -12,6 +12,7 @@ Errors take the form of the Python runtime interface client (awslambdaric/bootst
 from __future__ import annotations
 
 import builtins
+import inspect
 import io
 import json
 import logging
@@ -215,8 +216,9 @@ class PythonRuntime:
             return HandlerError("Runtime.MarshalError", f"Unable to marshal response: {error}")
 
     def handler_frame(self) -> Sequence[str]:
-        """A stack trace that ends in the handler's first line, for an exception that is put there."""
-        code = getattr(self._handler, "__code__", None)
+        """A stack trace that ends in the first line of the handler under its decorators, for an exception that is put
+        there."""
+        code = getattr(None if self._handler is None else inspect.unwrap(self._handler), "__code__", None)
         if code is None:
             return ()
         text = self._package.line(code.co_filename, code.co_firstlineno)

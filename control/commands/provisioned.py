@@ -31,9 +31,7 @@ from control.commands.options import (
     "--concurrency",
     envvar="CONCURRENCY",
     type=click.IntRange(1, 1000),
-    default=10,
-    show_default=True,
-    help="Environments to provision, and to keep warm with --warmer.",
+    help="Environments to provision, and to keep warm with --warmer. [default: what the profile's peak takes]",
 )
 @profile_option("burst")
 @scale_option
@@ -57,7 +55,7 @@ def provisioned(
     target: str | None,
     stack_name: str | None,
     function: str | None,
-    concurrency: int,
+    concurrency: int | None,
     profile: str,
     scale: str | None,
     time_scale: str | None,
@@ -91,7 +89,7 @@ def provisioned(
             click.echo(line)
         return 0
     if not function:
-        raise ConfigError("FUNCTION: which function? make provisioned FUNCTION=place-vote CONCURRENCY=10")
+        raise ConfigError("FUNCTION: which function? make provisioned FUNCTION=place-vote")
     request = experiment.Request(
         function, concurrency, profile, scale, time_scale, seed, workers, warmer, warmer_interval_s
     )

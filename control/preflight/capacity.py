@@ -15,11 +15,10 @@ from analysis.advice import REQUESTS_PER_ENVIRONMENT_S, SCALING_ENVIRONMENTS, SC
 from analysis.formatting import count, decimal, plural
 from config.quotas import Quota
 from control.preflight.demand import BEHIND_API, DIRECT, OF_STREAM, Demand
-from control.preflight.facts import Absent, Account, Api, Function, Key, Measured, Source, Stream, Table, Unknown
+from control.preflight.facts import Absent, Account, Function, Key, Measured, Source, Stream, Table, Unknown
+from control.preflight.rates import ROOM, planned_in_words, rate_row
 from control.preflight.rows import FAIL, PASS, WARN, Row, Verdict, not_asked
 
-ROOM = 0.8
-"""Above this share of a limit there is little room for what was not planned."""
 KMS_QUOTAS_PAGE = "https://docs.aws.amazon.com/kms/latest/developerguide/requests-per-second.html"
 
 
@@ -219,47 +218,6 @@ def account_concurrency(
     return rows
 
 
-def api_throttles(api: Api | Absent | Unknown | None, rate: float | None) -> list[Row]:
-    """API Gateway's limits of stage and account against the planned rate. None of the API: it is no API Gateway."""
-    check = "api throttle"
-    if api is None:
-        return [Row(check, "", WARN, "API_BASE_URL is no address of API Gateway: its limits are not known")]
-    if isinstance(api, Unknown):
-        return [not_asked(check, "", api)]
-    if isinstance(api, Absent):
-        return [Row(check, "", FAIL, "the target has no such API or stage", "look at API_BASE_URL, with the stage")]
-    rows = []
-    for where, limit, burst in (
-        ("stage", api.stage_rate, api.stage_burst),
-        ("account", api.account_rate, api.account_burst),
-    ):
-        subject = f"{where} {api.stage}" if where == "stage" else where
-        if isinstance(limit, Unknown):
-            rows.append(not_asked(check, subject, limit))
-            continue
-        if limit is None:
-            rows.append(Row(check, subject, PASS, "no limit of its own"))
-            continue
-        said = f"{count(limit)} a second, bucket of {count(burst)}"
-        advice = (
-            "raise the stage's throttling, or send less"
-            if where == "stage"
-            else "ask for a higher quota (Service Quotas, API Gateway, L-8A5B8E43): all APIs of the account share it"
-        )
-        rows.append(_rate_row(check, subject, rate, limit, said, advice))
-    if api.access_log is False:
-        rows.append(
-            Row(
-                "access log",
-                api.stage,
-                WARN,
-                "the stage writes none",
-                "with one in JSON (docs/your-own-functions.md) requests that fail before the function are explained",
-            )
-        )
-    return rows
-
-
 def shards(name: str, stream: Stream | Absent | Unknown, rate: float | None, on_demand: Quota) -> Row:
     """The records a second against a stream's shards. `on_demand`: bytes a second that a new stream takes."""
     check = "shards"
@@ -271,11 +229,13 @@ def shards(name: str, stream: Stream | Absent | Unknown, rate: float | None, on_
         return Row(check, name, FAIL, f"it is {stream.status}", "wait until it is ACTIVE")
     if stream.mode == "ON_DEMAND":
         begins = "unknown" if on_demand.value is None else f"{on_demand.value / 1024**2:g} MB"
-        return Row(check, name, PASS, f"on demand, which begins with {begins} a second; {_planned(rate)} records")
+        return Row(
+            check, name, PASS, f"on demand, which begins with {begins} a second; {planned_in_words(rate)} records"
+        )
     limit = stream.shards * SHARD_RECORDS_PER_S
     needed = None if rate is None else math.ceil(rate / SHARD_RECORDS_PER_S)
     said = f"{plural(stream.shards, 'shard')}: {count(limit)} records a second"
-    return _rate_row(check, name, rate, limit, said, f"{needed} shards needed: PARAMETERS=ShardCount={needed}")
+    return rate_row(check, name, rate, limit, said, f"{needed} shards needed: PARAMETERS=ShardCount={needed}")
 
 
 def table_capacity(
@@ -308,15 +268,17 @@ def table_capacity(
         if table.mode == "PROVISIONED":
             said = f"{count(provisioned_units)} {what} units a second"
             advice = "raise the capacity, or make it on demand"
-            rows.append(_rate_row(check, name, rate, provisioned_units, said, advice, sure=sure))
+            rows.append(rate_row(check, name, rate, provisioned_units, said, advice, sure=sure))
         elif quota.value is None:
             rows.append(Row(check, name, WARN, f"on demand; unknown quota of {what} units", f"see {quota.source}"))
         else:
             said = f"on demand, up to {count(quota.value)} {what} units a second"
-            row = _rate_row(check, name, rate, quota.value, said, "ask for a higher quota of the table", sure=sure)
+            row = rate_row(check, name, rate, quota.value, said, "ask for a higher quota of the table", sure=sure)
             warm = table.warm_write_units
             if row.verdict == PASS and what == "write" and warm is not None and rate is not None and rate > warm:
-                finding = f"{said}; {'' if sure else 'at most '}{_planned(rate)}, and it takes {count(warm)} at once"
+                finding = (
+                    f"{said}; {'' if sure else 'at most '}{planned_in_words(rate)}, and it takes {count(warm)} at once"
+                )
                 row = Row(check, name, WARN, finding, "warm it (WarmThroughput), or let the profile climb slowly")
             rows.append(row)
     return rows
@@ -337,12 +299,16 @@ def key_requests(key: Key | Absent | Unknown | None, rate: float | None, *, simu
         return not_asked(check, key.spec, key.requests_per_s)
     if key.requests_per_s is None or isinstance(key.requests_per_s, Unknown):
         if simulated:
-            return Row(check, key.spec, PASS, f"{_planned(rate)}; the target names no quota, AWS has one")
+            return Row(check, key.spec, PASS, f"{planned_in_words(rate)}; the target names no quota, AWS has one")
         return Row(
-            check, key.spec, WARN, f"{_planned(rate)}; unknown quota", f"see {KMS_QUOTAS_PAGE}, and Service Quotas"
+            check,
+            key.spec,
+            WARN,
+            f"{planned_in_words(rate)}; unknown quota",
+            f"see {KMS_QUOTAS_PAGE}, and Service Quotas",
         )
     said = f"{count(key.requests_per_s)} a second for all keys of this kind"
-    return _rate_row(
+    return rate_row(
         check, key.spec, rate, key.requests_per_s, said, "ask for a higher quota (Service Quotas, KMS), or send less"
     )
 
@@ -352,27 +318,10 @@ def message_quota(check: str, rate: float | None, quota: Quota) -> Row | None:
     if rate == 0:
         return None
     if quota.value is None:
-        return Row(check, "", WARN, f"{_planned(rate)}; unknown quota", f"see {quota.source}")
-    return _rate_row(
+        return Row(check, "", WARN, f"{planned_in_words(rate)}; unknown quota", f"see {quota.source}")
+    return rate_row(
         check, "", rate, quota.value, f"{count(quota.value)} a second", "ask for a higher quota, or send less"
     )
-
-
-def _rate_row(
-    check: str, subject: str, rate: float | None, limit: float, said: str, advice: str, *, sure: bool = True
-) -> Row:
-    if rate is None:
-        return Row(check, subject, PASS, f"{said}; {_planned(None)}")
-    finding = f"{said}; {'' if sure else 'at most '}{_planned(rate)}"
-    if rate > limit:
-        return Row(check, subject, FAIL if sure else WARN, finding, advice)
-    if rate > ROOM * limit:
-        return Row(check, subject, WARN, finding, f"little room is left; {advice}")
-    return Row(check, subject, PASS, finding)
-
-
-def _planned(rate: float | None) -> str:
-    return "how many come a second is not known" if rate is None else f"{decimal(rate)} planned"
 
 
 def _against(check: str, subject: str, needs: Need, has: int, what: str, function: Function) -> Row:

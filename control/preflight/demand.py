@@ -25,6 +25,7 @@ from config.planned_load import planned_peak_rate, planned_requests
 from config.profiles import Profile
 
 _VARIABLE = re.compile(r"\{\{\s*env\.(\w+)\s*\}\}")
+_TEMPLATE = re.compile(r"\{\{.*?\}\}")
 OF_SAMPLES = frozenset({"votes", "events"})
 """Logical names of the sample applications' streams; any other stream has the name that flow `custom` gives."""
 SALES_OF_A_MESSAGE = 2
@@ -71,6 +72,8 @@ class Demand:
     """Of those, the functions that the load generator invokes itself -> the versions and aliases; empty: $LATEST."""
     unknown_share: frozenset[str]
     """Of those, the functions of which nobody knows how many requests lead to them."""
+    api_methods: tuple[tuple[str, str], ...] = ()
+    """(HTTP method, path) of each request to an API; what a template puts into the path is `*`."""
 
     def rate(self, kind: str, name: str = "") -> float | None:
         """So many a second at the peak; 0 where the run does not use it; None where nobody knows."""
@@ -97,14 +100,16 @@ def demand_of(
     response_ms: float = 0.0,
     direct_is_asynchronous: bool = False,
     qualifiers: tuple[str, ...] = (),
+    event_batch: int = 1,
 ) -> Demand:
     """`event_destinations`: the AWS services that flow events sends to; `functions`: logical name -> name, those known;
     `variables`: what templates of flow `custom` may name; `response_ms`: what an answer takes on the average, where it
-    was measured; `qualifiers`: what flow direct calls of place-vote."""
+    was measured; `qualifiers`: what flow direct calls of place-vote; `event_batch`: messages of events in a call."""
     uses: dict[Use, float] = defaultdict(float)
     triggers: dict[str, str] = {}
     unknown: set[str] = set()
     invoked: dict[str, tuple[str, ...]] = {}
+    methods: list[tuple[str, str]] = []
     destinations = [service for service in event_destinations if service in _CONSUMERS]
 
     def called(function: str, trigger: str, share: float) -> None:
@@ -123,10 +128,13 @@ def demand_of(
             read = share * profile.results_share
             uses[Use("api")] += share
             voted(BEHIND_API, share - read)
+            methods.append(("POST", "/vote"))
             if read:
+                methods.append(("GET", "/vote/*"))
                 called("get-results", BEHIND_API, read)
                 uses[Use("read", "votes")] += read * 0.5
         elif flow == "shop":
+            methods.append(("POST", "/shop"))
             uses[Use("api")] += share
             called("shop-accept", BEHIND_API, share)
             uses[Use("topic", "sales")] += share
@@ -139,14 +147,18 @@ def demand_of(
             voted(ASYNCHRONOUS if direct_is_asynchronous else DIRECT, share)
             invoked["place-vote"] = qualifiers
         elif flow == "events":
+            # A profile that counts its messages counts those of a batch, too.
+            messages = share if profile.messages else share * event_batch
             for service in destinations:
                 use, consumer, trigger = _CONSUMERS[service]
-                uses[use] += share / len(destinations)
+                uses[use] += messages / len(destinations)
                 if consumer in functions:
                     triggers[consumer] = trigger
                     if trigger != OF_STREAM:
-                        uses[Use("function", consumer)] += share / len(destinations)
+                        uses[Use("function", consumer)] += messages / len(destinations)
         elif flow == "custom" and custom is not None:
+            calls = [request.api for request in custom.requests if request.api is not None]
+            methods += [(call.method, _TEMPLATE.sub("*", call.path).partition("?")[0]) for call in calls]
             _custom(custom, share, functions, variables, uses, triggers, unknown, invoked)
     return Demand(
         requests=planned_requests(profile, response_ms),
@@ -157,6 +169,7 @@ def demand_of(
         triggers=triggers,
         invoked=invoked,
         unknown_share=frozenset(unknown),
+        api_methods=tuple(dict.fromkeys(methods)),
     )
 
 

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from analysis.formatting import count, usd
-from config.budget import budget_problems, planned_usd
-from config.prices import ITEMS, BillLine, Prices, bill, lambda_compute_item, lambda_gb_s
+from config.budget import Sending, budget_problems, planned_usd
+from config.prices import ITEMS, BillLine, Prices, bill, lambda_compute_item, lambda_gb_s, lambda_provisioned_item
 from config.profiles import Profile
 from config.settings import Settings
 from control.preflight.capacity import Durations
 from control.preflight.demand import OF_STREAM, Demand
-from control.preflight.facts import Api, Facts, Function, Measured, Stream
+from control.preflight.facts import Api, Facts, Function, Measured, Stream, Unknown
 from control.preflight.rows import FAIL, PASS, WARN, Row
 
 _BY_TIME = frozenset({"kinesis_shard_hours"})
@@ -90,6 +90,11 @@ def planned(demand: Demand, facts: Facts, durations: Durations, sampled_share: f
         )
         before = found.get(item, 0.0)
         found[item] = None if gb_s is None or before is None else before + gb_s
+        if function.provisioned and not isinstance(function.provisioned, Unknown) and demand.duration_s is not None:
+            kept = lambda_provisioned_item(function.architecture)
+            environments = sum(one.requested for one in function.provisioned)
+            gb_s = lambda_gb_s(environments * demand.duration_s * 1000, function.memory_mb)
+            found[kept] = (found.get(kept) or 0.0) + gb_s
     if demand.names("api"):
         kind = facts.api.kind if isinstance(facts.api, Api) else "rest"
         found[f"api_{kind}_requests"] = demand.total("api")
@@ -127,7 +132,7 @@ def cost(found: Estimate, *, simulated: bool) -> Row:
     return Row("cost", "", PASS, f"{charged} {usd(total)}, by {found.source}{missing}")
 
 
-def limits(settings: Settings, profile: Profile, prices: Prices) -> list[Row]:
+def limits(settings: Settings, profile: Profile, prices: Prices, sending: Sending) -> list[Row]:
     """MAX_USERS and MAX_COST_USD against the plan, as a run is held against them before it starts."""
     rows = []
     if settings.max_users is not None:
@@ -139,13 +144,13 @@ def limits(settings: Settings, profile: Profile, prices: Prices) -> list[Row]:
             Row("limits", "MAX_USERS", FAIL if over else PASS, said, "lower SCALE, or raise it" if over else "")
         )
     if settings.max_cost_usd is not None:
-        problems = budget_problems(settings, profile, prices)
+        problems = budget_problems(settings, profile, prices, sending)
         rows += [
             Row("limits", "MAX_COST_USD", FAIL, problem.removeprefix("MAX_COST_USD: "), "the run would be refused")
             for problem in problems
         ]
         if not problems:
-            plans = planned_usd(prices, profile)
+            plans = planned_usd(prices, profile, sending)
             said = "the plan says no number of requests" if plans is None else f"requests planned for {usd(plans)}"
             rows.append(
                 Row(

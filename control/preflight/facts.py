@@ -2,8 +2,8 @@
 
 Sources of the AWS figures: GetCallerIdentity, GetFunctionConfiguration, GetFunctionConcurrency,
 GetFunctionEventInvokeConfig, ListProvisionedConcurrencyConfigs, ListEventSourceMappings, GetAccountSettings,
-DescribeLogGroups, GetStage, GetAccount (API Gateway), DescribeStreamSummary, DescribeTable, DescribeKey,
-GetServiceQuota, GetQueueAttributes (AWS API references).
+DescribeLogGroups, GetStage, GetAccount, GetUsagePlans, GetResources (API Gateway), DescribeStreamSummary,
+DescribeTable, DescribeKey, GetServiceQuota, GetQueueAttributes (AWS API references).
 """
 
 from __future__ import annotations
@@ -123,17 +123,54 @@ class Account:
 
 
 @dataclass(frozen=True)
+class Limit:
+    """A token bucket of API Gateway; None where no limit is set."""
+
+    rate: float | None
+    """Requests a second."""
+    burst: float | None = None
+    method: str = ""
+    """`POST /vote`; empty: of all methods."""
+
+
+@dataclass(frozen=True)
+class UsagePlan:
+    """What each API key of a plan may send."""
+
+    name: str
+    limits: tuple[Limit, ...]
+    """For the stage, and for single methods of it."""
+    quota: float | None = None
+    """Requests a period."""
+    period: str = ""
+    """`DAY`, `WEEK` or `MONTH`."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """What a method of a REST API asks of its caller."""
+
+    name: str
+    """`POST /vote`"""
+    authorization: str
+    """`NONE`, `AWS_IAM`, `CUSTOM`, ..."""
+    key_required: bool
+
+
+@dataclass(frozen=True)
 class Api:
-    """What lets requests through to an API, a second; None where no limit is set."""
+    """What lets requests through to an API."""
 
     kind: str
     """`rest` or `http`."""
     stage: str
-    stage_rate: float | Unknown | None
-    stage_burst: float | None
-    access_log: bool | None
-    account_rate: float | Unknown | None
-    account_burst: float | None
+    of_stage: tuple[Limit, ...]
+    of_account: Limit | Unknown
+    access_log: bool
+    plans: tuple[UsagePlan, ...] | Unknown = ()
+    """Those that have the stage; HTTP APIs have none."""
+    methods: tuple[Method, ...] | Unknown = ()
+    """Of a REST API, OPTIONS left out; of an HTTP API they are not asked for."""
 
 
 @dataclass(frozen=True)

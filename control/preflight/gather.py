@@ -12,7 +12,7 @@ import resource as limits
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 from functools import partial
@@ -35,14 +35,17 @@ from control.preflight.facts import (
     Facts,
     Function,
     Key,
+    Limit,
     LogGroup,
     Machine,
+    Method,
     Provisioned,
     Queue,
     Source,
     Stream,
     Table,
     Unknown,
+    UsagePlan,
 )
 from control.stack_outputs import RunTarget
 
@@ -136,8 +139,11 @@ def gather(
     *,
     region: str | None,
     may_ask_api: bool,
+    signs: bool,
+    has_key: bool,
 ) -> Facts:
-    """Everything about the parts of the target that the demand uses. `may_ask_api`: load may go to its host."""
+    """Everything about the parts of the target that the demand uses. `may_ask_api`: load may go to its host; `signs`,
+    `has_key`: what requests to the API carry."""
     functions = {
         logical: _function(questions, target.functions[logical], first_of(demand.invoked.get(logical)))
         for logical in demand.triggers
@@ -164,7 +170,7 @@ def gather(
         ),
         log_groups={logical: _log_group(questions, group) for logical, group in log_groups.items()},
         account=_account(questions) if demand.triggers else None,
-        api=_api(questions, target.api_base_url) if demand.names("api") else None,
+        api=_api(questions, target.api_base_url, has_key=has_key) if demand.names("api") else None,
         streams={
             name: _stream(questions, target.streams.get(name, name))
             for name in demand.names("stream")
@@ -181,7 +187,7 @@ def gather(
             if "events" in demand.names("queue") and "sqs" in target.event_destinations
             else None
         ),
-        permissions=_permissions(questions, who, demand, target, region),
+        permissions=_permissions(questions, who, demand, target, region, signs=signs),
     )
     # Only now is it known what was refused.
     return replace(found, denied=tuple(questions.denied))
@@ -388,37 +394,113 @@ def _account(questions: Questions) -> Account | Unknown:
 # ---------------------------------------------------------------- what stands before and behind functions
 
 
-def _api(questions: Questions, url: str | None) -> Api | Absent | Unknown | None:
+def _api(questions: Questions, url: str | None, *, has_key: bool) -> Api | Absent | Unknown | None:
+    """`has_key`: requests carry an API key, which has a usage plan."""
     address = api_address(url)
     if address is None:
         return None
     api_id, stage = address
     rest = questions.client("apigateway")
     found = questions.ask("apigateway:GET", lambda: rest.get_stage(restApiId=api_id, stageName=stage))
-    kind, settings = "rest", dict[str, Any]()
     if isinstance(found, Absent):
-        http_apis = questions.client("apigatewayv2")
-        found = questions.ask("apigateway:GET", lambda: http_apis.get_stage(ApiId=api_id, StageName=stage))
-        kind = "http"
+        return _http_api(questions, api_id, stage)
+    if isinstance(found, Unknown):
+        return found
+    log = found.get("accessLogSettings") or {}
+    return Api(
+        kind="rest",
+        stage=stage,
+        of_stage=tuple(
+            Limit(
+                settings.get("throttlingRateLimit"),
+                settings.get("throttlingBurstLimit"),
+                "" if path == "*/*" else _method_of_setting(path),
+            )
+            for path, settings in (found.get("methodSettings") or {}).items()
+        ),
+        of_account=_account_limit(questions),
+        access_log=bool(log.get("destinationArn")),
+        plans=_usage_plans(questions, api_id, stage) if has_key else (),
+        methods=_methods(questions, api_id),
+    )
+
+
+def _http_api(questions: Questions, api_id: str, stage: str) -> Api | Absent | Unknown:
+    http_apis = questions.client("apigatewayv2")
+    found = questions.ask("apigateway:GET", lambda: http_apis.get_stage(ApiId=api_id, StageName=stage))
     if isinstance(found, Absent | Unknown):
         return found
-    if kind == "rest":
-        every = found.get("methodSettings") or {}
-        settings = every.get("*/*") or {}
-        log = found.get("accessLogSettings")
-    else:
-        settings = {key[0].lower() + key[1:]: value for key, value in (found.get("DefaultRouteSettings") or {}).items()}
-        log = found.get("AccessLogSettings")
-    account = questions.ask("apigateway:GET", lambda: rest.get_account().get("throttleSettings") or {})
-    throttles = {} if isinstance(account, Absent | Unknown) else account
+    of_routes = found.get("RouteSettings") or {}
+    settings = {"": found.get("DefaultRouteSettings") or {}, **of_routes}
     return Api(
-        kind=kind,
+        kind="http",
         stage=stage,
-        stage_rate=settings.get("throttlingRateLimit"),
-        stage_burst=settings.get("throttlingBurstLimit"),
-        access_log=bool(log and (log.get("destinationArn") or log.get("DestinationArn"))),
-        account_rate=account if isinstance(account, Unknown) else throttles.get("rateLimit"),
-        account_burst=throttles.get("burstLimit"),
+        of_stage=tuple(
+            Limit(one.get("ThrottlingRateLimit"), one.get("ThrottlingBurstLimit"), route)
+            for route, one in settings.items()
+        ),
+        of_account=_account_limit(questions),
+        access_log=bool((found.get("AccessLogSettings") or {}).get("DestinationArn")),
+    )
+
+
+def _account_limit(questions: Questions) -> Limit | Unknown:
+    rest = questions.client("apigateway")
+    found = questions.ask("apigateway:GET", lambda: rest.get_account().get("throttleSettings") or {})
+    if isinstance(found, Unknown):
+        return found
+    told = {} if isinstance(found, Absent) else found
+    return Limit(told.get("rateLimit"), told.get("burstLimit"))
+
+
+def _method_of_setting(path: str) -> str:
+    """`~1vote~1{vote_id}/GET`, as the settings of a stage name a method -> `GET /vote/{vote_id}`."""
+    resource, _, method = path.rpartition("/")
+    return f"{method} {resource.replace('~1', '/')}"
+
+
+def _usage_plans(questions: Questions, api_id: str, stage: str) -> tuple[UsagePlan, ...] | Unknown:
+    paginator = questions.client("apigateway").get_paginator("get_usage_plans")
+    found = questions.ask("apigateway:GET", lambda: list(paginator.paginate().search("items[]")))
+    if isinstance(found, Unknown):
+        return found
+    return tuple(
+        UsagePlan(
+            plan.get("name", plan.get("id", "")),
+            limits=(
+                _plan_limit(plan.get("throttle") or {}, ""),
+                *(
+                    _plan_limit(throttle, " ".join(reversed(path.rsplit("/", 1))))
+                    for path, throttle in (of_stage.get("throttle") or {}).items()
+                ),
+            ),
+            quota=(plan.get("quota") or {}).get("limit"),
+            period=(plan.get("quota") or {}).get("period", ""),
+        )
+        for plan in ([] if isinstance(found, Absent) else found)
+        for of_stage in plan.get("apiStages") or []
+        if (of_stage.get("apiId"), of_stage.get("stage")) == (api_id, stage)
+    )
+
+
+def _plan_limit(throttle: Mapping[str, Any], method: str) -> Limit:
+    return Limit(throttle.get("rateLimit"), throttle.get("burstLimit"), method)
+
+
+def _methods(questions: Questions, api_id: str) -> tuple[Method, ...] | Unknown:
+    paginator = questions.client("apigateway").get_paginator("get_resources")
+    found = questions.ask(
+        "apigateway:GET", lambda: list(paginator.paginate(restApiId=api_id, embed=["methods"]).search("items[]"))
+    )
+    if isinstance(found, Unknown):
+        return found
+    return tuple(
+        Method(
+            f"{name} {resource['path']}", method.get("authorizationType", "NONE"), bool(method.get("apiKeyRequired"))
+        )
+        for resource in ([] if isinstance(found, Absent) else found)
+        for name, method in (resource.get("resourceMethods") or {}).items()
+        if name != "OPTIONS"
     )
 
 
@@ -486,28 +568,37 @@ def _queue(questions: Questions, url: str) -> Queue | Absent | Unknown:
 # ---------------------------------------------------------------- permissions
 
 
-def needed(demand: Demand, target: RunTarget, account: str, region: str, partition: str = "aws") -> dict[str, str]:
-    """IAM action -> ARN that it is needed on, of what load and analysis do and no question above has tried."""
+def needed(
+    demand: Demand, target: RunTarget, account: str, region: str, partition: str = "aws", *, signs: bool = False
+) -> Iterator[tuple[str, str]]:
+    """(IAM action, ARN that it is needed on) of what load and analysis do and no question above has tried.
+
+    `signs`: requests to the API are signed. Of a custom domain nobody knows which API it leads to.
+    """
 
     def arn(service: str, resource: str) -> str:
         return f"arn:{partition}:{service}:{region}:{account}:{resource}"
 
-    found: dict[str, str] = {}
     for logical in sorted(demand.invoked.keys() & target.functions.keys()):
-        found["lambda:InvokeFunction"] = arn("lambda", f"function:{function_name(target.functions[logical])}")
-    for service, address in target.event_destinations.items():
+        yield "lambda:InvokeFunction", arn("lambda", f"function:{function_name(target.functions[logical])}")
+    address = api_address(target.api_base_url)
+    if signs and address is not None:
+        for method, path in demand.api_methods:
+            yield "execute-api:Invoke", arn("execute-api", f"{'/'.join(address)}/{method}{path}")
+    for service, destination in target.event_destinations.items():
         kind, action, resource = _LOAD_ACTIONS[service]
         if "events" in demand.names(kind):
-            plain = address.rpartition("/")[2].rpartition(":")[2]
-            found[action] = address if address.startswith("arn:") else arn(service, resource.format(plain))
+            plain = destination.rpartition("/")[2].rpartition(":")[2]
+            yield action, destination if destination.startswith("arn:") else arn(service, resource.format(plain))
     groups = [group for logical, group in target.log_groups.items() if logical in demand.triggers]
     if groups:
-        found["logs:StartQuery"] = arn("logs", f"log-group:{groups[0]}:*")
-    return {**found, "logs:GetQueryResults": "*", "cloudwatch:GetMetricData": "*"}
+        yield "logs:StartQuery", arn("logs", f"log-group:{groups[0]}:*")
+    yield "logs:GetQueryResults", "*"
+    yield "cloudwatch:GetMetricData", "*"
 
 
 def _permissions(
-    questions: Questions, who: Caller | Unknown, demand: Demand, target: RunTarget, region: str | None
+    questions: Questions, who: Caller | Unknown, demand: Demand, target: RunTarget, region: str | None, *, signs: bool
 ) -> Mapping[str, bool] | Unknown | None:
     if isinstance(who, Unknown):
         return None
@@ -516,7 +607,7 @@ def _permissions(
         return Unknown("iam:SimulatePrincipalPolicy", f"{who.arn} has no policies of its own to look at")
     iam = questions.client("iam")
     allowed: dict[str, bool] = {}
-    for action, resource in needed(demand, target, who.account, region or "*", who.arn.split(":")[1]).items():
+    for action, resource in needed(demand, target, who.account, region or "*", who.arn.split(":")[1], signs=signs):
         found = questions.ask(
             "iam:SimulatePrincipalPolicy",
             lambda action=action, resource=resource: iam.simulate_principal_policy(  # type: ignore[misc]
@@ -527,7 +618,8 @@ def _permissions(
             return Unknown("iam:SimulatePrincipalPolicy", f"IAM has no {source}")
         if isinstance(found, Unknown):
             return found
-        allowed[action] = all(result["EvalDecision"] == "allowed" for result in found["EvaluationResults"])
+        may = all(result["EvalDecision"] == "allowed" for result in found["EvaluationResults"])
+        allowed[action] = may and allowed.get(action, True)
     return allowed
 
 

@@ -12,13 +12,14 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from config.aws import client
 from config.aws_refusals import explain
+from config.budget import Sending
 from config.errors import ConfigError
 from config.generator_rates import load_generator_rates
 from config.prices import load_prices
 from config.quotas import load_quotas
 from config.settings import Settings
 from control.orchestrate import Checked
-from control.preflight import access, capacity, expense, functions, generator
+from control.preflight import access, api, capacity, expense, functions, generator
 from control.preflight.capacity import Durations, Need
 from control.preflight.demand import Demand, demand_of
 from control.preflight.expense import Estimate
@@ -66,6 +67,7 @@ def inspect(
             response_ms=response_ms,
             direct_is_asynchronous=asynchronous,
             qualifiers=qualifiers,
+            event_batch=checked.event_batch,
         )
 
     before = measured_before(settings.runs_dir, settings.target, needs_of(0.0).triggers)
@@ -79,7 +81,16 @@ def inspect(
     if resources is not None:
         say("asking the target")
         may_ask_api = not any(row.verdict == FAIL for row in hosts)
-        facts = gather(questions, who, resources, demand, region=region, may_ask_api=may_ask_api)
+        facts = gather(
+            questions,
+            who,
+            resources,
+            demand,
+            region=region,
+            may_ask_api=may_ask_api,
+            signs=settings.api_auth == "iam",
+            has_key=settings.api_key is not None,
+        )
     expected_groups = {} if settings.log_groups else known.log_groups
     rows = [
         capacity.load(demand),
@@ -96,7 +107,8 @@ def inspect(
     ]
     estimate = expense.estimate(demand, facts, known_durations, prices, settings.sampled_share)
     rows.append(expense.cost(estimate, simulated=settings.simulated))
-    rows += expense.limits(settings, profile, prices)
+    sending = Sending(known.event_destinations, checked.event_batch, checked.custom)
+    rows += expense.limits(settings, profile, prices, sending)
     return Preflight(profile.name, settings.target, settings.simulated, tuple(rows), estimate, demand)
 
 
@@ -170,7 +182,10 @@ def _capacity(
         found += [] if row is None else [row]
     found += capacity.account_concurrency(facts.account, there, needs)
     if facts.asked and demand.names("api"):
-        found += capacity.api_throttles(facts.api, demand.rate("api"))
+        found += api.throttles(facts.api, demand.rate("api"))
+        found += api.usage_plans(facts.api, demand.rate("api"), demand.total("api"))
+        found += api.entrance(facts.api, settings.api_auth, has_key=settings.api_key is not None)
+        found += api.access_log(facts.api)
     found += [
         capacity.shards(name, one, demand.rate("stream", name), quotas.of("kinesis_on_demand_bytes_per_s", region))
         for name, one in facts.streams.items()

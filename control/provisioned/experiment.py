@@ -6,8 +6,8 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,20 @@ from rich.console import Console
 from analysis import errors
 from config.aws import client
 from config.errors import ConfigError
-from config.prices import lambda_gb_s
 from config.settings import FUNCTION_VARIABLES, Settings, function_name
 from control import orchestrate
 from control.errors import ControlError
-from control.provisioned.result import ARMS, Arm, ArmFigures, Result, figures, provisioned_item, write
+from control.provisioned.budget import Budget
+from control.provisioned.result import (
+    ARMS,
+    Arm,
+    Result,
+    architecture_of,
+    environments_for,
+    figures,
+    kept_usd,
+    write,
+)
 from control.provisioned.versions import ArmVersions
 from control.provisioned.warmer import Warmed, warming
 from control.run_lock import run_lock
@@ -39,7 +48,8 @@ class Request:
     """What the command line asks for."""
 
     function: str
-    environments: int
+    environments: int | None = None
+    """None: what the profile's peak takes."""
     profile: str = "burst"
     scale: str | None = None
     time_scale: str | None = None
@@ -58,98 +68,131 @@ def run(settings: Settings, request: Request, console: Console, say: Callable[[s
 
     Raises ConfigError, ControlError, botocore's errors, KeyboardInterrupt; what was made is taken back all the same.
     """
-    _check(settings, request, os.environ)
+    profile = _check(settings, request, os.environ).profile
+    environments = request.environments or environments_for(profile)
     with _found(settings, request, say) as (settings, place, function, before):
+        budget = Budget(settings.max_cost_usd, place.prices, before, environments, profile)
+        budget.check(request.arms)
         directory = settings.runs_dir / PROVISIONED / _experiment_id(time.time())
-        invoke_client = client(
-            settings, "lambda", retries={"total_max_attempts": 1}, max_pool_connections=request.environments
-        )
+        invoke_client = client(settings, "lambda", retries={"total_max_attempts": 1}, max_pool_connections=environments)
 
-        def run_arm(alias: str) -> RunDir:
-            return _load(settings, request, alias, console)
+        def run_arm(alias: str, loaded: Callable[[], None], max_cost_usd: float | None) -> RunDir:
+            return _load(settings, request, alias, console, loaded, max_cost_usd)
 
         # The runs directory is locked for each arm; this keeps --clean away between them.
         with run_lock(directory.parent, directory.name):
             directory.mkdir()
-            result = experiment(request, place, function, before, run_arm, invoke_client, directory, say)
+            result = experiment(
+                request, environments, place, function, before, run_arm, invoke_client, directory, budget, say
+            )
         say(f"written: {directory / FILE}")
     return result
 
 
+RunArm = Callable[[str, Callable[[], None], float | None], RunDir]
+"""(alias, loaded, the USD that it may cost) -> the analysed run. `loaded` is called as soon as the load has ended: what
+serves it is paid for as long as it is there, and the analysis may take minutes."""
+
+
 def experiment(
     request: Request,
+    environments: int,
     place: Place,
     function: ArmVersions,
     before: Mapping[str, Any],
-    run_arm: Callable[[str], RunDir],
+    run_arm: RunArm,
     invoke_client: Any,
     directory: Path,
+    budget: Budget,
     say: Callable[[str], None],
 ) -> Result:
     """Publish, load each arm, and take everything back.
 
-    `before`: the configuration of $LATEST; `run_arm(alias)`: load on an alias, analysed; `directory`: empty.
+    `environments`: to provision, and to keep warm; `before`: the configuration of $LATEST; `directory`: empty.
     """
-    journal = Journal.create(directory, place.found(directory.name, function, before))
-    measured: list[ArmFigures] = []
-    with taken_back(function, journal, say, PROVISIONED):
-        published = function.publish_arms(request.arms, journal)
-        for arm in request.arms:
-            alias, version = published[arm]
-            more: dict[str, Any] = {}
-            warmer: AbstractContextManager[Warmed | None] = nullcontext()
-            asked_at = time.monotonic()
-            if arm == "provisioned":
-                say(f"provisioning {request.environments} environments")
-                waited_s = function.provision(alias, request.environments, journal)
-                say(f"provisioned concurrency is READY after {waited_s:.1f} s")
-            elif arm == "warmer":
-                say(f"warming {request.environments} environments every {request.warmer_interval_s:g} s")
-                warmer = warming(invoke_client, function.name, alias, request.environments, request.warmer_interval_s)
-            say(f"arm {arm}: profile {request.profile}")
-            with warmer as warmed:
-                run = run_arm(alias)
-            if warmed is not None:
-                more = {"warmer_invocations": warmed.invocations, "warmer_failures": warmed.failed}
-            if arm == "provisioned":
-                function.unprovision(alias)
-                more = {"provisioned_s": time.monotonic() - asked_at}
-            measured.append(figures(run, arm, CALLED, version, **more))
     result = Result(
         experiment_id=directory.name,
         function=before["FunctionName"],
         target=place.target,
         simulated=place.simulated,
         region=place.region,
-        architecture=(before.get("Architectures") or ["x86_64"])[0],
+        architecture=architecture_of(before),
         profile=Path(request.profile).stem,
-        environments=request.environments,
+        environments=environments,
         warmer_interval_s=request.warmer_interval_s,
-        arms=measured,
+        arms=(),
         prices=place.prices,
     )
+    journal = Journal.create(directory, place.found(directory.name, function, before))
+    with taken_back(function, journal, say, PROVISIONED):
+        published = function.publish_arms(request.arms, journal)
+        for arm in request.arms:
+            alias, version = published[arm]
+            allowed_usd = budget.left_for(arm, result)
+            kept: Kept | None = None
+            warmed: Warmed | None = None
+            with ExitStack() as serving:
+                if arm == "provisioned":
+                    kept = serving.enter_context(_provisioned(function, alias, environments, journal, say))
+                elif arm == "warmer":
+                    say(f"warming {environments} environments every {request.warmer_interval_s:g} s")
+                    warmed = serving.enter_context(
+                        warming(invoke_client, function.name, alias, environments, request.warmer_interval_s)
+                    )
+                say(f"arm {arm}: profile {request.profile}")
+                run = run_arm(alias, serving.close, allowed_usd)
+            one = figures(run, arm, CALLED, version)
+            if kept is not None:
+                one = replace(one, provisioned_s=kept.seconds)
+            if warmed is not None:
+                one = replace(one, warmer_invocations=warmed.invocations, warmer_failures=warmed.failed)
+            result = replace(result, arms=(*result.arms, one))
     write(result, directory / FILE)
     return result
+
+
+@dataclass
+class Kept:
+    """Environments that are provisioned."""
+
+    seconds: float | None = None
+    """From when they were asked for until they were given back; None as long as they are there."""
+
+
+@contextmanager
+def _provisioned(
+    function: ArmVersions, alias: str, environments: int, journal: Journal, say: Callable[[str], None]
+) -> Iterator[Kept]:
+    """Environments of an alias, all of them ready, given back in the end."""
+    say(f"provisioning {environments} environments")
+    kept, asked_at = Kept(), time.monotonic()
+    try:
+        waited_s = function.provision(alias, environments, journal)
+        say(f"provisioned concurrency is READY after {waited_s:.1f} s")
+        yield kept
+    finally:
+        function.unprovision(alias)
+        kept.seconds = time.monotonic() - asked_at
 
 
 def dry_run(settings: Settings, request: Request, say: Callable[[str], None]) -> Iterator[str]:
     """What `run` would do, in words; nothing is changed."""
     checked = _check(settings, request, os.environ)
-    with _found(settings, request, say) as (_, place, _, before):
+    environments = request.environments or environments_for(checked.profile)
+    with _found(settings, request, say) as (settings, place, _, before):
+        Budget(settings.max_cost_usd, place.prices, before, environments, checked.profile).check(request.arms)
         name, memory_mb = before["FunctionName"], before["MemorySize"]
         yield f"would publish a version of {name} ({memory_mb} MB) with an alias for each of: {', '.join(request.arms)}"
-        yield f"would provision {request.environments} environments of one of them, and wait until they are READY"
+        yield f"would provision {environments} environments of one of them, and wait until they are READY"
         if request.warmer:
             yield (
-                f"would invoke another {request.environments} times at once every {request.warmer_interval_s:g} s with "
+                f"would invoke another {environments} times at once every {request.warmer_interval_s:g} s with "
                 "the warmer event"
             )
         duration = f"{checked.profile.duration_s:g} s"
         yield f"would run profile {checked.profile.name} ({duration}) against each, one after another"
         yield "would give back what was provisioned, and delete the versions and aliases"
-        architecture = (before.get("Architectures") or ["x86_64"])[0]
-        gb_s = request.environments * lambda_gb_s(3_600_000, memory_mb)
-        usd = place.prices.usd(provisioned_item(architecture), gb_s)
+        usd = kept_usd(place.prices, architecture_of(before), memory_mb, environments, 3600.0)
         yield (
             f"cost: the price of provisioned concurrency in {place.region} is not known"
             if usd is None
@@ -215,13 +258,23 @@ def called_function(function: str, known: Mapping[str, str]) -> str:
     return called
 
 
-def _load(settings: Settings, request: Request, alias: str, console: Console) -> RunDir:
-    """A run of the profile against an alias, analysed. Raises ControlError where it left nothing to compare."""
+def _load(
+    settings: Settings,
+    request: Request,
+    alias: str,
+    console: Console,
+    loaded: Callable[[], None],
+    max_cost_usd: float | None,
+) -> RunDir:
+    """A run of the profile against an alias, as RunArm says. Raises ControlError where it left nothing to compare."""
     environ = {**os.environ, "QUALIFIER": alias, "INVOCATION_TYPE": "RequestResponse"}
     if settings.endpoint_url:
         environ["AWS_ENDPOINT_URL"] = settings.endpoint_url
+    if max_cost_usd is not None:
+        environ["MAX_COST_USD"] = str(max_cost_usd)
     with orchestrate.stage(orchestrate.check(_of_arm(settings, request), environ), console) as ready:
         end = ready.load()
+        loaded()
         ready.complete(ready.run)
         if end.interrupted:
             raise KeyboardInterrupt
@@ -229,6 +282,8 @@ def _load(settings: Settings, request: Request, alias: str, console: Console) ->
         # The report of each arm is in its directory; what is printed is how they compare.
         exit_code = ready.analyse(ready.run, Console(quiet=True))
         if exit_code not in (errors.OK, errors.THRESHOLD_FAILED):
+            if limit := (ready.run.read_manifest().get("aborted") or {}).get("limit"):
+                raise ControlError(f"{limit} ended run {ready.run_id}: nothing can be compared with it")
             raise ControlError(
                 f"run {ready.run_id} could not be analysed ({exit_code}); `make analyze RUN={ready.run_id}`"
             )

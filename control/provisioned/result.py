@@ -11,9 +11,12 @@ from typing import Any, Literal
 
 import duckdb
 
+from analysis.advice import REQUESTS_PER_ENVIRONMENT_S
 from analysis.formatting import count, milliseconds, plural
 from analysis.tables import Column, Row, Table
-from config.prices import Prices, lambda_compute_item, lambda_gb_s
+from config.planned_load import planned_peak_rate
+from config.prices import Prices, lambda_compute_item, lambda_gb_s, lambda_provisioned_item
+from config.profiles import Profile
 from control.errors import ControlError
 from runstore.rundir import RunDir
 
@@ -39,7 +42,11 @@ class ArmFigures:
     p50_ms: float | None
     p95_ms: float | None
     p99_ms: float | None
+    p999_ms: float | None
+    """Where the cold starts of a burst are: fewer than one request in a hundred waits for one."""
     max_ms: float | None
+    peak_rate: int
+    """Requests that began in the second that had the most of them."""
     cold_starts: int
     """Requests that waited for an init."""
     invocations: int
@@ -61,8 +68,8 @@ class ArmFigures:
     warmer_failures: int | None = None
 
 
-def figures(run: RunDir, arm: Arm, function: str, version: str, **more: Any) -> ArmFigures:
-    """The figures of an analysed run; `function` by its logical name. `more`: the fields with defaults.
+def figures(run: RunDir, arm: Arm, function: str, version: str) -> ArmFigures:
+    """The figures of an analysed run; `function` by its logical name.
 
     Raises ControlError where nobody called the function.
     """
@@ -83,11 +90,15 @@ def figures(run: RunDir, arm: Arm, function: str, version: str, **more: Any) -> 
                FROM ours JOIN streams USING (log_stream)""",
             {"file": str(run.file("invocations.parquet")), "function": function, "version": version},
         ).fetchone()
-        cold = db.execute(
-            "SELECT count(inv_init_ms) FROM read_parquet($file) WHERE executed_version = $version",
+        requests = db.execute(
+            """WITH ours AS (FROM read_parquet($file) WHERE executed_version = $version),
+                    seconds AS (SELECT count(*) AS begun FROM ours GROUP BY floor(started_at))
+               SELECT count(inv_init_ms), quantile_cont(response_ms, 0.999) FILTER (phase = 'measure'),
+                      (SELECT max(begun) FROM seconds)
+               FROM ours""",
             {"file": str(run.file("joined.parquet")), "version": version},
         ).fetchone()
-    assert invocations is not None and cold is not None
+    assert invocations is not None and requests is not None
     spillover = of_function.get("ProvisionedConcurrencySpilloverInvocations")
     if spillover is None and of_function.get("ProvisionedConcurrencyInvocations") is not None:
         spillover = 0  # CloudWatch has no value of what never happened
@@ -100,8 +111,10 @@ def figures(run: RunDir, arm: Arm, function: str, version: str, **more: Any) -> 
         p50_ms=told["p50_ms"],
         p95_ms=told["p95_ms"],
         p99_ms=told["p99_ms"],
+        p999_ms=requests[1],
         max_ms=told["max_ms"],
-        cold_starts=cold[0],
+        peak_rate=requests[2] or 0,
+        cold_starts=requests[0],
         invocations=invocations[0],
         billed_ms=int(invocations[1]),
         on_demand=invocations[2],
@@ -109,7 +122,6 @@ def figures(run: RunDir, arm: Arm, function: str, version: str, **more: Any) -> 
         memory_mb=invocations[4] or 0,
         spillover=None if spillover is None else int(spillover),
         concurrency=None if concurrency is None else int(concurrency),
-        **more,
     )
 
 
@@ -147,25 +159,21 @@ class Result:
         usd, architecture = self.prices.usd, self.architecture
         on_demand, requests = lambda_compute_item(architecture), usd("lambda_requests", one.invocations)
         if one.arm == "provisioned" and one.provisioned_s is not None:
-            periods = max(1, math.ceil(one.provisioned_s / BILLING_PERIOD_S))
-            kept, run = provisioned_item(architecture), f"lambda_provisioned_compute_{architecture}_gb_s"
+            run = f"lambda_provisioned_compute_{architecture}_gb_s"
             ahead_ms = one.billed_ms - one.on_demand_billed_ms
             parts = (
                 requests,
                 usd(on_demand, lambda_gb_s(one.on_demand_billed_ms, one.memory_mb)),
                 usd(run, lambda_gb_s(ahead_ms, one.memory_mb)),
-                usd(kept, self._gb_s(one, periods * BILLING_PERIOD_S)),
+                kept_usd(self.prices, architecture, one.memory_mb, self.environments, one.provisioned_s),
             )
-            return Cost(_sum(parts), usd(kept, self._gb_s(one, 3600)))
+            return Cost(_sum(parts), kept_usd(self.prices, architecture, one.memory_mb, self.environments, 3600.0))
         run_usd = _sum((requests, usd(on_demand, lambda_gb_s(one.billed_ms, one.memory_mb))))
         if one.arm == "plain":
             return Cost(run_usd, 0.0)
         events = self.environments * 3600 / self.warmer_interval_s
         each = usd(on_demand, lambda_gb_s(self._warmer_ms(one), one.memory_mb))
         return Cost(run_usd, _sum((usd("lambda_requests", events), None if each is None else each * events)))
-
-    def _gb_s(self, one: ArmFigures, seconds: float) -> float:
-        return self.environments * lambda_gb_s(seconds * 1000, one.memory_mb)
 
     def _warmer_ms(self, one: ArmFigures) -> float:
         """At most what an invocation of the arm was billed on average, inits included: the event gives less to do."""
@@ -191,9 +199,16 @@ class Result:
         }
 
 
-def provisioned_item(architecture: str) -> str:
-    """The price item of environments that are kept."""
-    return f"lambda_provisioned_{architecture}_gb_s"
+def architecture_of(configuration: Mapping[str, Any]) -> str:
+    """Of a function."""
+    return str((configuration.get("Architectures") or ["x86_64"])[0])
+
+
+def kept_usd(prices: Prices, architecture: str, memory_mb: float, environments: int, seconds: float) -> float | None:
+    """What environments cost that are kept for so long, in whole periods; None where the price is not known."""
+    periods = max(1, math.ceil(seconds / BILLING_PERIOD_S))
+    gb_s = environments * lambda_gb_s(periods * BILLING_PERIOD_S * 1000, memory_mb)
+    return prices.usd(lambda_provisioned_item(architecture), gb_s)
 
 
 def _sum(parts: Sequence[float | None]) -> float | None:
@@ -201,7 +216,8 @@ def _sum(parts: Sequence[float | None]) -> float | None:
 
 
 def choice(result: Result) -> Arm | None:
-    """The arm to choose for this load; None where the arms do not tell.
+    """The arm to choose for this load; None where the arms do not tell: one is missing, or too few environments were
+    provisioned to spare anything.
 
     Without cold starts nothing is gained. A warmer that leaves few of them is chosen where it is cheaper or prices are
     not known; otherwise whichever leaves the fewest.
@@ -215,15 +231,22 @@ def choice(result: Result) -> Arm | None:
         dear, cheap = result.cost(provisioned).standing_usd_per_hour, result.cost(warmer).standing_usd_per_hour
         if warmer.cold_starts <= provisioned.cold_starts or dear is None or cheap is None or cheap < dear:
             return "warmer"
-    return "provisioned" if provisioned.cold_starts < plain.cold_starts else "plain"
+    if provisioned.cold_starts < plain.cold_starts:
+        return "provisioned"
+    return None if provisioned.on_demand else "plain"
 
 
 def headline(result: Result) -> str:
     chosen, plain, provisioned = choice(result), result.arm("plain"), result.arm("provisioned")
-    if chosen is None or plain is None or provisioned is None:
+    if plain is None or provisioned is None:
         return "nothing could be compared"
     if plain.cold_starts == 0:
         return "plain: no request waited for a cold start, so there is nothing to gain"
+    if chosen is None:
+        return (
+            f"inconclusive: {plural(result.environments, 'provisioned environment')} were too few, "
+            f"{plural(provisioned.on_demand, 'invocation')} spilled over; CONCURRENCY={enough(provisioned)} would do"
+        )
     if chosen == "plain":
         return "plain: provisioned concurrency spared no cold start"
     one = result.arm(chosen)
@@ -231,18 +254,35 @@ def headline(result: Result) -> str:
     return (
         f"{chosen}: {plural(plain.cold_starts, 'request')} waited for a cold start without it, {one.cold_starts} with "
         "it; "
-        f"p99 {milliseconds(plain.p99_ms)} ms to {milliseconds(one.p99_ms)} ms"
+        f"p99.9 {milliseconds(plain.p999_ms)} ms to {milliseconds(one.p999_ms)} ms"
     )
+
+
+def enough(one: ArmFigures) -> int:
+    """Environments that would have served all of an arm, with a tenth to spare: for as many invocations as ran at a
+    time, and for the requests of its greatest second, of which each takes ten."""
+    needed = max(one.concurrency or 0, one.peak_rate / REQUESTS_PER_ENVIRONMENT_S)
+    return math.ceil(needed * HEADROOM)
+
+
+def environments_for(profile: Profile) -> int:
+    """What a profile's peak takes, with a tenth to spare, as far as can be told before: short invocations are bound by
+    their rate. Without a known rate, one for each user."""
+    rate, users = planned_peak_rate(profile), profile.peak_users if profile.model == "closed" else None
+    if rate is None:
+        return max(1, profile.peak_users)
+    by_rate = max(1, math.ceil(rate / REQUESTS_PER_ENVIRONMENT_S * HEADROOM))
+    return by_rate if users is None else min(by_rate, users)
 
 
 def table(result: Result) -> Table:
     columns = (
         Column("arm", numeric=False),
         Column("requests"),
-        Column("failed"),
         Column("p50", "ms"),
         Column("p95", "ms"),
         Column("p99", "ms"),
+        Column("p99.9", "ms"),
         Column("cold"),
         Column("spilled"),
         Column("this run", "USD"),
@@ -254,10 +294,10 @@ def table(result: Result) -> Table:
         cells = (
             one.arm,
             count(one.requests),
-            count(one.failures),
             milliseconds(one.p50_ms),
             milliseconds(one.p95_ms),
             milliseconds(one.p99_ms),
+            milliseconds(one.p999_ms),
             count(one.cold_starts),
             ("–" if one.arm != "provisioned" else count(one.on_demand)),
             _usd(cost.run_usd),
@@ -280,16 +320,12 @@ def remarks(result: Result) -> Iterator[str]:
     provisioned, warmer = result.arm("provisioned"), result.arm("warmer")
     if provisioned is not None:
         if provisioned.on_demand:
-            needed = provisioned.concurrency
-            advice = (
-                ""
-                if needed is None
-                else (
-                    f"; at most {needed} ran at a time, so {math.ceil(needed * HEADROOM)} would leave a tenth to spare"
-                )
+            at_a_time = "" if provisioned.concurrency is None else f"{provisioned.concurrency} ran at a time and "
+            yield (
+                f"{plural(provisioned.on_demand, 'invocation')} of {count(provisioned.invocations)} spilled over to "
+                f"on-demand: at most {at_a_time}{provisioned.peak_rate} began in a second, of which an environment "
+                f"takes {REQUESTS_PER_ENVIRONMENT_S}; CONCURRENCY={enough(provisioned)} would leave a tenth to spare"
             )
-            spilled = plural(provisioned.on_demand, "invocation")
-            yield f"{spilled} of {provisioned.invocations} spilled over to on-demand{advice}"
         if provisioned.spillover is not None and provisioned.spillover != provisioned.on_demand:
             yield (
                 f"CloudWatch counts {provisioned.spillover} spilled invocations of the function, the log of the "

@@ -8,7 +8,7 @@ from_stream   a batch of Kinesis records    (stream `events`)
 An order is a JSON object: `{"order_id", "item_no", "number", "correlation_id"?, "run_id"?}`; one with `"poison": true`
 fails, each time it comes.
 
-Self-contained on purpose: what is here is the whole of the function but for its metrics (stack/shared).
+Self-contained on purpose: what is here is the whole of the function. Its metrics and the warmer's event: stack/shared.
 """
 
 import base64
@@ -17,6 +17,7 @@ import os
 from typing import Any
 
 from handler_metrics import HandlerMetrics
+from warming import warmable
 
 LOG_LEVEL = os.environ.get("LOG_LEVEL", "INFO")
 
@@ -26,6 +27,7 @@ bus_metrics = HandlerMetrics("bus-consumer")
 stream_metrics = HandlerMetrics("stream-consumer")
 
 
+@warmable
 @queue_metrics.measured
 def from_queue(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Take each order of a batch; -> which messages failed. Those alone come back, the others are deleted.
@@ -44,6 +46,7 @@ def from_queue(event: dict[str, Any], context: Any) -> dict[str, Any]:
     return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
 
 
+@warmable
 @topic_metrics.measured
 def from_topic(event: dict[str, Any], context: Any) -> None:
     """Take an order; a bad one fails the invocation, and Lambda tries it twice more."""
@@ -51,12 +54,14 @@ def from_topic(event: dict[str, Any], context: Any) -> None:
         take(record["Sns"]["Message"], "topic-consumer", context, record["Sns"]["MessageId"])
 
 
+@warmable
 @bus_metrics.measured
 def from_bus(event: dict[str, Any], context: Any) -> None:
     """Take an order; a bad one fails the invocation, and Lambda tries it twice more."""
     take(json.dumps(event["detail"]), "bus-consumer", context, event["id"])
 
 
+@warmable
 @stream_metrics.measured
 def from_stream(event: dict[str, Any], context: Any) -> None:
     """Take each order of a batch; a bad one fails the invocation, and its shard waits for it."""

@@ -10,7 +10,7 @@ update_db  topic `decrypted-sales`               -> table `shops`
 
 RSA-2048 holds 190 bytes, so the correlation id travels beside the ciphertext, not in it.
 
-Self-contained on purpose: what is here is the whole of the function but for its metrics (stack/shared).
+Self-contained on purpose: what is here is the whole of the function. Its metrics and the warmer's event: stack/shared.
 """
 
 import base64
@@ -22,6 +22,7 @@ from typing import Any
 
 import boto3
 from handler_metrics import HandlerMetrics
+from warming import warmable
 
 LOG_LEVEL = os.environ.get("LOG_LEVEL", "INFO")
 
@@ -34,6 +35,7 @@ decrypting = HandlerMetrics("shop-decrypt")
 updating = HandlerMetrics("shop-update-db")
 
 
+@warmable
 @accepting.measured
 def accept(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Check an encrypted message and publish it. 200 with `{"message_id"}`, or 400 with a reason."""
@@ -55,6 +57,7 @@ def accept(event: dict[str, Any], context: Any) -> dict[str, Any]:
     return answer(200, {"message_id": published}, context)
 
 
+@warmable
 @decrypting.measured
 def decrypt(event: dict[str, Any], context: Any) -> None:
     """Decrypt each message and publish its sales. A message that cannot be decrypted fails the invocation."""
@@ -72,6 +75,7 @@ def decrypt(event: dict[str, Any], context: Any) -> None:
         decrypting.add("Sales", len(sales))
 
 
+@warmable
 @updating.measured
 def update_db(event: dict[str, Any], context: Any) -> None:
     """Add each sale to its record of table `shops`: gross_number and gross_turnover up, stock down.

@@ -4,7 +4,7 @@ place_vote   POST /vote, or a direct Invoke -> one record on the Kinesis stream
 tally_votes  a batch of stream records      -> counts in DynamoDB
 get_results  GET /vote/{vote_id}            -> the counts
 
-Self-contained on purpose: what is here is the whole of the function but for its metrics (stack/shared).
+Self-contained on purpose: what is here is the whole of the function. Its metrics and the warmer's event: stack/shared.
 """
 
 import base64
@@ -17,6 +17,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 from handler_metrics import HandlerMetrics
+from warming import warmable
 
 LOG_LEVEL = os.environ.get("LOG_LEVEL", "INFO")
 VOTES_STREAM = os.environ["VOTES_STREAM"]
@@ -33,6 +34,7 @@ tallying = HandlerMetrics("tally-votes")
 reading = HandlerMetrics("get-results")
 
 
+@warmable
 @placing.measured
 def place_vote(event: Any, context: Any) -> dict[str, Any]:
     """Put one vote on the stream.
@@ -42,8 +44,6 @@ def place_vote(event: Any, context: Any) -> dict[str, Any]:
     `{"sequence_number", "time_id"}`, or 400 with a reason. What Kinesis refuses goes through as it is, so that API
     Gateway answers 502. The token is the partition key: one poll's votes spread over all shards.
     """
-    if isinstance(event, dict) and event.get("instruction") == "warmer":
-        return {"warm": True}  # the event that only keeps environments alive
     problem, vote = read_vote(event)
     log_correlation("place-vote", context, vote.get("correlation_id"), gateway_request_id(event))
     if problem:
@@ -63,6 +63,7 @@ def place_vote(event: Any, context: Any) -> dict[str, Any]:
     return answer(200, {"sequence_number": put["SequenceNumber"], "time_id": time_id}, context)
 
 
+@warmable
 @tallying.measured
 def tally_votes(event: dict[str, Any], context: Any) -> None:
     """Add a batch of stream records to the counts: one update per vote_id.
@@ -93,6 +94,7 @@ def tally_votes(event: dict[str, Any], context: Any) -> None:
     tallying.add("VotesCounted", len(event["Records"]))
 
 
+@warmable
 @reading.measured
 def get_results(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Answer `{"vote_id", "total", "choices": {choice: count}}`, or 404 where nobody has voted yet."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from config.budget import budget_problems, planned_usd
+from config.budget import Sending, budget_problems, planned_usd
+from config.custom_flow import CustomFlow
 from config.planned_load import planned_peak_rate, planned_requests
 from config.prices import Price, Prices, Tier, load_prices
 from config.profiles import Profile, load_profile, profile_from
@@ -72,9 +73,44 @@ def test_plan_above_the_limit_is_refused_with_both_figures(limit, refused):
     assert bool(problems) is refused
     if refused:
         assert problems[0].startswith(
-            "MAX_COST_USD: profile mine plans up to 1,400 requests, about $0.0075 for API Gateway and Lambda, and "
-            "$0.0075 are allowed"
+            "MAX_COST_USD: profile mine plans up to 1,400 requests, about $0.0075 for what takes them and for Lambda, "
+            "and $0.0075 are allowed"
         )
+
+
+def test_messages_pay_the_service_that_takes_them():
+    """1,400 calls of ten messages, half of them to SQS ($0.40 a million), half to SNS ($0.50)."""
+    sending = Sending(("sqs", "sns"), event_batch=10)
+    usd = planned_usd(load_prices("us-east-1"), profile(pacing="0.5s", flows=["events"]), sending)
+    assert usd == pytest.approx(14_000 * (0.45e-6 + 0.2e-6 + 0.1 * 0.0000166667))
+
+
+def test_messages_that_a_profile_counts_are_those_of_batches():
+    counted = load_profile("perf", flows="events")
+    sent = planned_usd(load_prices("us-east-1"), counted, Sending(("sqs",), event_batch=10))
+    assert sent == pytest.approx(100 * (0.4e-6 + 0.2e-6 + 0.1 * 0.0000166667))
+
+
+def test_requests_of_flow_custom_pay_what_each_of_them_calls():
+    """By weight 1, 1 and 2: an API, a function, a queue with three messages a call."""
+    custom = CustomFlow.model_validate(
+        {
+            "requests": [
+                {"api": {"path": "/"}},
+                {"invoke": {"function": "f"}},
+                {"queue": {"url": "http://q", "batch": 3}, "weight": 2},
+            ]
+        }
+    )
+    usd = planned_usd(load_prices("us-east-1"), profile(pacing="0.5s", flows=["custom"]), Sending(custom=custom))
+    assert usd == pytest.approx(350 * 3.5e-6 + 2100 * 0.4e-6 + 2800 * (0.2e-6 + 0.1 * 0.0000166667))
+
+
+def test_a_service_without_a_price_is_named():
+    (problem,) = budget_problems(
+        settings("1"), profile(pacing="0.5s", flows=["events"]), load_prices("eu-west-1"), Sending(("sqs", "events"))
+    )
+    assert problem.startswith("MAX_COST_USD: cannot be kept, for there are no prices of eventbridge_events in region")
 
 
 def test_without_a_limit_nothing_is_refused():

@@ -36,14 +36,14 @@ def usd(quantities, prices=VIRGINIA, free_tier=False):
 
 def test_ten_million_invocations_of_200_ms_at_512_mb_cost_1_87_a_million():
     # 10 M x 0.2 s x 0.5 GB = 1,000,000 GB-s x 0.0000166667 = 16.6667; 10 M requests at 0.20 a million = 2.00
-    cost = requests_usd(VIRGINIA, 10_000_000, duration_ms=200, memory_mb=512, api=None)
+    cost = requests_usd(VIRGINIA, 10_000_000, duration_ms=200, memory_mb=512, entry=None)
     assert cost == pytest.approx(18.6667)
     assert round(cost / 10, 2) == 1.87
 
 
 def test_the_same_on_arm_costs_1_53_a_million():
     # 1,000,000 GB-s x 0.0000133334 = 13.3334, and 2.00
-    cost = requests_usd(VIRGINIA, 10_000_000, duration_ms=200, memory_mb=512, architecture="arm64", api=None)
+    cost = requests_usd(VIRGINIA, 10_000_000, duration_ms=200, memory_mb=512, architecture="arm64", entry=None)
     assert cost == pytest.approx(15.3334)
 
 
@@ -52,7 +52,9 @@ def test_a_rest_api_adds_3_50_a_million():
 
 
 def test_an_http_api_adds_1_00_a_million():
-    assert requests_usd(VIRGINIA, 1_000_000, duration_ms=200, memory_mb=512, api="http") == pytest.approx(2.86667)
+    assert requests_usd(
+        VIRGINIA, 1_000_000, duration_ms=200, memory_mb=512, entry="api_http_requests"
+    ) == pytest.approx(2.86667)
 
 
 def test_a_bill_that_crosses_two_tiers_has_a_part_in_each():

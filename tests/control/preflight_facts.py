@@ -36,10 +36,11 @@ def measured(**changes: Any) -> Measured:
     return replace(Measured("20261121T100000Z-x", ("vote",), requests=1000, duration_s=10.0), **changes)
 
 
-def paced(users: int = 100, pacing: str = "1s", **keys: Any) -> Profile:
-    """`users` for a minute, each with a request every `pacing`."""
+def paced(users: int = 100, pacing: str | None = "1s", **keys: Any) -> Profile:
+    """`users` for a minute, each with a request every `pacing`; None: as fast as they are answered."""
     stages = [{"duration": "60s", "users": users, "spawn_rate": 1e6}]
-    document = {"description": "a test", "flows": ["vote"], "stages": stages, "pacing": pacing, **keys}
+    document = {"description": "a test", "flows": ["vote"], "stages": stages, **keys}
+    document |= {} if pacing is None else {"pacing": pacing}
     return profile_from(document, name="mine", source="mine.toml")
 
 

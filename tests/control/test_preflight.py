@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from config.aws import client
+from config.settings import settings_from
 from control import __main__ as command_line
 from control.sandbox_process import SandboxProcess, is_sandbox
 from tests.control.test_runs import own_environment
@@ -71,8 +73,8 @@ def test_every_part_of_the_target_that_the_flows_use_is_looked_at(preflight):
     assert {row["check"] for row in found["rows"]} == {
         "load", "credentials", "region", "endpoint", "limits", "clock", "permissions", "function", "timeout", "memory",
         "tracing", "log format", "log group", "dead letters", "reserved concurrency", "account concurrency",
-        "api throttle", "shards", "table capacity", "kms requests", "sns messages", "workers", "open files", "ports",
-        "cost",
+        "api throttle", "api access", "shards", "table capacity", "kms requests", "sns messages", "workers",
+        "open files", "ports", "cost",
     }  # fmt: skip
     documented = (Path(__file__).parents[2] / "docs" / "preflight.md").read_text()
     for check in {row["check"] for row in found["rows"]}:
@@ -126,6 +128,43 @@ def test_what_the_load_may_not_do_fails(preflight, sandbox):
     }
 
 
+@pytest.fixture
+def usage_plan(sandbox: str) -> Iterator[None]:
+    """Of the stage: 10 requests a second, 100 a day."""
+    settings = settings_from({"AWS_ENDPOINT_URL": sandbox})
+    outputs = client(settings, "cloudformation").describe_stacks(StackName="swarmscope")["Stacks"][0]["Outputs"]
+    api_id = next(one["OutputValue"] for one in outputs if one["OutputKey"] == "ApiId")
+    apis = client(settings, "apigateway")
+    plan = apis.create_usage_plan(
+        name="partners",
+        apiStages=[{"apiId": api_id, "stage": "prod"}],
+        throttle={"rateLimit": 10.0, "burstLimit": 20},
+        quota={"limit": 100, "period": "DAY"},
+    )
+    yield
+    apis.delete_usage_plan(usagePlanId=plan["id"])
+
+
+def test_the_keys_usage_plan_and_the_right_to_sign_are_looked_at(preflight, sandbox, usage_plan):
+    told(sandbox, "faults", {"kind": "deny", "actions": ["execute-api:Invoke"]})
+    arguments = ("--load-profile", "burst", "--duration-ms", "50")
+    exit_code, found = preflight(*arguments, API_AUTH="iam", API_KEY="k" * 20)
+    assert exit_code == 2
+    failed = [(row["check"], row["subject"], row["finding"]) for row in found["rows"] if row["verdict"] == "fail"]
+    assert failed == [
+        ("permissions", "load and analysis", "the policies do not allow execute-api:Invoke"),
+        ("usage plan", "partners", "10 a second, bucket of 20; 100 planned"),
+        (
+            "usage plan",
+            "partners",
+            "100 requests a day, some of which may be spent already; 14,500 planned",
+        ),
+    ]
+    assert "k" * 20 not in json.dumps(found)
+    exit_code, found = preflight(*arguments)
+    assert (exit_code, verdicts(found, "usage plan")) == (0, {})
+
+
 def test_expired_credentials_are_one_row_and_this_machine_is_looked_at_all_the_same(preflight, sandbox):
     told(sandbox, "faults", {"kind": "expired_credentials"})
     exit_code, found = preflight("--load-profile", "direct-stages")
@@ -140,6 +179,7 @@ def test_wrong_names_fail_where_they_are_named(preflight):
     exit_code, found = preflight("--load-profile", "direct-stages", QUALIFIER="nope", MAX_USERS="5")
     assert exit_code == 2
     assert verdicts(found, "function")["place-vote:nope"] == "fail"
+    assert {row["subject"] for row in found["rows"] if row["finding"].startswith("DryRun of place-vote:nope: 404")}
     assert verdicts(found, "limits") == {"MAX_USERS": "fail"}
     exit_code, found = preflight("--load-profile", "vote-stress", "--stack-name", "other", "--scale", "0.1")
     assert exit_code == 0  # a sandbox has a stack deployed that is not there yet

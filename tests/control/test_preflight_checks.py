@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from config.budget import Sending
 from config.custom_flow import custom_flow_from
 from config.generator_rates import GeneratorRates, RatesOfACore
 from config.prices import load_prices
@@ -16,7 +17,6 @@ from control.preflight.facts import (
     Absent,
     Account,
     Answer,
-    Api,
     Caller,
     Facts,
     Key,
@@ -353,13 +353,6 @@ def test_quick_functions_meet_the_request_rate_first():
     assert (rate.verdict, rate.subject) == ("fail", "place-vote")
 
 
-@pytest.mark.parametrize(("limit", "verdict"), [(10_000.0, "pass"), (1200.0, "warn"), (999.0, "fail"), (None, "pass")])
-def test_api_throttles_against_the_planned_rate(limit, verdict):
-    api = Api("rest", "prod", limit, 500, True, 10_000.0, 5000)
-    stage, account = capacity.api_throttles(api, 1000.0)
-    assert (stage.subject, stage.verdict, account.verdict) == ("stage prod", verdict, "pass")
-
-
 @pytest.mark.parametrize(
     ("stream", "verdict"),
     [
@@ -513,13 +506,28 @@ def test_estimate_says_its_source_and_what_is_missing():
     assert expense.cost(by_plan, simulated=False).finding.startswith("about $")
 
 
+def test_environments_that_are_kept_cost_as_long_as_the_run_goes():
+    """Ten of 256 MB for a minute."""
+    kept = function(provisioned=(Provisioned("live", 10, 10, "READY"),))
+    facts = Facts(Caller("1", "arn"), functions={"place-vote": kept})
+    bill = expense.estimate(demand(paced(100)), facts, Durations({}), load_prices("us-east-1"), 0.0)
+    (line,) = [line for line in bill.lines if line.item == "lambda_provisioned_x86_64_gb_s"]
+    assert line.quantity == 10 * 60 * 0.25
+
+
 def test_limits_are_held_against_the_plan():
     settings = settings_from({"AWS_REGION": "us-east-1", "TARGET": "aws", "MAX_USERS": "99", "MAX_COST_USD": "0.01"})
-    users, usd = expense.limits(settings, paced(100), load_prices("us-east-1"))
+    users, usd = expense.limits(settings, paced(100), load_prices("us-east-1"), Sending())
     assert (users.subject, users.verdict) == ("MAX_USERS", "fail")
     assert (usd.subject, usd.verdict) == ("MAX_COST_USD", "fail")
     assert "plans up to 6,000 requests" in usd.finding
-    assert expense.limits(settings_from({}), paced(100), load_prices("us-east-1")) == []
+    assert expense.limits(settings_from({}), paced(100), load_prices("us-east-1"), Sending()) == []
+
+
+def test_messages_of_a_batch_count_each():
+    batched = demand(paced(10, flows=["events"]), event_destinations=("sqs",), event_batch=10)
+    assert batched.rate("queue", "events") == 100
+    assert batched.total("queue") == pytest.approx(6000)
 
 
 def test_uses_of_one_kind_add_up():

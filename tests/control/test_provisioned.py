@@ -16,11 +16,24 @@ from click.testing import CliRunner
 from config.aws import client
 from config.errors import ConfigError
 from config.prices import Prices, load_prices
+from config.profiles import load_profile
 from config.settings import settings_from
 from control.__main__ import main
+from control.errors import ControlError
 from control.provisioned import experiment as of_command
+from control.provisioned.budget import Budget
 from control.provisioned.experiment import Request, called_function, experiment
-from control.provisioned.result import ArmFigures, Result, choice, figures, headline, remarks, table
+from control.provisioned.result import (
+    ArmFigures,
+    Result,
+    choice,
+    enough,
+    environments_for,
+    figures,
+    headline,
+    remarks,
+    table,
+)
 from control.provisioned.versions import ArmVersions
 from control.provisioned.warmer import EVENT, warming
 from control.run_lock import run_lock
@@ -28,12 +41,14 @@ from control.tuning.errors import TuningError
 from control.tuning.journal import FILE, Journal, open_journals
 from control.tuning.session import Place
 from runstore.rundir import RunDir
+from tests.control.preflight_facts import paced
 from tests.control.test_tuning_interrupted import KilledError
 from tests.sandbox.boto3_in_process import REGION
 from tests.sandbox.deployed import Deployed
 
 NAME = "swarmscope-place-vote"
 PRICES = load_prices("us-east-1")
+BURST = load_profile("burst", flows="direct")
 PLACE = Place("sandbox", True, REGION, None, True, PRICES)
 CHANGES = (
     *("update_function_configuration", "publish_version", "create_alias") * 2,
@@ -73,6 +88,10 @@ class Lab:
     def __init__(self) -> None:
         self.deployed = Deployed()
         self.client = self.deployed.client("lambda")
+        self.allowed_usd: list[float | None] = []
+        """Of each arm so far."""
+        self.left_after_load: list[Any] = []
+        """Provisioned concurrency that was still there."""
 
     def versions(self, client: Any = None) -> ArmVersions:
         clock = self.deployed.clock
@@ -93,12 +112,28 @@ class Lab:
             self.client.list_provisioned_concurrency_configs(FunctionName=NAME)["ProvisionedConcurrencyConfigs"],
         )
 
-    def experiment(self, directory: Path, run_arm: Callable[[str], RunDir], client: Any = None) -> Result:
+    def experiment(
+        self,
+        directory: Path,
+        run_arm: Callable[[str], RunDir],
+        client: Any = None,
+        max_cost_usd: float | None = None,
+    ) -> Result:
         directory.mkdir()
         versions = self.versions(client)
-        request = Request("place-vote", 2)
         before = versions.configuration()
-        return experiment(request, PLACE, versions, before, run_arm, None, directory, lambda line: None)
+        budget = Budget(max_cost_usd, PRICES, before, 2, BURST)
+
+        def loaded_arm(alias: str, loaded: Callable[[], None], allowed_usd: float | None) -> RunDir:
+            self.allowed_usd.append(allowed_usd)
+            run = run_arm(alias)
+            loaded()
+            self.left_after_load.append(self.state()[-1])
+            return run
+
+        return experiment(
+            Request("place-vote"), 2, PLACE, versions, before, loaded_arm, None, directory, budget, lambda line: None
+        )
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +146,10 @@ def unchanged(lab: Lab) -> Iterator[None]:
     before = lab.state()
     yield
     assert lab.state() == before
+
+
+def version_of(lab: Lab, alias: str) -> str:
+    return str(lab.client.get_function_configuration(FunctionName=NAME, Qualifier=alias)["Version"])
 
 
 def stored_run(path: Path, versions: Mapping[str, int], spilled: float | None = None) -> RunDir:
@@ -127,7 +166,8 @@ def stored_run(path: Path, versions: Mapping[str, int], spilled: float | None = 
     with duckdb.connect() as db:
         db.execute(
             """CREATE TABLE rows (function VARCHAR, version VARCHAR, executed_version VARCHAR, log_stream VARCHAR,
-                                  billed_ms BIGINT, init_ms DOUBLE, inv_init_ms DOUBLE, memory_mb BIGINT)"""
+                                  billed_ms BIGINT, init_ms DOUBLE, inv_init_ms DOUBLE, memory_mb BIGINT,
+                                  started_at DOUBLE, response_ms DOUBLE, phase VARCHAR)"""
         )
         for version, invocations in versions.items():
             for number in range(invocations):
@@ -135,7 +175,8 @@ def stored_run(path: Path, versions: Mapping[str, int], spilled: float | None = 
                 stream = "cold" if number < 2 else "ahead"
                 init_ms, billed_ms = (200.0, 210) if cold else (None, 10)
                 row = ["place-vote", version, version, f"{version}/{stream}", billed_ms, init_ms, init_ms, 256]
-                db.execute("INSERT INTO rows VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+                at = number // 3 + 0.5  # three in the first second, then the rest
+                db.execute(f"INSERT INTO rows VALUES ({', '.join('?' * 11)})", [*row, at, float(billed_ms), "measure"])
         for file in ("invocations", "joined"):
             db.execute(f"COPY rows TO '{path / file}.parquet' (FORMAT parquet)")
     return RunDir(path)
@@ -159,6 +200,8 @@ def test_each_arm_has_a_version_of_its_own_and_nothing_is_left(lab, unchanged, t
     assert tuple(client.changes) == CHANGES
     assert open_journals(tmp_path) == []
     assert [arm.arm for arm in result.arms] == ["plain", "provisioned"]
+    # Nothing is paid for while the analysis goes.
+    assert lab.left_after_load[-2:] == [[], []]
     assert json.loads((tmp_path / "run" / "provisioned.json").read_text())["arms"][1]["on_demand"] == 2
 
 
@@ -202,16 +245,36 @@ def test_figures_are_those_of_the_arms_version(tmp_path):
     assert (found.requests, found.failures, found.p99_ms) == (5, 1, 30.0)
     assert (found.cold_starts, found.invocations, found.billed_ms) == (1, 5, 250)
     assert (found.on_demand, found.on_demand_billed_ms, found.memory_mb) == (2, 220, 256)
-    assert (found.spillover, found.concurrency) == (2, 4)
+    assert (found.spillover, found.concurrency, found.peak_rate) == (2, 4, 3)
+    assert found.p999_ms == pytest.approx(209.2)  # of 10, 10, 10, 10 and 210 ms, linearly between the last two
 
 
 def test_without_a_value_of_the_spillover_metric_there_was_none(tmp_path):
     assert figures(stored_run(tmp_path / "r", {"3": 5}), "provisioned", "place-vote", "3").spillover == 0
 
 
-PLAIN = ArmFigures("plain", "r", 100, 0, 10.0, 20.0, 400.0, 450.0, 10, 100, 2000, 100, 2000, 1024, None, 12)
+PLAIN = ArmFigures(
+    arm="plain",
+    run_id="r",
+    requests=100,
+    failures=0,
+    p50_ms=10.0,
+    p95_ms=20.0,
+    p99_ms=30.0,
+    p999_ms=400.0,
+    max_ms=450.0,
+    peak_rate=100,
+    cold_starts=10,
+    invocations=100,
+    billed_ms=2000,
+    on_demand=100,
+    on_demand_billed_ms=2000,
+    memory_mb=1024,
+    spillover=None,
+    concurrency=12,
+)
 AHEAD = replace(
-    PLAIN, arm="provisioned", p99_ms=30.0, cold_starts=0, on_demand=0, on_demand_billed_ms=0, provisioned_s=301.0
+    PLAIN, arm="provisioned", p999_ms=30.0, cold_starts=0, on_demand=0, on_demand_billed_ms=0, provisioned_s=301.0
 )
 WARM = replace(PLAIN, arm="warmer", cold_starts=1, invocations=150, warmer_invocations=50, warmer_failures=0)
 
@@ -255,6 +318,11 @@ def test_a_price_that_is_not_known_is_said_so():
         ((PLAIN, replace(AHEAD, cold_starts=10)), "plain", "spared no cold start"),
         ((PLAIN, WARM, AHEAD), "warmer", "1 with it"),
         ((PLAIN, replace(WARM, cold_starts=3), AHEAD), "provisioned", "0 with it"),
+        (
+            (PLAIN, replace(AHEAD, cold_starts=12, on_demand=30)),
+            None,
+            "10 provisioned environments were too few, 30 invocations spilled over; CONCURRENCY=14 would do",
+        ),
         ((PLAIN,), None, "nothing could be compared"),
     ],
 )
@@ -265,7 +333,68 @@ def test_the_choice(arms, chosen, because):
 
 def test_spillover_is_told_with_what_would_have_been_enough():
     spilled = replace(AHEAD, on_demand=5, concurrency=20, spillover=5)
-    assert any("5 invocations of 100 spilled over" in line and "22 would" in line for line in remarks(result(spilled)))
+    (line,) = [line for line in remarks(result(spilled)) if "5 invocations of 100 spilled over" in line]
+    assert "20 ran at a time and 100 began in a second" in line and "CONCURRENCY=22 would" in line
+
+
+def test_short_invocations_are_bound_by_their_rate():
+    """Three at a time would do for their durations; ten requests a second for each make it eleven, and a tenth."""
+    assert enough(replace(AHEAD, concurrency=3, peak_rate=110)) == 13
+
+
+@pytest.mark.parametrize(
+    ("profile", "environments"),
+    [(BURST, 11), (paced(100), 11), (paced(5, "0.01s"), 5), (paced(7, pacing=None), 7)],
+    ids=["rate", "rate of users", "no more than users", "nobody knows"],
+)
+def test_without_a_number_so_many_are_provisioned_as_the_peak_takes(profile, environments):
+    assert environments_for(profile) == environments
+
+
+# -------------------------------------------------------------------- MAX_COST_USD
+
+
+KEPT_USD = 2 * 300 * 0.5 * 0.0000041667
+"""Two environments of 512 MB for as long as burst goes: five minutes."""
+RUN_USD = 14_500 * (0.2e-6 + 0.1 * 0.0000166667)
+
+
+@pytest.mark.parametrize(("limit", "refused"), [(2 * RUN_USD + KEPT_USD, False), (2 * RUN_USD, True)])
+def test_what_is_provisioned_counts_before_the_start(limit, refused):
+    budget = Budget(limit + 1e-4, PRICES, {"MemorySize": 512}, 2, BURST)
+    if not refused:
+        budget.check(("plain", "provisioned"))
+        return
+    with pytest.raises(ConfigError, match=r"2 provisioned environments \$0\.0013, and"):
+        budget.check(("plain", "provisioned"))
+
+
+def test_a_limit_without_a_price_is_refused():
+    with pytest.raises(ConfigError, match="no price of lambda_provisioned_x86_64_gb_s in eu-west-1"):
+        Budget(1.0, load_prices("eu-west-1"), {"MemorySize": 512}, 2, BURST).check(("plain",))
+
+
+def test_an_arm_may_cost_what_the_others_and_what_is_provisioned_leave(lab, unchanged, tmp_path):
+    """An arm of five invocations of 210, 10, 10, 10 and 10 ms with 256 MB."""
+    lab.allowed_usd.clear()
+    lab.experiment(
+        tmp_path / "run",
+        lambda alias: stored_run(tmp_path / alias, {version_of(lab, alias): 5}),
+        max_cost_usd=0.01,
+    )
+    of_plain = 5 * 0.2e-6 + 0.25 * 0.25 * 0.0000166667
+    kept_usd = 2 * 300 * lab.versions().configuration()["MemorySize"] / 1024 * 0.0000041667
+    assert lab.allowed_usd == [0.01, pytest.approx(0.01 - of_plain - kept_usd)]
+
+
+def test_where_nothing_is_left_the_next_arm_is_not_begun(lab, unchanged, tmp_path):
+    with pytest.raises(ControlError, match="nothing is left for arm provisioned"):
+        lab.experiment(
+            tmp_path / "run",
+            lambda alias: stored_run(tmp_path / alias, {version_of(lab, alias): 5}),
+            max_cost_usd=0.0002,
+        )
+    assert open_journals(tmp_path) == []
 
 
 # -------------------------------------------------------------------- warmer, command
@@ -332,7 +461,10 @@ def test_the_command_from_end_to_end_but_for_the_load(sandbox, tmp_path, monkeyp
     """On a sandbox process; runs of load as they would be stored."""
     loaded: list[str] = []
 
-    def load(settings: Any, request: Request, alias: str, console: Any) -> RunDir:
+    def load(
+        settings: Any, request: Request, alias: str, console: Any, give_back: Callable[[], None], max_cost_usd: Any
+    ) -> RunDir:
+        give_back()
         found = client(settings, "lambda").get_function_configuration(FunctionName=NAME, Qualifier=alias)
         loaded.append(alias.rpartition("-")[2])
         return stored_run(tmp_path / alias, {found["Version"]: 5})

@@ -80,7 +80,7 @@ class Simulation:
     """A search from its first moment to its end."""
 
     def __init__(
-        self, target: Target, *thresholds: str, warmup_s=0.0, cost=lambda figures, now: None, most_usd=None, **of_plan
+        self, target: Target, *thresholds: str, warmup_s=0.0, cost=lambda figures: None, most_usd=None, **of_plan
     ):
         self.plan = plan(**of_plan)
         parsed = [parse_threshold(text) for text in thresholds or THRESHOLDS]
@@ -236,8 +236,8 @@ def test_slots_that_run_out_are_no_limit_of_the_target_and_the_result_says_so():
 
 
 def test_money_ends_the_search_with_what_is_known_by_then():
-    def cost(figures, now):
-        return figures.over(now).requests * 1e-3
+    def cost(figures):
+        return figures.over(0.0).requests * 1e-3
 
     simulation = Simulation(Target(200), cost=cost, most_usd=5.0)
     result = simulation.run()

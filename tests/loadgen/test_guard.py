@@ -45,7 +45,7 @@ def guard(profile: str = "vote-stress", **variables: str) -> Guard:
 
 @pytest.mark.parametrize(("limit", "ends"), [(OF_TEN_VOTES * 0.99, True), (OF_TEN_VOTES * 1.01, False)])
 def test_cost_of_what_was_really_sent_is_held_against_the_limit(limit, ends):
-    reached = guard(MAX_COST_USD=str(limit)).look(figures(vote=10), 1.0, 1)
+    reached = guard(MAX_COST_USD=str(limit)).look(figures(vote=10), 1)
     assert (reached is not None) is ends
     if reached is not None:
         assert reached == LimitReached("MAX_COST_USD", pytest.approx(OF_TEN_VOTES, rel=1e-6), limit)
@@ -53,19 +53,19 @@ def test_cost_of_what_was_really_sent_is_held_against_the_limit(limit, ends):
 
 def test_cost_that_is_not_known_any_more_ends_the_run():
     unpriced = Guard(limits(MAX_COST_USD="1"), lambda: Prices(region="us-east-1"), load_profile("vote-stress"))
-    reached = unpriced.look(figures(vote=1), 1.0, 1)
+    reached = unpriced.look(figures(vote=1), 1)
     assert reached is not None
     assert "an amount that no price is known of" in str(reached)
 
 
 @pytest.mark.parametrize(("users", "ends"), [(10, False), (11, True)])
 def test_more_users_than_allowed_end_the_run(users, ends):
-    reached = guard(MAX_USERS="10").look(figures(), 1.0, users)
+    reached = guard(MAX_USERS="10").look(figures(), users)
     assert reached == (LimitReached("MAX_USERS", 11, 10) if ends else None)
 
 
 def test_in_the_open_model_users_are_no_users():
-    assert guard("burst", MAX_USERS="10").look(figures(), 1.0, 100) is None
+    assert guard("burst", MAX_USERS="10").look(figures(), 100) is None
 
 
 def test_search_for_a_breakpoint_looks_at_its_cost_itself():

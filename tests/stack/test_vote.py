@@ -43,11 +43,6 @@ def test_a_direct_invoke_is_answered_like_a_request_through_the_api(vote, contex
     assert vote.place_vote({**VOTE, "correlation_id": "c-1"}, context) == vote.place_vote(proxy(VOTE), context)
 
 
-def test_the_warmer_event_is_answered_without_a_vote(vote, clients, context):
-    assert vote.place_vote({"instruction": "warmer"}, context) == {"warm": True}
-    assert clients.arguments("put_record") == []
-
-
 def test_a_base64_body_is_read(vote, context, proxy):
     body = base64.b64encode(json.dumps(VOTE).encode()).decode()
     assert vote.place_vote(proxy(body, isBase64Encoded=True), context)["statusCode"] == 200

@@ -1,0 +1,154 @@
+"""What API Gateway lets through against the load: throttles, usage plans, keys, signatures. Pure checks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from config.custom_flow import CustomFlow
+from config.settings import settings_from
+from control.preflight import api as checks
+from control.preflight.api import least_burst
+from control.preflight.demand import Demand
+from control.preflight.facts import Absent, Api, Limit, Method, UsagePlan
+from control.preflight.gather import needed
+from control.stack_outputs import from_settings
+from tests.control.preflight_facts import DENIED, demand, paced
+
+NO_LIMIT = Limit(None)
+API = Api("rest", "prod", of_stage=(NO_LIMIT,), of_account=Limit(10_000, 5000), access_log=True)
+PLAN = UsagePlan("partners", (Limit(2000, 500),), quota=1_000_000, period="DAY")
+
+
+def with_plans(*plans: UsagePlan) -> Api:
+    return replace(API, plans=plans)
+
+
+@pytest.mark.parametrize(("limit", "verdict"), [(10_000, "pass"), (1200, "warn"), (999, "fail"), (None, "pass")])
+def test_throttles_against_the_planned_rate(limit, verdict):
+    stage, account = checks.throttles(replace(API, of_stage=(Limit(limit, 500),)), 1000.0)
+    assert (stage.subject, stage.verdict, account.verdict) == ("stage prod", verdict, "pass")
+
+
+def test_limit_of_a_method_may_be_that_of_all_requests():
+    """How many go there is not known: no failure."""
+    stage, _ = checks.throttles(replace(API, of_stage=(NO_LIMIT, Limit(10, 5, "POST /vote"))), 1000.0)
+    assert (stage.verdict, stage.finding) == ("warn", "POST /vote: 10 a second, bucket of 5; at most 1,000 planned")
+
+
+@pytest.mark.parametrize(("rate", "limit", "burst"), [(100, 125, 9), (100, 200, 3), (100, 10_000, 1), (100, 100, 12)])
+def test_arrivals_at_random_need_a_bucket(rate, limit, burst):
+    assert least_burst(rate, limit) == burst
+
+
+def test_burst_that_random_arrivals_empty_is_told():
+    stage, _ = checks.throttles(replace(API, of_stage=(Limit(150, 2),)), 100.0)
+    assert (stage.verdict, "need one of 5" in stage.finding) == ("warn", True)
+
+
+@pytest.mark.parametrize("found", [DENIED, None, Absent()])
+def test_what_is_not_known_of_an_api_is_one_row(found):
+    assert len(checks.throttles(found, 100.0)) == 1
+    assert checks.usage_plans(found, 100.0, 1.0) == checks.entrance(found, "none", has_key=True) == []
+
+
+@pytest.mark.parametrize(
+    ("plan", "verdicts"),
+    [
+        (PLAN, ["pass", "pass"]),
+        (replace(PLAN, limits=(Limit(999, 500),)), ["fail", "pass"]),
+        (replace(PLAN, limits=(Limit(1200, 500),)), ["warn", "pass"]),
+        (replace(PLAN, quota=59_999), ["pass", "fail"]),
+        (replace(PLAN, quota=70_000), ["pass", "warn"]),
+        (replace(PLAN, limits=(Limit(2000, 500), Limit(10, 5, "POST /vote"))), ["pass", "warn", "pass"]),
+        (UsagePlan("free", (NO_LIMIT,)), ["pass"]),
+    ],
+    ids=["enough", "rate", "little room", "quota", "little of the quota", "method", "no limits"],
+)
+def test_usage_plan_against_rate_and_number_of_requests(plan, verdicts):
+    assert [row.verdict for row in checks.usage_plans(with_plans(plan), 1000.0, 60_000.0)] == verdicts
+
+
+def test_of_several_plans_nobody_knows_which_one_has_the_key():
+    small = replace(PLAN, name="free", limits=(Limit(1, 1),), quota=10)
+    rows = checks.usage_plans(with_plans(PLAN, small), 1000.0, 60_000.0)
+    assert [(row.subject, row.verdict) for row in rows] == [
+        ("partners", "pass"), ("partners", "pass"), ("free", "warn"), ("free", "warn"),
+    ]  # fmt: skip
+
+
+def test_quota_without_a_number_of_requests_is_a_warning():
+    assert [row.verdict for row in checks.usage_plans(with_plans(PLAN), None, None)] == ["pass", "warn"]
+
+
+def test_plans_that_may_not_be_read_are_a_warning():
+    (row,) = checks.usage_plans(replace(API, plans=DENIED), 100.0, 1.0)
+    assert (row.check, row.verdict) == ("usage plan", "warn")
+
+
+KEYED, SIGNED, OPEN = (
+    Method("POST /a", "NONE", True),
+    Method("POST /b", "AWS_IAM", False),
+    Method("GET /", "NONE", False),
+)
+
+
+@pytest.mark.parametrize(
+    ("methods", "api_auth", "key", "plans", "verdicts"),
+    [
+        ((OPEN,), "none", False, (), ["pass"]),
+        ((KEYED,), "none", False, (), ["fail"]),
+        ((KEYED, OPEN), "none", False, (), ["warn"]),
+        ((KEYED,), "none", True, (PLAN,), ["pass"]),
+        ((KEYED,), "none", True, (), ["fail"]),
+        ((SIGNED,), "none", False, (), ["fail"]),
+        ((SIGNED,), "iam", False, (), ["pass"]),
+        ((SIGNED, KEYED), "bearer", False, (), ["warn", "warn"]),
+        ((), "none", False, (), []),
+    ],
+)
+def test_what_methods_ask_for_against_what_requests_carry(methods, api_auth, key, plans, verdicts):
+    api = replace(API, methods=methods, plans=plans)
+    assert [row.verdict for row in checks.entrance(api, api_auth, has_key=key)] == verdicts
+
+
+def test_a_stage_without_an_access_log_is_told():
+    (row,) = checks.access_log(replace(API, access_log=False))
+    assert (row.check, row.verdict) == ("access log", "warn")
+    assert checks.access_log(API) == []
+
+
+# ---------------------------------------------------------------- execute-api:Invoke
+
+
+def called(of: Demand, url: str = "https://a1b2c3.execute-api.eu-west-1.amazonaws.com/prod") -> list[str]:
+    target = from_settings(settings_from({"API_BASE_URL": url}))
+    found = needed(of, target, "123456789012", "eu-west-1", signs=True)
+    return [arn for action, arn in found if action == "execute-api:Invoke"]
+
+
+def test_signed_requests_need_each_method_that_is_called():
+    arn = "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/prod/"
+    assert called(demand(paced(flows=["vote", "shop"], results_share=0.1))) == [
+        f"{arn}POST/vote",
+        f"{arn}GET/vote/*",
+        f"{arn}POST/shop",
+    ]
+
+
+def test_of_flow_custom_what_its_file_calls():
+    custom = CustomFlow.model_validate(
+        {"requests": [{"api": {"method": "PUT", "path": "/o/{{ row.id }}/x?a={{ 1 }}"}}]}
+    )
+    (arn,) = called(demand(paced(flows=["custom"]), custom=custom))
+    assert arn.endswith(":a1b2c3/prod/PUT/o/*/x")
+
+
+def test_of_a_custom_domain_nobody_knows_the_api():
+    assert called(demand(paced()), "https://api.example.com/prod") == []
+
+
+def test_unsigned_requests_need_nothing():
+    target = from_settings(settings_from({"API_BASE_URL": "https://a1b2c3.execute-api.eu-west-1.amazonaws.com/prod"}))
+    assert "execute-api:Invoke" not in dict(needed(demand(paced()), target, "1", "eu-west-1"))
