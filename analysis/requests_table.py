@@ -12,8 +12,8 @@ Beside the columns of `runstore.columns` (NULL where empty) the view has
 | ended_at | epoch seconds of the last byte; NULL where no response ended |
 
 A file whose writer was killed may end in half a line: that line is left out and reported, never guessed at. The line
-end shows that a line is whole; where `phase` is the last column, as it was in earlier versions, its value does, too. So is
-a line whose numbers no writer of ours can have written, such as a time of 1e308 ms: a single one would spoil every sum.
+end shows that a line is whole; where `phase` is the last column, as it was in earlier versions, its value does, too. A
+line with a number that no writer of ours can have written is left out like it: one time of 1e308 ms spoils every sum.
 
 A line longer than LONGEST_LINE_BYTES (an error message that holds the whole answer) is read with its texts cut to
 LONGEST_TEXT characters.
@@ -231,7 +231,7 @@ def _has_long_line(file: Path) -> bool:
 
 
 def _mended(files: Sequence[Path], folder: Path) -> tuple[dict[str, str], Counter[str]]:
-    """Copies of those files that have long lines or lines with an open quote: the former shortened, the latter left out.
+    """Copies of those files that have long lines, which are shortened, or lines with an open quote, which are left out.
 
     -> (file -> its copy below `folder`, file name -> lines left out). A reader of CSV takes all from an open quote up
     to the next one, or to the end of the file, for one value; a row of ours is one line, which has all its quotes or is
