@@ -17,6 +17,7 @@ import click
 
 from analysis import errors
 from analysis.errors import AnalysisError, DataFormatError, UsageError
+from analysis.finite_float import FiniteFloat
 from config.errors import ConfigError
 from runstore.rundir import RunDir, RunNotFoundError
 
@@ -94,14 +95,14 @@ def limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The two limits that invocations are counted under and over."""
     duration = click.option(
         "--duration-limit-ms",
-        type=click.FloatRange(min=0),
+        type=FiniteFloat(min=0),
         default=500.0,
         show_default=True,
         help="Count the invocations under, and at or over this duration.",
     )
     headroom = click.option(
         "--memory-headroom-mb",
-        type=click.FloatRange(min=0),
+        type=FiniteFloat(min=0),
         default=28.0,
         show_default=True,
         help="Count the invocations that left less, and at least this much memory unused.",
@@ -176,7 +177,7 @@ def statistics(run: str, duration_limit_ms: float, memory_headroom_mb: float) ->
 @main.command()
 @run_argument
 @click.option("--invocations", type=click.IntRange(min=1), help="What if: so many invocations, e.g. 10_000_000.")
-@click.option("--duration-ms", type=click.FloatRange(min=0, min_open=True), help="What if: each takes so long.")
+@click.option("--duration-ms", type=FiniteFloat(min=0, min_open=True), help="What if: each takes so long.")
 @click.option("--memory-mb", type=click.IntRange(128, 10_240), help="What if: memory of the function.")
 @click.option(
     "--architecture",

@@ -21,7 +21,7 @@ from analysis.errors import DataFormatError, UsageError
 from analysis.evidence import connect
 from analysis.functions import COLD
 from analysis.requests_table import ENDPOINT, literal
-from analysis.summary import read_json
+from analysis.run_files import read_json
 from config.prices import lambda_compute_item
 from runstore.columns import DROPPED
 from runstore.rundir import RunDir

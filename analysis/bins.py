@@ -32,13 +32,14 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 
-from analysis import locust_csv
+from analysis import cloudwatch_metrics, locust_csv
 from analysis.attribution import attribute_lines
 from analysis.errors import INCOMPLETE, OK, AnalysisError, NoRowsError, UsageError
 from analysis.evidence import open_evidence
 from analysis.functions import COLD
 from analysis.query import print_table
 from analysis.requests_table import literal
+from analysis.run_files import read_json, read_pull
 from analysis.series import most_at_once
 from analysis.starts import starts_told
 from config.settings import Settings, load_settings
@@ -112,7 +113,7 @@ def table(run: RunDir, every_s: float, functions: Sequence[str] = ()) -> pd.Data
         frame[column] = frame[column].fillna(0)
     for column in ("invocations", "cold_starts", "errors", "timeouts"):
         frame[column] = frame[column].fillna(0)
-    if not starts_told(db, run.read_manifest().get("target")):
+    if not starts_told(db, read_json(run, "manifest.json").get("target")):
         frame["cold_starts"] = None
     frame["requests_per_s"] = frame["requests"] / every_s
     frame["concurrency"] = _concurrency(db, edges)
@@ -223,8 +224,7 @@ def _users(history: pd.DataFrame | None, edges: np.ndarray) -> pd.DataFrame:
 
 
 def _throttles(run: RunDir, functions: Sequence[str], begin: float, every_s: float) -> pd.DataFrame:
-    file = run.file("metrics.json")
-    metrics = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    metrics = read_json(run, cloudwatch_metrics.FILE)
     period_s = metrics.get("period_s")
     if not period_s or every_s % period_s or begin % period_s:
         return pd.DataFrame({"throttles": []}, index=pd.RangeIndex(0, name="bin"), dtype=float)
@@ -255,8 +255,7 @@ def pull_if_needed(run: RunDir, settings: Settings) -> int:
     """
     from analysis.pull import pull_showing
 
-    file = run.file("pull.json")
-    if file.is_file() and json.loads(file.read_text(encoding="utf-8")).get("complete"):
+    if read_pull(run).get("complete"):
         return OK
     try:
         pulled = pull_showing(run, settings, Console(stderr=True))

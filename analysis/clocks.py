@@ -9,6 +9,9 @@ after the answer has gone.
 
 The Date headers are the load generator's business (`loadgen.server_clock`), which leaves its bounds in the manifest:
 a run without logs has them too. They are shown beside; nothing is corrected by them.
+
+A machine whose clock was never set is years away from the others. Its requests count like any; what is measured
+between two times (rates, windows, what is drawn) leaves them out (`near_the_others`).
 """
 
 from __future__ import annotations
@@ -18,8 +21,40 @@ from typing import Any
 
 import duckdb
 
+from analysis.join import counts
+
 ROUNDING_S = 0.001
 """The logs' times are whole milliseconds."""
+LONGEST_RUN_S = 7 * 86_400.0
+"""What began longer before or after the middle row than this had no working clock."""
+
+
+def near_the_others(db: duckdb.DuckDBPyConnection, table: str = "requests", moment: str = "started_at") -> str:
+    """SQL: whether the column `moment` (epoch seconds) of a row of `table` lies within LONGEST_RUN_S of the middle one.
+
+    NULL of a row without it; `true` where all rows are near, which is seen without a look for the middle.
+    """
+    first, last = counts(db, f"SELECT min({moment}), max({moment}) FROM {table}")
+    if first is None or last - first < LONGEST_RUN_S:
+        return "true"
+    return f"(abs({moment} - {middle_time(db, table, moment)!r}) < {LONGEST_RUN_S})"
+
+
+def middle_time(db: duckdb.DuckDBPyConnection, table: str, moment: str) -> float | None:
+    """The middle one of the values of a column; None where there are none.
+
+    Where two halves are years apart, one of the later: the other is that of a clock that was never set.
+    """
+    (middle,) = counts(db, f"SELECT -quantile_disc(-{moment}, 0.5) FROM {table}")
+    return None if middle is None else float(middle)
+
+
+def rows_far_off(db: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    """Worker -> its requests that began by a clock that did not work; only workers that have some."""
+    far = f"NOT {near_the_others(db)}"
+    return dict(
+        db.execute(f"SELECT worker, count(*) FROM requests WHERE {far} GROUP BY worker ORDER BY worker").fetchall()
+    )
 
 
 def create_clock_offsets(db: duckdb.DuckDBPyConnection) -> None:

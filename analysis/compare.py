@@ -15,6 +15,7 @@ from analysis import baseline, comparison, errors, markdown, tables, terminal
 from analysis.baseline import SPLITS, Baseline
 from analysis.comparison import Comparison
 from analysis.errors import UsageError
+from analysis.finite_float import FiniteFloat
 from analysis.formatting import visible
 from config.settings import load_settings
 from runstore import rundir
@@ -39,7 +40,7 @@ from runstore.rundir import RunDir
 @click.option("--of", "pair", nargs=2, metavar="A B", help="With --by: which two, where the run has more.")
 @click.option(
     "--within",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteFloat(min=0, min_open=True),
     default=100 * comparison.WITHIN,
     show_default=True,
     metavar="PERCENT",
@@ -47,7 +48,7 @@ from runstore.rundir import RunDir
 )
 @click.option(
     "--confidence",
-    type=click.FloatRange(50, 100, min_open=True, max_open=True),
+    type=FiniteFloat(50, 100, min_open=True, max_open=True),
     default=100 * comparison.CONFIDENCE,
     show_default=True,
     metavar="PERCENT",

@@ -13,6 +13,7 @@ from typing import Any
 
 import duckdb
 
+from analysis.clocks import near_the_others
 from analysis.distributions import distribution, struct
 from runstore.columns import CHECK_FAILED
 
@@ -21,7 +22,7 @@ NO_RESPONSE = "none"
 
 _LAG_MS = "(started_at - scheduled_at) * 1000"
 
-_BLOCK = ", ".join(
+_COLUMNS = ", ".join(
     (
         "count(*) FILTER (WHERE sent) AS requests",
         "count(*) FILTER (WHERE sent AND NOT ok) AS failures",
@@ -29,8 +30,8 @@ _BLOCK = ", ".join(
         "count(*) AS offered",
         # Measured requests by the time from the first start to the last end among them.
         """count(*) FILTER (WHERE sent AND measured)
-           / nullif(max(coalesce(ended_at, started_at)) FILTER (WHERE sent AND measured)
-                    - min(started_at) FILTER (WHERE sent AND measured), 0) AS rps""",
+           / nullif(max(coalesce(ended_at, started_at)) FILTER (WHERE sent AND measured AND near)
+                    - min(started_at) FILTER (WHERE sent AND measured AND near), 0) AS rps""",
         "unnest("
         + distribution("response_ms", "mean p50 p90 p95 p99 max", where="sent AND measured", suffix="_ms")
         + ")",
@@ -54,12 +55,13 @@ _BLOCK = ", ".join(
 
 def client(db: duckdb.DuckDBPyConnection) -> dict[str, Any]:
     """The summary's `client`: its own block, `endpoints` and `flows`, largest first."""
-    (total,) = _blocks(db, f"SELECT {_BLOCK} FROM requests")
+    requests = f"(SELECT *, {near_the_others(db)} AS near FROM requests)"
+    (total,) = _blocks(db, f"SELECT {_COLUMNS} FROM {requests}")
     return {
         **total,
         "failed_checks": _failed_checks(db),
-        "endpoints": _by(db, "endpoint"),
-        "flows": _by(db, "flow"),
+        "endpoints": _by(db, requests, "endpoint"),
+        "flows": _by(db, requests, "flow"),
     }
 
 
@@ -75,7 +77,7 @@ def _failed_checks(db: duckdb.DuckDBPyConnection) -> dict[str, dict[str, int]]:
     return found
 
 
-def _by(db: duckdb.DuckDBPyConnection, column: str) -> dict[str, dict[str, Any]]:
+def _by(db: duckdb.DuckDBPyConnection, requests: str, column: str) -> dict[str, dict[str, Any]]:
     blocks = _blocks(
         db,
         f"""WITH statuses AS (
@@ -84,7 +86,7 @@ def _by(db: duckdb.DuckDBPyConnection, column: str) -> dict[str, dict[str, Any]]
                       FROM requests WHERE sent GROUP BY ALL)
                 GROUP BY {column}
             )
-            SELECT * FROM (SELECT {column}, {_BLOCK} FROM requests WHERE {column} IS NOT NULL GROUP BY {column})
+            SELECT * FROM (SELECT {column}, {_COLUMNS} FROM {requests} WHERE {column} IS NOT NULL GROUP BY {column})
             LEFT JOIN statuses USING ({column}) ORDER BY requests DESC, {column}""",
     )
     return {block.pop(column): {**block, "status": block["status"] or {}} for block in blocks}

@@ -7,20 +7,19 @@ a run that was pulled is analysed without its target, on another machine or week
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
-import duckdb
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 
 from analysis import table_snapshot
-from analysis.errors import AnalysisError, IncompleteError, InterruptedPullError
+from analysis.errors import AnalysisError, InterruptedPullError
 from analysis.evidence import open_evidence
 from analysis.functions import Limits
 from analysis.join import join, write_joined, write_unjoined
-from analysis.summary import build_summary, read_json, read_pull
+from analysis.run_files import files_blamed, read_json, read_pull
+from analysis.summary import build_summary
 from analysis.verdict import judge
 from config import aws
 from config.metric_limits import MetricLimits, load_metric_limits
@@ -67,7 +66,7 @@ def explain(
     `also`, `metric_limits`: see `analysis.summary.build_summary`. Raises DataFormatError where a file is not what its
     name says, IncompleteError where one is damaged or cannot be written.
     """
-    with _files_blamed(run):
+    with files_blamed(run):
         evidence = open_evidence(run)
         try:
             coverage = join(evidence.db)
@@ -80,18 +79,6 @@ def explain(
     return summary
 
 
-@contextmanager
-def _files_blamed(run: RunDir) -> Iterator[None]:
-    """Turn DuckDB's errors about a file of the run, damaged or not to be written, into IncompleteError."""
-    try:
-        yield
-    except duckdb.Error as error:
-        if str(run.path) not in str(error):
-            raise
-        hint = "is there room on the disk? Tables that are damaged are fetched again once they are deleted"
-        raise IncompleteError(str(error).splitlines()[0], hint) from error
-
-
 def _fetch(run: RunDir, settings: Settings, console: Console, clock: Callable[[], float]) -> AnalysisError | None:
     """Everything that needs the target; the error that stopped it."""
     manifest = read_json(run, "manifest.json")
@@ -101,7 +88,7 @@ def _fetch(run: RunDir, settings: Settings, console: Console, clock: Callable[[]
         from analysis.pull import pull_showing
 
         try:
-            with _files_blamed(run):
+            with files_blamed(run):
                 pull_showing(run, settings, console)
         except AnalysisError as error:
             return error

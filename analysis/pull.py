@@ -14,12 +14,13 @@ import pandas as pd
 from rich.console import Console
 
 from analysis import cloudwatch_metrics, deployment, errors, locust_csv, log_groups, log_tables
-from analysis.errors import AnalysisError, NoRowsError
+from analysis.errors import AnalysisError, DataFormatError, NoRowsError
 from analysis.insights import MAX_ROWS, read_rows_quickly
 from analysis.log_queries import ACCESS, EVENTS
 from analysis.pull_progress import PullProgress
 from analysis.puller import REAL, SIMULATED, Patience, Progress, Puller, Reading, Scope
 from analysis.requests_table import HTTP_METHODS, create_requests
+from analysis.run_files import read_json
 from config import aws
 from config.prices import load_prices
 from config.settings import Settings, load_settings
@@ -86,7 +87,7 @@ def pull_run(
         sleep=sleep,
         watch=watch,
     )
-    stack_name = run.read_manifest().get("stack_name") or settings.stack_name
+    stack_name = read_json(run, "manifest.json").get("stack_name") or settings.stack_name
     try:
         reading = puller.read()
         tables, warnings = write_tables(run.path, reading, stack_name)
@@ -138,7 +139,7 @@ def _pull_metrics(
     sleep: Callable[[float], None] | None,
 ) -> tuple[cloudwatch_metrics.Metrics, list[str]]:
     """Write down what is deployed and what CloudWatch counted; -> (metrics, what could not be found of the former)."""
-    manifest = run.read_manifest()
+    manifest = read_json(run, "manifest.json")
     manifest = {**manifest, "functions": manifest.get("functions") or dict(settings.functions)}
     deployed = deployment.describe(lambda service: aws.client(settings, service), manifest)
     run.write_json(deployment.FILE, deployed.as_dict())
@@ -179,7 +180,7 @@ def scope_of(run: RunDir, settings: Settings, requests: duckdb.DuckDBPyConnectio
     The window is the manifest's; for a run that has none, or that was killed, the requests' or Locust's own. Raises
     UsageError where no log group is known, NoRowsError where nothing says when the run was.
     """
-    manifest = run.read_manifest()
+    manifest = read_json(run, "manifest.json")
     groups, required = log_groups.of_run(manifest, settings)
     started_at, ended_at = _window(run, manifest, requests)
     others = _other_runs(run, groups)
@@ -268,13 +269,16 @@ class _OtherRun:
 
 def _other_runs(run: RunDir, groups: Mapping[str, str]) -> list[_OtherRun]:
     """Those beside this one that write to the same log groups of the same place, the earliest first."""
-    place = _place(run.read_manifest())
+    place = _place(read_json(run, "manifest.json"))
     found = []
     for path in run.path.parent.glob("*/manifest.json"):
         other = RunDir(path.parent)
         if path.parent.is_symlink() or other.path == run.path:
             continue
-        manifest = other.read_manifest()
+        try:
+            manifest = read_json(other, "manifest.json")
+        except DataFormatError:
+            continue  # another run's trouble
         started_at = manifest.get("started_at")
         shared = set((manifest.get("log_groups") or {}).values()) & set(groups.values())
         if not shared or started_at is None or _place(manifest) != place:

@@ -28,6 +28,7 @@ from analysis import log_groups, terminal
 from analysis.errors import TargetError, UsageError
 from analysis.formatting import visible
 from analysis.insights import LogGroupNotFoundError, Row, Window, run_query
+from analysis.run_files import read_json
 from config import aws
 from config.settings import Settings, load_settings
 from config.timespans import parse_timespan
@@ -174,7 +175,7 @@ def _window(settings: Settings, since: str, run: str | None) -> tuple[Window, di
     if run is None:
         now = math.ceil(time.time())
         return Window(math.floor(now - parse_timespan(since)), now), {}
-    manifest = rundir.find(run, settings.runs_dir).read_manifest()
+    manifest = read_json(rundir.find(run, settings.runs_dir), "manifest.json")
     started_at, ended_at = manifest.get("started_at"), manifest.get("ended_at")
     if started_at is None or ended_at is None:
         raise UsageError(f"the manifest of run {run} does not say when it was", "use --since")

@@ -16,8 +16,8 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from analysis import breakpoint, figure, formatting, junit, latency, latency_chart, markdown, tables
-from analysis.errors import DataFormatError
 from analysis.latency import Latency
+from analysis.run_files import files_blamed, read_json
 from analysis.series import Series, build
 from analysis.verdict import answers, cause_title, causes, judge, message
 from runstore.rundir import RunDir
@@ -34,10 +34,16 @@ _CAUSE = ("status", "requests", "share", "flow", "frame", "first_at", "last_at",
 
 
 def write_all(run: RunDir, summary: Mapping[str, Any]) -> list[Path]:
-    """Write `report.html`, `summary.md` and `junit.xml` into the run's directory; the paths of what was written."""
-    series = build(run)
+    """Write `report.html`, `summary.md` and `junit.xml` into the run's directory; the paths of what was written.
+
+    Raises DataFormatError and IncompleteError where a file of the run is damaged.
+    """
+    with files_blamed(run):
+        series = build(run)
+        response_times = latency.build(run, series)
+    manifest, pull = read_json(run, "manifest.json"), read_json(run, "pull.json")
     documents = {
-        "report.html": render(summary, series, latency.build(run, series), run.read_manifest(), _read_pull(run)),
+        "report.html": render(summary, series, response_times, manifest, pull),
         "summary.md": markdown.render(summary),
         "junit.xml": junit.render(summary),
     }
@@ -223,13 +229,3 @@ def breakdown_bars(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _lasted(run: Mapping[str, Any]) -> float | None:
     started_at, ended_at = run.get("started_at"), run.get("ended_at")
     return ended_at - started_at if started_at and ended_at else None
-
-
-def _read_pull(run: RunDir) -> dict[str, Any]:
-    file = run.file("pull.json")
-    try:
-        return dict(json.loads(file.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        return {}
-    except (ValueError, TypeError) as error:
-        raise DataFormatError(f"{file} is not JSON: {error}", "pull the logs again with `make analyze`") from error

@@ -12,12 +12,18 @@ Beside the columns of `runstore.columns` (NULL where empty) the view has
 | ended_at | epoch seconds of the last byte; NULL where no response ended |
 
 A file whose writer was killed may end in half a line: that line is left out and reported, never guessed at. The line
-end shows that a line is whole; where `phase` is the last column, as it was in earlier versions, its value does, too.
+end shows that a line is whole; where `phase` is the last column, as it was in earlier versions, its value does, too. A
+line with a number that no writer of ours can have written is left out like it: one time of 1e308 ms spoils every sum.
+
+A line longer than LONGEST_LINE_BYTES (an error message that holds the whole answer) is read with its texts cut to
+LONGEST_TEXT characters.
 """
 
 from __future__ import annotations
 
 import csv
+import io
+import mmap
 import os
 import tempfile
 import weakref
@@ -51,7 +57,24 @@ HTTP_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 TAKEN = f"(ok OR starts_with(error, '{CHECK_FAILED}'))"
 """SQL: whether a service took a message of an answered call, whatever a check of the client said of the answer."""
 
-_LONGEST_LINE_BYTES = 64 * 1024
+LONGEST_LINE_BYTES = 64 * 1024
+"""A query holds 2,048 rows at a time: with some MB in each they would not fit into its memory."""
+LONGEST_TEXT = 4000
+
+LATEST_S = 253_402_300_800
+"""The year 10000, from which on there are no dates. A clock that is not set begins at 0, in 1970."""
+LONGEST_MS = 1e9
+"""Eleven days: nobody waited longer for an answer."""
+_RANGES: Mapping[str, tuple[float, float]] = {
+    "seq": (1, 1e12),
+    "scheduled_at": (0, LATEST_S),
+    "started_at": (0, LATEST_S),
+    "response_ms": (0, LONGEST_MS),
+    "bytes_sent": (0, 1e12),
+    "bytes_received": (0, 1e12),
+    "init_ms": (0, LONGEST_MS),
+}
+"""Least and greatest value."""
 
 ENDPOINT = "CASE WHEN method IS NULL OR starts_with(name, method || ' ') THEN name ELSE method || ' ' || name END"
 """SQL for the name of a request's endpoint, whether its Locust name holds the method already or not."""
@@ -96,11 +119,13 @@ def create_requests(db: duckdb.DuckDBPyConnection, files: Sequence[Path], folder
     few = sum(file.stat().st_size for file in files) <= IN_MEMORY_BYTES
     rows = None if few else Path(directory.name) / "requests.parquet"
     of_headers = _by_header(files)
-    unreadable = _keep_rows(db, of_headers, rows)
-    mended, taken_out = _without_open_quotes([file for file in files if file.name in unreadable], Path(directory.name))
-    if mended:
-        whole = {header: [mended.get(file, file) for file in same] for header, same in of_headers.items()}
-        unreadable = _keep_rows(db, whole, rows) + taken_out
+    mended, left_out = _mended([file for file in files if _has_long_line(file)], Path(directory.name))
+    unreadable = _keep_rows(db, of_headers, mended, rows)
+    also_mended, also_left_out = _mended([file for file in files if file.name in unreadable], Path(directory.name))
+    if also_mended:
+        mended, left_out = mended | also_mended, left_out | also_left_out
+        unreadable = _keep_rows(db, of_headers, mended, rows)
+    unreadable += left_out
     source = "(SELECT *, rowid AS row FROM request_rows)"
     if rows is not None:
         source = f"(SELECT *, file_row_number AS row FROM read_parquet({literal(str(rows))}, file_row_number = true))"
@@ -135,9 +160,10 @@ def create_requests_view(db: duckdb.DuckDBPyConnection, source: str) -> None:
 
 
 def _cut(files: Sequence[Path]) -> str:
-    """SQL: whether a row was cut inside its last column, where it still has all of them. And no clock gives `nan`."""
-    cut = "phase IS NULL OR phase NOT IN ('warmup', 'measure')"
-    cut += "".join(f" OR NOT isfinite({name})" for name, kind in COLUMN_TYPES.items() if kind == "DOUBLE")
+    """SQL: whether a row is none: it lacks a value that each has, holds a number that no writer of ours has written, or
+    was cut inside its last column, where it still has all of them."""
+    cut = "seq IS NULL OR ok IS NULL OR phase IS NULL OR phase NOT IN ('warmup', 'measure')"
+    cut += "".join(f" OR {name} NOT BETWEEN {least} AND {most}" for name, (least, most) in _RANGES.items())
     for file in files:
         if (seq := _unended_line(file)) is not None:
             cut += f" OR file = {literal(file.name)} AND seq = {seq}"
@@ -148,7 +174,7 @@ def _unended_line(file: Path) -> int | None:
     """The `seq` of a last line that has all columns but no line end, and may have lost some of its last value."""
     with file.open("rb") as lines:
         columns = lines.readline().decode(errors="replace").rstrip("\n").split(",")
-        lines.seek(max(0, lines.seek(0, os.SEEK_END) - _LONGEST_LINE_BYTES))
+        lines.seek(max(0, lines.seek(0, os.SEEK_END) - LONGEST_LINE_BYTES))
         last = lines.read().rpartition(b"\n")[2].decode(errors="replace")
     if not last or columns[-1] == "phase":
         return None
@@ -176,13 +202,17 @@ def _by_header(files: Sequence[Path]) -> dict[tuple[str, ...], list[str]]:
 
 
 def _keep_rows(
-    db: duckdb.DuckDBPyConnection, of_headers: Mapping[tuple[str, ...], Sequence[str]], target: Path | None
+    db: duckdb.DuckDBPyConnection,
+    of_headers: Mapping[tuple[str, ...], Sequence[str]],
+    mended: Mapping[str, str],
+    target: Path | None,
 ) -> Counter[str]:
-    """Put the rows of all files into a Parquet file, or without one into the table `request_rows`.
+    """Put the rows of all files, or of their mended copies, into a Parquet file, or without one into the table
+    `request_rows`.
 
     -> file name -> lines that could not be read.
     """
-    queries = [_read(header, same) for header, same in of_headers.items()]
+    queries = [_read(header, [mended.get(file, file) for file in same]) for header, same in of_headers.items()]
     query = " UNION ALL ".join(queries) or _NO_ROWS
     if target is None:
         db.execute(f"CREATE OR REPLACE TABLE request_rows AS {query}")
@@ -191,26 +221,50 @@ def _keep_rows(
     return _unreadable_lines(db) if queries else Counter()
 
 
-def _without_open_quotes(files: Sequence[Path], folder: Path) -> tuple[dict[str, str], Counter[str]]:
-    """Copies of those files that have lines with an open quote, without these, and how many that were.
+def _has_long_line(file: Path) -> bool:
+    """Whether a line may be longer than LONGEST_LINE_BYTES: then some half of that has no line end in it."""
+    size, half = file.stat().st_size, LONGEST_LINE_BYTES // 2
+    if size <= LONGEST_LINE_BYTES:
+        return False
+    with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as text:
+        return any(text.find(b"\n", start, start + half) < 0 for start in range(0, size - half, half))
 
-    -> (file -> its copy in `folder`, file name -> lines left out). A reader of CSV takes all from an open quote up to
-    the next one, or to the end of the file, for one value; a row of ours is one line, which has all its quotes or is
+
+def _mended(files: Sequence[Path], folder: Path) -> tuple[dict[str, str], Counter[str]]:
+    """Copies of those files that have long lines, which are shortened, or lines with an open quote, which are left out.
+
+    -> (file -> its copy below `folder`, file name -> lines left out). A reader of CSV takes all from an open quote up
+    to the next one, or to the end of the file, for one value; a row of ours is one line, which has all its quotes or is
     damaged.
     """
-    mended, left_out = {}, Counter[str]()
-    for number, file in enumerate(files):
-        copy = folder / str(number) / file.name
-        copy.parent.mkdir()
+    copies, left_out = {}, Counter[str]()
+    for file in files:
+        copy = Path(tempfile.mkdtemp(dir=folder)) / file.name
+        changed = False
         with file.open("rb") as lines, copy.open("wb") as kept:
             for line in lines:
-                if line.count(b'"') % 2:
-                    left_out[file.name] += 1
-                else:
-                    kept.write(line)
-        if left_out[file.name]:
-            mended[str(file)] = str(copy)
-    return mended, +left_out
+                long = len(line) > LONGEST_LINE_BYTES
+                whole = b"" if line.count(b'"') % 2 else _shortened(line) if long else line
+                left_out[file.name] += not whole
+                changed |= whole != line
+                kept.write(whole)
+        if changed:
+            copies[str(file)] = str(copy)
+    return copies, +left_out
+
+
+def _shortened(line: bytes) -> bytes:
+    """A row with its texts cut to LONGEST_TEXT characters; nothing where it is damaged."""
+    longest = csv.field_size_limit(len(line))
+    try:
+        values = next(csv.reader([line.decode(errors="replace")]))
+    except csv.Error:
+        return b""
+    finally:
+        csv.field_size_limit(longest)
+    row = io.StringIO(newline="")
+    csv.writer(row, lineterminator="\n").writerow([value[:LONGEST_TEXT] for value in values])
+    return row.getvalue().encode() if line.endswith(b"\n") else b""
 
 
 def _read(header: Sequence[str], files: Sequence[str]) -> str:

@@ -22,7 +22,7 @@ from analysis.errors import UsageError
 from analysis.evidence import connect, quoted
 from analysis.join import JOINED_COLUMNS
 from analysis.requests_table import COLUMN_TYPES, create_requests, literal
-from analysis.summary import read_json
+from analysis.run_files import read_json
 from runstore.columns import ADDED_COLUMNS, REQUEST_COLUMNS
 from runstore.rundir import RunDir, RunNotFoundError
 

@@ -19,14 +19,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from analysis.clocks import LONGEST_RUN_S, middle_time
 from analysis.locust_csv import read_history
 from analysis.requests_table import create_requests, create_requests_view, literal
 from runstore.columns import DROPPED, UNFINISHED
 from runstore.rundir import RunDir
 
 MAX_BINS = 600
-LONGEST_RUN_S = 7 * 86_400.0
-"""What began longer before or after the middle request than this had no working clock: it is counted, and not drawn."""
 LONGEST_ANSWER_MS = 900_000.0
 """Lambda's longest timeout. Whatever a row says, nobody waited longer, and no bins are made for it."""
 WIDTHS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
@@ -168,9 +167,7 @@ def _keep_within_reach(db: duckdb.DuckDBPyConnection, requests: bool, invocation
         )
         if there
     ]
-    middles = [
-        db.execute(f"SELECT median({moments[0]}) FROM {rows}").fetchall()[0][0] for _, _, rows, moments in sources
-    ]
+    middles = [middle_time(db, rows, moments[0]) for _, _, rows, moments in sources]
     middle = next((one for one in middles if one is not None), 0.0)
     far = 0
     for _, view, rows, moments in sources:

@@ -92,7 +92,8 @@ def measure(
             },
         )
     except duckdb.Error as error:
-        raise DataFormatError(f"{invocations} is not the table of invocations it should be: {error}") from error
+        reason = str(error).splitlines()[0]
+        raise DataFormatError(f"{invocations} is not the table of invocations it should be: {reason}") from error
     names = [column[0] for column in found.description]
     measured = [FunctionStatistics(**dict(zip(names, row, strict=True))) for row in found.fetchall()]
     if not measured:

@@ -6,7 +6,6 @@ anywhere, any time. Where nothing was measured a value is None, never 0.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -17,16 +16,16 @@ from analysis import cloudwatch_metrics, deployment, table_snapshot
 from analysis.breakdown import breakdown
 from analysis.causes import root_causes
 from analysis.chains import Settling, chains, change_between
-from analysis.clocks import clocks, create_clock_offsets
+from analysis.clocks import clocks, create_clock_offsets, rows_far_off
 from analysis.cold_starts import cold_start_shares
 from analysis.cost import UNKNOWN_REGION, RunFacts, measure, price
 from analysis.endpoints import client
-from analysis.errors import DataFormatError
 from analysis.evidence import Evidence
 from analysis.formatting import date_and_time, plural, share, timespan, usd
 from analysis.functions import Limits, create_measured_invocations, functions
 from analysis.join import Coverage, counts
 from analysis.metrics import disagreements, expectations, judge_metrics
+from analysis.run_files import read_json, read_pull
 from analysis.starts import create_starts, starts_told
 from analysis.thresholds import judge_thresholds
 from analysis.windows import worst_window
@@ -142,26 +141,6 @@ def finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def read_json(run: RunDir, name: str) -> dict[str, Any]:
-    """A JSON file of the run; empty where there is none. Raises DataFormatError where it is something else."""
-    file = run.file(name)
-    try:
-        read = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except ValueError as broken:
-        raise DataFormatError(f"{file} is not JSON: {broken}") from broken
-    if not isinstance(read, dict):
-        raise DataFormatError(f"{file} is not a JSON object")
-    return read
-
-
-def read_pull(run: RunDir) -> dict[str, Any]:
-    """`pull.json`; empty where a table that it tells of is gone: nothing was counted then, which is not 0."""
-    pulled = read_json(run, "pull.json")
-    return pulled if all(run.file(f"{table}.parquet").is_file() for table in pulled.get("tables") or ()) else {}
-
-
 def _thresholds(manifest: Mapping[str, Any]) -> list[Threshold]:
     """Those that the run must hold; a search for the breakpoint is there to break the others."""
     profile = manifest.get("profile") or {}
@@ -273,6 +252,11 @@ def _warnings(
         yield "the logs tell nothing of how environments began: cold starts are not known"
     if _lacks_memory(db):
         yield "no REPORT line tells how much memory was used"
+    for worker, rows in rows_far_off(db).items():
+        yield (
+            f"worker {worker}: {plural(rows, 'request')} began a week or more away from the others by its clock, which "
+            "cannot be right: they count, and have no part in rates, windows and the picture over time"
+        )
     yield from _mixed_with_others(pulled, coverage)
     orphans = db.execute("SELECT count(*) FROM log_errors ANTI JOIN error_owners USING (line)").fetchone()
     if orphans and orphans[0]:

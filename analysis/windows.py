@@ -2,7 +2,8 @@
 
 There is one every tenth of its length, from the first measured request to the last one's start; a run shorter than that
 has the one that covers it. A request counts where it ended (one without an answer where it started), a dropped arrival
-where it was due; what ended after the last start, when there was no load any more, counts in the last window.
+where it was due; what ended after the last start, when there was no load any more, counts in the last window. What was
+timed by a clock that did not work (`analysis.clocks`) is in none.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 
 import duckdb
 
+from analysis.clocks import near_the_others
 from analysis.requests_table import literal
 from config.thresholds import Threshold
 
@@ -60,19 +62,21 @@ def worst_window(db: duckdb.DuckDBPyConnection, threshold: Threshold) -> Window 
         known = db.execute(f"SELECT count(*) > 0 FROM requests WHERE endpoint = {name}").fetchone()
         scope = f"{'endpoint' if known and known[0] else 'flow'} = {name}"
     metric = _METRICS[threshold.metric].format(window_s=window_s)
+    begun_at = "coalesce(started_at, scheduled_at)"
+    db.execute(f"CREATE OR REPLACE TEMP VIEW begun_rows AS SELECT *, {begun_at} AS begun_at FROM requests")
+    near = near_the_others(db, "begun_rows", "begun_at")
     # Steps are counted back from the end; a window's number is that of its last step, and a row lies in STEPS windows.
     found = db.execute(
         f"""WITH bounds AS (
-                SELECT min(coalesce(started_at, scheduled_at)) AS first, max(coalesce(started_at, scheduled_at)) AS last
-                FROM requests WHERE measured
+                SELECT min(begun_at) AS first, max(begun_at) AS last FROM begun_rows WHERE measured AND {near}
             ), windows AS (
                 SELECT first, last, unnest(range(
                     greatest(1, floor((last - first - {window_s}) / {step_s} + 1e-6)::BIGINT + 1))) AS number
                 FROM bounds WHERE first IS NOT NULL
             ), counted AS (
-                SELECT sent, ok, response_ms, least(coalesce(ended_at, started_at, scheduled_at), last) AS seen_at,
+                SELECT sent, ok, response_ms, least(coalesce(ended_at, begun_at), last) AS seen_at,
                        floor((last - seen_at) / {step_s})::BIGINT AS step
-                FROM requests, bounds WHERE measured AND {scope}
+                FROM begun_rows, bounds WHERE measured AND {near} AND {scope}
             ), placed AS (
                 SELECT *, unnest(range(step - {STEPS - 1}, step + 1)) AS number FROM counted
             ), judged AS (

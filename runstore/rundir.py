@@ -127,7 +127,7 @@ class RunDir:
     def read_manifest(self) -> dict[str, Any]:
         """The manifest, or an empty dictionary for a directory that has nothing but Locust's CSVs."""
         try:
-            return dict(json.loads(self.manifest_file.read_text()))
+            return dict(json.loads(self.manifest_file.read_text(encoding="utf-8")))
         except FileNotFoundError:
             return {}
 

@@ -6,6 +6,7 @@ import json
 
 import click
 
+from analysis.finite_float import FiniteFloat
 from config.errors import ConfigError
 from control.commands.options import (
     clean_option,
@@ -43,7 +44,7 @@ from control.commands.options import (
     "--warmer-interval",
     "warmer_interval_s",
     envvar="WARMER_INTERVAL_S",
-    type=click.FloatRange(0.1),
+    type=FiniteFloat(0.1),
     default=60.0,
     show_default=True,
     help="Seconds between the events.",

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from analysis.finite_float import FiniteFloat
 from config.errors import ConfigError
 from control.commands.options import (
     load_options,
@@ -67,10 +68,10 @@ def smoke(**options: Any) -> int:
 @click.option("--messages", envvar="MESSAGES", help="Messages to send one after another; else 100.")
 @click.option("--seed", envvar="SEED", help="Seed of payloads and waits; without it, a new one each run.")
 @click.option(
-    "--duration-limit-ms", type=click.FloatRange(min=0), default=500.0, show_default=True, help="Durations are over it."
+    "--duration-limit-ms", type=FiniteFloat(min=0), default=500.0, show_default=True, help="Durations are over it."
 )
 @click.option(
-    "--memory-headroom-mb", type=click.FloatRange(min=0), default=28.0, show_default=True, help="Memory to leave free."
+    "--memory-headroom-mb", type=FiniteFloat(min=0), default=28.0, show_default=True, help="Memory to leave free."
 )
 def perf(duration_limit_ms: float, memory_headroom_mb: float, **options: Any) -> int:
     """Send shop messages one after another, then print the statistics of each function."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from analysis.finite_float import FiniteFloat
 from config.errors import ConfigError
 from control.commands.options import (
     clean_option,
@@ -42,7 +43,7 @@ from control.commands.options import (
 @click.option(
     "--weight",
     envvar="WEIGHT",
-    type=click.FloatRange(0, 1),
+    type=FiniteFloat(0, 1),
     default=0.5,
     show_default=True,
     help="Of cost against speed, for balanced: 0 is speed, 1 is cost.",
@@ -60,7 +61,7 @@ from control.commands.options import (
     type=click.IntRange(1, 1000),
     help="Invocations at a time, of all values together. [default: 5, or 50 with --rate]",
 )
-@click.option("--rate", envvar="RATE", type=click.FloatRange(0, min_open=True), help="Arrivals a second.")
+@click.option("--rate", envvar="RATE", type=FiniteFloat(0, min_open=True), help="Arrivals a second.")
 @click.option("--seed", envvar="SEED", type=int, default=1, show_default=True, help="Of the order and of samples.")
 @click.option("--apply", envvar="APPLY", is_flag=True, help="Set the chosen memory on $LATEST, if every check passed.")
 @click.option("--promote", envvar="PROMOTE", metavar="ALIAS", help="Move an alias to it, if every check passed.")

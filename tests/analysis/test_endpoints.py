@@ -88,3 +88,12 @@ def test_what_was_never_due_has_no_latency_from_schedule(build, client):
     build.request(2.0, 100)
     found = client()
     assert set(found["from_schedule"].values()) == {None} == set(found["schedule_lag_ms"].values())
+
+
+def test_a_clock_that_was_never_set_counts_and_does_not_slow_the_rate(build, client):
+    """Two machines of the same load, of which one begins in 1970."""
+    for second in range(5):
+        build.request(second, 1000, worker=0)
+        build.request(second - T0, 1000, worker=1)
+    found = client()
+    assert (found["requests"], found["rps"]) == (10, pytest.approx(10 / 5.0))

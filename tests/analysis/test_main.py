@@ -164,3 +164,29 @@ def test_a_full_disk_is_no_broken_threshold(run: Path) -> None:
         result = call("report", str(run))
     assert result.exit_code == errors.INCOMPLETE
     assert "No space left on device" in result.stderr
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "1e999"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("cost", "--invocations", "1", "--memory-mb", "128", "--duration-ms"),
+        ("statistics", "--memory-headroom-mb"),
+        ("analyze", "--duration-limit-ms"),
+        ("compare", "a", "b", "--within"),
+        ("compare", "a", "b", "--confidence"),
+    ],
+    ids=" ".join,
+)
+def test_a_number_that_is_none_is_refused(command: tuple[str, ...], number: str) -> None:
+    result = call(*command, number)
+    assert result.exit_code == errors.USAGE
+    assert "no finite number" in result.output or "not in the range" in result.output
+
+
+@pytest.mark.parametrize("damaged", ["joined.parquet", "invocations.parquet", "manifest.json", "pull.json"])
+def test_a_report_of_damaged_files_names_the_file_and_is_no_defect(run: Path, damaged: str) -> None:
+    (run / damaged).write_text("not what its name says")
+    result = call("report", str(run))
+    assert result.exit_code == errors.INCOMPLETE
+    assert damaged in result.output

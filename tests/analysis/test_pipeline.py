@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 import analysis.pull
-from analysis import pipeline
+from analysis import evidence, pipeline
 from analysis.errors import (
     INCOMPLETE,
     INTERRUPTED,
@@ -228,3 +228,11 @@ def test_square_brackets_of_a_log_are_no_markup(tiny_run, analyze):
     tiny_run.file("pull.json").unlink()
     _, printed, _ = analyze(tiny_run, pull=raises(PullError("log group [red]x[/blue] is odd")))
     assert "[red]x[/blue]" in printed
+
+
+def test_rows_that_do_not_fit_into_the_memory_are_an_error_and_no_defect(build, monkeypatch):
+    monkeypatch.setattr(evidence, "MEMORY_LIMIT", "4MB")
+    for second in range(2000):
+        build.request(at=second, error="x" * 3000, ok=0)
+    with pytest.raises(IncompleteError, match="do not fit"):
+        pipeline.explain(build.write())

@@ -293,3 +293,10 @@ def test_runs_that_wrote_to_the_same_logs_at_the_same_time_are_told(run: RunDir,
     assert described(run)["overlapping_runs"] == [
         {"run_id": "within", "started_at": START + 5.0, "ended_at": START + 70.0}
     ]
+
+
+def test_a_broken_manifest_beside_it_is_another_runs_trouble(run: RunDir, target: Target) -> None:
+    target.logs.add(GROUP, START + 1.5, REPORT, STREAM)
+    other_run(run, "broken", START, START + 1.0)
+    RunDir(run.path.parent / "broken").manifest_file.write_text('{"run_id": ')
+    assert pull_run(run, target).complete

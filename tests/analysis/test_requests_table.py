@@ -137,10 +137,63 @@ def test_a_path_with_a_quote_is_read(tmp_path):
     assert read_as.rows == 1
 
 
-def test_a_line_that_no_clock_can_have_written_is_left_out_and_counted(tmp_path):
-    db, read_as = read(tmp_path, a=HEADER + line(1) + "".join(line(2).replace("12.345", n) for n in ("nan", "inf")))
-    assert db.execute("SELECT list(seq) FROM requests").fetchone() == ([1],)
-    assert read_as.unreadable == {"requests-a.csv": 2}
+def changed(**values):
+    """The line of request 2 with these values in it."""
+    row = dict(zip(REQUEST_COLUMNS, line(2).rstrip("\n").split(","), strict=True))
+    return ",".join((row | values).values()) + "\n"
+
+
+def test_lines_that_no_writer_of_ours_can_have_written_are_left_out_and_counted(tmp_path):
+    damaged = [
+        *({"response_ms": number} for number in ("nan", "inf", "1e308", "-1.0")),
+        *({"started_at": number} for number in ("1e308", "1e15", "-5.0")),
+        *({"scheduled_at": number} for number in ("1e308", "-inf")),
+        {"init_ms": "1e308"},
+        {"bytes_sent": "-1"},
+        {"bytes_received": "9000000000000000000"},
+        *({"seq": number} for number in ("0", "9000000000000000000", "")),
+        {"ok": ""},
+    ]
+    db, read_as = read(tmp_path, a=HEADER + line(1) + "".join(changed(**values) for values in damaged) + line(3))
+    assert db.execute("SELECT seq, response_ms FROM requests ORDER BY row").fetchall() == [(1, 12.345), (3, 12.345)]
+    assert read_as.unreadable == {"requests-a.csv": len(damaged)}
+
+
+def test_a_clock_that_is_not_set_and_a_wait_of_days_are_no_damage(tmp_path):
+    _, read_as = read(tmp_path, a=HEADER + changed(started_at="17.5", seq="1", response_ms="259200000.000"))
+    assert (read_as.rows, read_as.unreadable) == (1, {})
+
+
+def test_a_row_with_a_long_text_is_read_and_the_text_cut(tmp_path):
+    """DuckDB refuses lines of more than 2 MB, and passes over one of more than 32 MB at the end without a word."""
+    quoted, endless = '"' + "x," * 1_050_000 + '"', "x" * 34_000_000
+    db, read_as = read(
+        tmp_path, a=HEADER + line(1) + line(2, quoted, ok=0) + line(3), b=HEADER + line(1, endless, ok=0)
+    )
+    cut = requests_table.LONGEST_TEXT
+    assert db.execute("SELECT file, seq, error, phase FROM requests ORDER BY row").fetchall() == [
+        ("requests-a.csv", 1, None, "measure"),
+        ("requests-a.csv", 2, quoted[1 : 1 + cut], "measure"),
+        ("requests-a.csv", 3, None, "measure"),
+        ("requests-b.csv", 1, endless[:cut], "measure"),
+    ]
+    assert not (read_as.unreadable or read_as.missing or read_as.repeated)
+
+
+def test_many_long_rows_fit_into_the_memory(tmp_path):
+    """A query holds 2,048 at a time: they would be 2 GB. The limit is lower here for the test's sake."""
+    file = tmp_path / "requests-a.csv"
+    file.write_text(HEADER + "".join(line(seq, "x" * 1_000_000, ok=0) for seq in range(1, 81)))
+    db = connect()
+    db.execute("SET memory_limit = '70MB'")
+    assert create_requests(db, [file], tmp_path).rows == 80
+
+
+@pytest.mark.parametrize("end", ["", "x", ',,"open quote'])
+def test_a_long_last_line_that_is_cut_off_is_left_out_and_counted(tmp_path, end):
+    last = line(2, '"' + "x" * 200_000 + '"', ok=0).rstrip("\n")
+    _, read_as = read(tmp_path, a=HEADER + line(1) + (last + end if not end else last[: -len(end)] + end))
+    assert (read_as.rows, read_as.unreadable) == (1, {"requests-a.csv": 1})
 
 
 def test_a_header_that_is_none_is_an_error_and_no_defect(tmp_path):

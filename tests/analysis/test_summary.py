@@ -4,7 +4,7 @@ import pytest
 
 from analysis.errors import DataFormatError
 from analysis.pipeline import explain
-from analysis.summary import read_json
+from analysis.run_files import read_json
 from analysis.verdict import judge
 from runstore.rundir import RunDir
 from tests.contract import breaches
@@ -330,3 +330,17 @@ def test_invocations_of_unknown_origin_are_told_where_they_are_more_than_one_in_
     assert [warning.startswith("2 of 102 invocations answer no request of this run") for warning in warnings] == [
         True
     ] * told
+
+
+def test_a_worker_whose_clock_was_never_set_is_told(build):
+    for at in (0, 1):
+        build.request(at)
+        build.request(at - T0, worker=1)
+    (said,) = (warning for warning in explain(build.write())["run"]["warnings"] if "clock" in warning)
+    assert said.startswith("worker 1: 2 requests began a week or more away from the others by its clock")
+
+
+def test_a_log_time_that_is_no_date_is_absent(build):
+    build.request()
+    build.invocation(at=1e15)
+    assert explain(build.write())["functions"]["place-vote"]["first_at"] is None

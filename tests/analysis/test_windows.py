@@ -122,3 +122,11 @@ def test_one_request_is_a_window(build, worst):
     assert {metric: value for metric, (_, value) in found.items()} == {
         metric: counts.get(metric, 50.0) for metric in found
     }
+
+
+def test_a_clock_that_was_never_set_makes_no_windows_of_its_own(build, worst):
+    """There would be three billion of them."""
+    second(build, 0, failures=1)
+    second(build, 1)
+    second(build, 1 - T0, failures=10)
+    assert worst("error_rate over 1s < 1%")[1] == pytest.approx(1 / 10)

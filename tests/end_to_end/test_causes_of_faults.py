@@ -21,7 +21,7 @@ import pytest
 from analysis.causes import root_causes
 from analysis.evidence import open_evidence
 from analysis.join import join
-from analysis.summary import read_json
+from analysis.run_files import read_json
 from analysis.truth import compare
 from sandbox import faults
 from tests.end_to_end.virtual_run import MODEL, VirtualRun
