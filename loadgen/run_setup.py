@@ -88,6 +88,10 @@ class RunSetups:
         chosen = complete or chosen
         host = host or chosen.settings.api_base_url
         collect(problems, lambda: check_reachable(chosen, classes, host, host_needed=host_needed))
+        if problems and chosen.flows is None and len(self.flows) > 1:
+            problems.append(
+                f"FLOW: not set, so that all are to run ({', '.join(self.flows)}); --flows chooses among them"
+            )
         collect(problems, lambda: check_model(chosen, weights))
         collect(problems, lambda: check_recordable(chosen))
         if chosen.settings.max_cost_usd is not None:

@@ -128,6 +128,9 @@ class RecordingSession(Session):
         self._was_interrupted = False
         self._aborted: dict[str, Any] | None = None
         self._not_started: str | None = None
+        self._statistics_were_reset = False
+        """Locust's, while the run went."""
+        environment.events.reset_stats.add_listener(self._on_reset_statistics)
 
     def not_started(self, reason: str) -> None:
         self._not_started = reason
@@ -186,6 +189,8 @@ class RecordingSession(Session):
         self.environment.host = self.environment.host or self.chosen.settings.api_base_url
         check_reachable(self.chosen, self.environment.user_classes, self.environment.host, host_needed=True)
         self._was_interrupted = False
+        # Of `--reset-stats` no event tells.
+        self._statistics_were_reset = bool(self.environment.reset_stats)
         self._aborted = self._not_started = None
         self._record = RunRecord(self.environment, self.chosen)
         self._recording = True
@@ -211,7 +216,12 @@ class RecordingSession(Session):
             warnings.append(f"the run did not start: {self._not_started}")
         rows = sum(worker["rows"] - worker.get("dropped", 0) for worker in workers)
         counted = self.environment.stats.total.num_requests
-        if rows != counted:
+        if rows != counted and self._statistics_were_reset:
+            warnings.append(
+                f"Locust's statistics were reset while the run went: they, and Locust's CSVs, hold {counted} of its "
+                f"{rows} requests"
+            )
+        elif rows != counted:
             lost = any("lost_at" in worker for worker in workers)
             reason = ": a lost worker takes up to three seconds of its statistics with it" if lost else ""
             warnings.append(f"the records hold {rows} requests, Locust's statistics {counted}{reason}")
@@ -240,6 +250,9 @@ class RecordingSession(Session):
             self.environment.process_exit_code = 3 if incomplete and state != INTERRUPTED else exit_code
         elif state == FAILED or limited:
             self.environment.process_exit_code = 3
+
+    def _on_reset_statistics(self, **_: Any) -> None:
+        self._statistics_were_reset = True
 
     def _keep_watching(
         self,

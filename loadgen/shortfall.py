@@ -28,7 +28,7 @@ class Shortfall:
     delivered: float
     since: float
     until: float
-    """When as many users as planned were there again, else the end of the load."""
+    """When as many users as planned were there again, or fewer were planned; else the end of the load."""
 
     @property
     def share(self) -> float:
@@ -86,21 +86,23 @@ class Ledger(Generic[Worker]):
 
         `gone`: every worker that has gone, this one among them.
         """
-        since, until = gone[worker].at, self._ends_at
+        since = gone[worker].at
+        short: Shortfall | None = None
         planned = delivered = 0.0
         times = [note.at for note in self._notes]
         known = (time for one in gone.values() for time in (one.at, one.noticed_at))
-        edges = sorted(edge for edge in {until, *times, *known} if since <= edge <= until)
+        edges = sorted(edge for edge in {self._ends_at, *times, *known} if since <= edge <= self._ends_at)
         for begin, end in pairwise(edges):
             index = bisect_right(times, begin) - 1
             if index < 0:
                 continue
             note = self._notes[index]
             there = sum(users for who, users in note.users.items() if who not in gone or begin < gone[who].at)
-            if begin >= gone[worker].noticed_at and there >= note.planned:
-                until = begin
-                break
             amount = self._amount_until(end) - self._amount_until(begin)
             planned += amount * note.planned
             delivered += amount * min(there, note.planned)
-        return Shortfall(self._unit, planned, delivered, since, until) if delivered < planned else None
+            if there < note.planned and delivered < planned:
+                short = Shortfall(self._unit, planned, delivered, since, end)
+            elif begin >= gone[worker].noticed_at:
+                break
+        return short

@@ -46,7 +46,7 @@ def read_state(run: RunDir) -> AnalysisState | None:
 def outcome(exit_code: int | None) -> str:
     """What an exit code of the analysis means, in a few words."""
     meanings = {
-        0: "passed",
+        0: "done, no threshold broken",
         1: "a threshold failed",
         3: "incomplete: the report says what is missing",
         130: "interrupted",

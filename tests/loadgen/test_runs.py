@@ -277,6 +277,12 @@ def test_wrong_options_are_all_listed_before_anything_is_sent(locust, server, op
     assert run.all_gone()
 
 
+def test_who_gives_all_locustfiles_and_no_flow_is_told_that_flows_can_be_chosen(locust, server):
+    run = locust.run("-u", "1", "-t", "5s", locustfiles="")
+    assert run.finish() == 2
+    assert "FLOW: not set, so that all are to run (custom, direct, events, shop, vote); --flows chooses" in run.output
+
+
 def test_run_that_nothing_can_record_does_not_start(locust, server):
     (locust.directory / "runs").write_text("a file")
     run = locust.run("-u", "1", "-t", "5s")

@@ -72,7 +72,7 @@ def test_more_users_than_planned_make_up_for_nothing():
     falling = ledger((0, 30, THREE), (21, 12, THREE), (60, 0, {}))
     short = falling.shortfall("b", {"b": Gone(20, 24)})
     assert short is not None
-    assert (short.planned, short.delivered, short.until) == (30 + 3 * 12, 20 + 3 * 12, 24)
+    assert (short.planned, short.delivered, short.until) == (30, 20, 21)
 
 
 def test_arrivals_are_weighed_by_the_rate_at_the_time():
@@ -90,3 +90,9 @@ def test_a_clock_that_is_set_back_stands_still_meanwhile():
     short = made.shortfall("b", {"b": Gone(20, 24)})
     assert short is not None
     assert (short.planned, short.delivered, short.until) == (120, 80, 24)
+
+
+def test_a_load_that_ends_before_the_loss_is_noticed_was_short_until_its_end_only():
+    short = ledger((0, 30, THREE), (21, 0, THREE), (25, 0, {})).shortfall("b", {"b": Gone(20, 24)})
+    assert short is not None
+    assert (short.planned, short.delivered, short.until) == (30, 20, 21)
