@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Mapping
@@ -16,7 +17,7 @@ from typing import Any
 import click
 
 from analysis import errors
-from analysis.errors import AnalysisError, DataFormatError, UsageError
+from analysis.errors import AnalysisError, DataFormatError, TargetError, UsageError
 from analysis.finite_float import FiniteFloat
 from config.errors import ConfigError
 from runstore.rundir import RunDir, RunNotFoundError
@@ -51,10 +52,29 @@ class AnalysisGroup(click.Group):
         except BrokenPipeError:
             raise  # nobody reads us any more: click's matter
         except (AnalysisError, ConfigError, RunNotFoundError, KeyboardInterrupt, OSError) as error:
-            if ctx.params.get("debug"):
-                traceback.print_exc()
-            exit_code = tell(error)
+            exit_code = _told(ctx, error)
+        except Exception as error:
+            refused = _refusal(error)
+            if refused is None:
+                raise
+            exit_code = _told(ctx, refused)
         ctx.exit(exit_code or errors.OK)
+
+
+def _told(ctx: click.Context, error: BaseException) -> int:
+    if ctx.params.get("debug"):
+        traceback.print_exc()
+    return tell(error)
+
+
+def _refusal(error: Exception) -> TargetError | None:
+    """What an error of botocore's comes to, such as an unknown profile; None for any other."""
+    botocore = sys.modules.get("botocore.exceptions")  # who has not imported it has no error of it
+    if botocore is None or not isinstance(error, botocore.BotoCoreError | botocore.ClientError):
+        return None
+    return errors.refused_caller(error) or TargetError(
+        str(error), "see AWS_PROFILE, AWS_REGION and AWS_ENDPOINT_URL in .env.example"
+    )
 
 
 def tell(error: BaseException) -> int:
@@ -86,6 +106,8 @@ def main(debug: bool) -> None:
     Exit codes: 0 all well, 1 a threshold failed or a comparison found a regression, 2 wrong usage or configuration,
     3 the run or its data is incomplete, 130 interrupted.
     """
+    for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, signal.default_int_handler)
 
 
 run_argument = click.argument("run", metavar="[RUN]", default="latest")
@@ -110,11 +132,15 @@ def limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return duration(headroom(command))
 
 
+dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would be asked and written, and do nothing.")
+
+
 @main.command()
 @run_argument
 @click.option("--no-pull", is_flag=True, help="Use the logs that are there; the target is not asked.")
 @limit_options
-def analyze(run: str, no_pull: bool, duration_limit_ms: float, memory_headroom_mb: float) -> int:
+@dry_run_option
+def analyze(run: str, no_pull: bool, duration_limit_ms: float, memory_headroom_mb: float, dry_run: bool) -> int:
     """Fetch the logs of a run, join and explain it.
 
     Prints the summary and writes summary.json, report.html, summary.md and junit.xml into the run's directory. What
@@ -124,9 +150,14 @@ def analyze(run: str, no_pull: bool, duration_limit_ms: float, memory_headroom_m
     from analysis.functions import Limits
     from config.settings import load_settings
 
+    found, settings = find_run(run), load_settings()
+    if dry_run:
+        for line in pipeline.rehearse(found, settings, pull=not no_pull):
+            click.echo(line)
+        return errors.OK
     return pipeline.analyze(
-        find_run(run),
-        load_settings(),
+        found,
+        settings,
         console=terminal.console(),
         pull=not no_pull,
         limits=Limits(duration_limit_ms, memory_headroom_mb),
@@ -147,13 +178,20 @@ def summary(run: str, form: str) -> int:
 
 @main.command()
 @run_argument
-def report(run: str) -> int:
+@dry_run_option
+def report(run: str, dry_run: bool) -> int:
     """Write report.html, summary.md and junit.xml again."""
     from analysis import report as reports
+    from analysis.workplace import SHOWN, at_work_in
 
     found = find_run(run)
-    for written in reports.write_all(found, read_summary(found)):
-        click.echo(written)
+    summary = read_summary(found)
+    if dry_run:
+        click.echo(f"would write {', '.join(SHOWN)} in {found.path}")
+        return errors.OK
+    with at_work_in(found):
+        for written in reports.write_all(found, summary):
+            click.echo(written)
     return errors.OK
 
 
@@ -219,6 +257,8 @@ def cost(
     from config.prices import load_prices
     from config.settings import SANDBOX_REGION, load_settings
 
+    if region is not None and not load_prices(region).date:
+        raise UsageError(f"there are no prices of region {region!r}", f"add them: config/prices/{region}.toml")
     if (invocations, duration_ms, memory_mb) == (None, None, None):
         priced = of_summary(read_summary(find_run(run)), region, free_tier=free_tier)
     elif invocations is None or duration_ms is None or memory_mb is None:

@@ -42,6 +42,7 @@ from analysis.requests_table import literal
 from analysis.run_files import read_json, read_pull
 from analysis.series import most_at_once
 from analysis.starts import starts_told
+from analysis.workplace import at_work_in
 from config.settings import Settings, load_settings
 from config.timespans import parse_timespan
 from runstore import rundir
@@ -258,7 +259,8 @@ def pull_if_needed(run: RunDir, settings: Settings) -> int:
     if read_pull(run).get("complete"):
         return OK
     try:
-        pulled = pull_showing(run, settings, Console(stderr=True))
+        with at_work_in(run):
+            pulled = pull_showing(run, settings, Console(stderr=True))
     except AnalysisError as error:
         click.echo(f"error: {error}", err=True)
         return error.exit_code
@@ -274,14 +276,21 @@ def pull_if_needed(run: RunDir, settings: Settings) -> int:
 @click.option(
     "--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True, help="Form."
 )
-def bins_command(run: str, every: str, functions: tuple[str, ...], form: str) -> int:
-    """Print what client and logs saw in each time bin of RUN."""
+@click.option("--dry-run", is_flag=True, help="Say what would be fetched, and do nothing.")
+def bins_command(run: str, every: str, functions: tuple[str, ...], form: str, dry_run: bool) -> int:
+    """Print what client and logs saw in each time bin of RUN; the logs are fetched first, where they were not."""
     try:
         every_s = parse_timespan(every)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--every") from None
     settings = load_settings()
     found = rundir.find(run, settings.runs_dir)
+    if dry_run:
+        from analysis.pull import rehearse
+
+        for line in ["the logs are there already"] if read_pull(found).get("complete") else rehearse(found, settings):
+            click.echo(line)
+        return OK
     exit_code = pull_if_needed(found, settings)
     frame = table(found, every_s, functions)
     if frame["throttles"].isna().all():

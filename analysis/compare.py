@@ -102,8 +102,18 @@ def baseline_command(run: str, endpoint: str | None, output: Path | None) -> int
     if output is None:
         click.echo(text, nl=False)
     else:
-        output.write_text(text, encoding="utf-8")
+        _write(output, text)
     return errors.OK
+
+
+def _write(output: Path, text: str) -> None:
+    """Write a file whole or not at all; what cannot be replaced, such as /dev/stdout, is written to."""
+    try:
+        atomic = output.is_file() or not output.exists()
+        with click.open_file(str(output), "w", encoding="utf-8", atomic=atomic) as file:
+            file.write(text)
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
+        raise UsageError(f"--output {output}: {error.strerror}") from None
 
 
 def render(found: Comparison, form: str = "text") -> str:

@@ -387,11 +387,10 @@ def counts(db: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:
 
 
 def write_unjoined(db: duckdb.DuckDBPyConnection, file: Path) -> None:
-    """Write `unjoined.csv`: requests and invocations without a partner, and why. Whole or not at all.
+    """Write `unjoined.csv`: requests and invocations without a partner, and why.
 
     Invocations that no request of the client answers for (later hops of a chain, consumers of streams) are not in it.
     """
-    temporary = file.with_name(f".{file.name}.partial")
     db.execute(
         f"""COPY (
             SELECT 'request' AS side,
@@ -420,22 +419,19 @@ def write_unjoined(db: duckdb.DuckDBPyConnection, file: Path) -> None:
                    NULL, NULL, i.reported_at, i.function, i.status, NULL, i.request_id, i.xray_trace_id, i.log_stream
             FROM invocations i JOIN unpaired_invocations u USING (inv) WHERE NOT u.hop AND NOT u.background
             ORDER BY side DESC, reason, "at"
-        ) TO {literal(str(temporary))} (FORMAT csv, HEADER)"""
+        ) TO {literal(str(file))} (FORMAT csv, HEADER)"""
     )
-    temporary.replace(file)
 
 
 def write_joined(db: duckdb.DuckDBPyConnection, file: Path) -> None:
-    """Write `joined.parquet`, whole or not at all; `requests` and `joined` are read from it from then on.
+    """Write `joined.parquet`; `requests` and `joined` are read from it from then on.
 
     So the rows need not be kept in memory any longer, and what is put together once is not put together again.
     """
-    temporary = file.with_name(f".{file.name}.partial")
     columns = ", ".join((*REQUEST_COLUMNS, *JOINED_COLUMNS, "row", "inv"))
     db.execute("SET preserve_insertion_order = false")
-    db.execute(f"COPY (SELECT {columns} FROM joined) TO {literal(str(temporary))} ({PARQUET})")
+    db.execute(f"COPY (SELECT {columns} FROM joined) TO {literal(str(file))} ({PARQUET})")
     db.execute("RESET preserve_insertion_order")
-    temporary.replace(file)
     create_requests_view(db, f"read_parquet({literal(str(file))})")
     db.execute("CREATE OR REPLACE VIEW joined AS FROM requests")
     forget_rows(db)

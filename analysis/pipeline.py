@@ -7,9 +7,10 @@ a run that was pulled is analysed without its target, on another machine or week
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import click
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 
@@ -21,6 +22,7 @@ from analysis.join import join, write_joined, write_unjoined
 from analysis.run_files import files_blamed, read_json, read_pull
 from analysis.summary import build_summary
 from analysis.verdict import judge
+from analysis.workplace import SHOWN, at_work_in
 from config import aws
 from config.metric_limits import MetricLimits, load_metric_limits
 from config.settings import Settings
@@ -45,12 +47,16 @@ def analyze(
     from analysis import report, terminal  # with plotly and jinja2: not for those who only join
 
     metric_limits = load_metric_limits(settings.metric_limits)
-    failure = _fetch(run, settings, console, clock) if pull else None
-    summary = explain(run, limits, () if failure is None else (str(failure).replace("\n", "; "),), metric_limits)
-    terminal.print_summary(summary, console)
-    for written in report.write_all(run, summary):
-        _say(console, f"wrote {written}")
-    return judge(summary).exit_code if failure is None else failure.exit_code
+    with at_work_in(run):
+        failure = _fetch(run, settings, console, clock) if pull else None
+        summary = explain(run, limits, () if failure is None else (str(failure).replace("\n", "; "),), metric_limits)
+        terminal.print_summary(summary, console)
+        for written in report.write_all(run, summary):
+            _say(console, f"wrote {written}")
+    if failure is None:
+        return judge(summary).exit_code
+    click.echo(f"error: {failure}", err=True)
+    return failure.exit_code
 
 
 def explain(
@@ -61,30 +67,49 @@ def explain(
 ) -> dict[str, Any]:
     """Join what lies in the run directory and summarise it; -> the summary.
 
-    Writes joined.parquet, unjoined.csv and summary.json.
+    Writes joined.parquet, unjoined.csv and summary.json, which belong together: where this is killed, either there is
+    no summary, or it is that of the other two.
 
     `also`, `metric_limits`: see `analysis.summary.build_summary`. Raises DataFormatError where a file is not what its
     name says, IncompleteError where one is damaged or cannot be written.
     """
+    unfinished = {name: run.file(f".{name}.partial") for name in ("joined.parquet", "unjoined.csv")}
     with files_blamed(run):
         evidence = open_evidence(run)
         try:
             coverage = join(evidence.db)
-            write_joined(evidence.db, run.file("joined.parquet"))
-            write_unjoined(evidence.db, run.file("unjoined.csv"))
+            write_joined(evidence.db, unfinished["joined.parquet"])
+            write_unjoined(evidence.db, unfinished["unjoined.csv"])
             summary = build_summary(run, evidence, coverage, limits, also, metric_limits)
         finally:
             evidence.db.close()
+    for name in ("summary.json", *SHOWN):
+        run.file(name).unlink(missing_ok=True)  # of an earlier analysis, of other tables
+    for name, path in unfinished.items():
+        path.replace(run.file(name))
     run.write_json("summary.json", summary)
     return summary
 
 
+def rehearse(run: RunDir, settings: Settings, *, pull: bool = True) -> Iterator[str]:
+    """What `analyze` would ask and write, in words. Raises what `analysis.pull.rehearse` raises."""
+    if pull and _needs_target(run):
+        from analysis import pull as pulling
+
+        yield from pulling.rehearse(run, settings)
+    written = ("joined.parquet", "unjoined.csv", "summary.json", *SHOWN)
+    yield f"would write {', '.join(written)} in {run.path}"
+
+
+def _needs_target(run: RunDir) -> bool:
+    """Whether there are logs to fetch: not those of a run that has nothing but Locust's CSVs."""
+    manifest = read_json(run, "manifest.json")
+    return bool(manifest.get("functions") or manifest.get("log_groups")) and not read_pull(run).get("complete")
+
+
 def _fetch(run: RunDir, settings: Settings, console: Console, clock: Callable[[], float]) -> AnalysisError | None:
     """Everything that needs the target; the error that stopped it."""
-    manifest = read_json(run, "manifest.json")
-    if not manifest.get("functions") and not manifest.get("log_groups"):
-        return None
-    if not read_pull(run).get("complete"):
+    if _needs_target(run):
         from analysis.pull import pull_showing
 
         try:
@@ -94,7 +119,7 @@ def _fetch(run: RunDir, settings: Settings, console: Console, clock: Callable[[]
             return error
         except KeyboardInterrupt:
             return InterruptedPullError("fetching the logs was interrupted: analyse the run again to go on with it")
-    _look_at_tables(run, settings, manifest.get("tables") or {}, console, clock)
+    _look_at_tables(run, settings, read_json(run, "manifest.json").get("tables") or {}, console, clock)
     return None
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from analysis.pull_progress import PullProgress
 from analysis.puller import REAL, SIMULATED, Patience, Progress, Puller, Reading, Scope
 from analysis.requests_table import HTTP_METHODS, create_requests
 from analysis.run_files import read_json
+from analysis.workplace import at_work_in
 from config import aws
 from config.prices import load_prices
 from config.settings import Settings, load_settings
@@ -32,6 +34,9 @@ MAX_BACKGROUND_S = 900.0
 """How long after the end of a run events still count as its own when it is pulled later than that."""
 
 
+TABLES = ("invocations", "log_errors", "inits", "correlations", "access_log")
+
+
 @dataclass(frozen=True)
 class Pulled:
     """How a pull ended. All of it, and more, is in `pull.json`."""
@@ -40,7 +45,7 @@ class Pulled:
     """Whether nothing that belongs to the run can be missing, as far as can be known."""
     warnings: list[str]
     tables: Mapping[str, int]
-    """Table -> rows: invocations, log_errors, inits, correlations, access_log."""
+    """Of TABLES -> rows."""
 
 
 def pull_run(
@@ -65,7 +70,7 @@ def pull_run(
     are written, and the next attempt goes on from there.
     """
     requests = duckdb.connect()
-    create_requests(requests, run.requests_files())
+    create_requests(requests, run.requests_files(), run.path)
     scope = scope_of(run, settings, requests, clock())
     patience = patience or (SIMULATED if settings.simulated else REAL)
     folder = run.file("pull")
@@ -120,6 +125,23 @@ def _keep(run: RunDir, reading: Reading, scope: Scope, stack_name: str | None, r
         tables, warnings = write_tables(run.path, reading, stack_name)
         pulled = Pulled(complete=False, warnings=[*reading.doubts, *warnings], tables=tables)
         run.write_json("pull.json", _described(pulled, reading, scope, region))
+
+
+def rehearse(run: RunDir, settings: Settings) -> Iterator[str]:
+    """What a pull would ask and write, in words. Raises UsageError and NoRowsError, as the pull would."""
+    requests = duckdb.connect()
+    create_requests(requests, run.requests_files(), run.path)
+    scope = scope_of(run, settings, requests, time.time())
+    requests.close()
+    groups = [*scope.groups.values(), *filter(None, [scope.access_log_group])]
+    begin, end = (
+        datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S") for at in (scope.started_at, scope.ended_at)
+    )
+    region = settings.region or "the region of the AWS profile"
+    yield f"would ask Logs Insights in {region} for what was logged from {begin} to {end} UTC, and after it, in:"
+    yield from (f"  {group}" for group in groups)
+    yield f"would ask CloudWatch for the metrics of {', '.join(scope.groups)}"
+    yield f"would write {', '.join(f'{table}.parquet' for table in TABLES)}, metrics.json, pull.json in {run.path}"
 
 
 def pull_showing(run: RunDir, settings: Settings, console: Console, **options: Any) -> Pulled:
@@ -222,7 +244,11 @@ def locust_requests_per_second(run: RunDir) -> dict[int, int]:
 
 
 def write_tables(directory: Path, reading: Reading, stack_name: str | None) -> tuple[dict[str, int], list[str]]:
-    """Turn what was read into the tables of the run; -> (table -> rows, warnings)."""
+    """Turn what was read into the tables of the run; -> (table -> rows, warnings).
+
+    An earlier pull's word on its tables goes first: nobody shall take some of each for a whole.
+    """
+    (directory / "pull.json").unlink(missing_ok=True)
     events, access = reading.files(EVENTS), reading.files(ACCESS)
     tables = {
         "invocations": log_tables.write_invocations(events, directory / "invocations.parquet"),
@@ -359,7 +385,10 @@ def _described(pulled: Pulled, reading: Reading, scope: Scope, region: str | Non
 @click.option("--lag", metavar="TIME", help="How long logs take to appear; default 1m on AWS, 3s elsewhere.")
 @click.option("--quiet", metavar="TIME", help="Silence after which background work is over; default 1m on AWS, 3s.")
 @click.option("--deadline", metavar="TIME", help="When to end with what there is; default 15m on AWS, 2m elsewhere.")
-def pull_command(run: str, force: bool, limit: int, lag: str | None, quiet: str | None, deadline: str | None) -> int:
+@click.option("--dry-run", is_flag=True, help="Say what would be asked and written, and do nothing.")
+def pull_command(
+    run: str, force: bool, limit: int, lag: str | None, quiet: str | None, deadline: str | None, dry_run: bool
+) -> int:
     """Fetch logs and metrics of RUN into its directory."""
     settings = load_settings()
     usual = SIMULATED if settings.simulated else REAL
@@ -372,7 +401,12 @@ def pull_command(run: str, force: bool, limit: int, lag: str | None, quiet: str 
         metrics_s=min(usual.metrics_s, _seconds("--deadline", deadline, usual.deadline_s)),
     )
     found = rundir.find(run, settings.runs_dir)
-    pulled = pull_showing(found, settings, Console(stderr=True), force=force, limit=limit, patience=patience)
+    if dry_run:
+        for line in rehearse(found, settings):
+            click.echo(line)
+        return errors.OK
+    with at_work_in(found):
+        pulled = pull_showing(found, settings, Console(stderr=True), force=force, limit=limit, patience=patience)
     for warning in pulled.warnings:
         click.echo(f"warning: {warning}", err=True)
     for table, rows in pulled.tables.items():

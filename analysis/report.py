@@ -20,6 +20,7 @@ from analysis.latency import Latency
 from analysis.run_files import files_blamed, read_json
 from analysis.series import Series, build
 from analysis.verdict import answers, cause_title, causes, judge, message
+from analysis.workplace import SHOWN
 from runstore.rundir import RunDir
 
 ROWS_SHOWN = 100
@@ -34,7 +35,7 @@ _CAUSE = ("status", "requests", "share", "flow", "frame", "first_at", "last_at",
 
 
 def write_all(run: RunDir, summary: Mapping[str, Any]) -> list[Path]:
-    """Write `report.html`, `summary.md` and `junit.xml` into the run's directory; the paths of what was written.
+    """Write SHOWN into the run's directory; the paths of what was written.
 
     Raises DataFormatError and IncompleteError where a file of the run is damaged.
     """
@@ -42,14 +43,10 @@ def write_all(run: RunDir, summary: Mapping[str, Any]) -> list[Path]:
         series = build(run)
         response_times = latency.build(run, series)
     manifest, pull = read_json(run, "manifest.json"), read_json(run, "pull.json")
-    documents = {
-        "report.html": render(summary, series, response_times, manifest, pull),
-        "summary.md": markdown.render(summary),
-        "junit.xml": junit.render(summary),
-    }
-    for name, text in documents.items():
+    page = render(summary, series, response_times, manifest, pull)
+    for name, text in zip(SHOWN, (page, markdown.render(summary), junit.render(summary)), strict=True):
         run.write_text(name, text)
-    return [run.file(name) for name in documents]
+    return [run.file(name) for name in SHOWN]
 
 
 def environment(*templates: Path) -> jinja2.Environment:

@@ -28,8 +28,9 @@ import os
 import tempfile
 import weakref
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import duckdb
@@ -109,19 +110,24 @@ def create_requests(db: duckdb.DuckDBPyConnection, files: Sequence[Path], folder
 
     Of more than IN_MEMORY_BYTES the rows are kept in a Parquet file meanwhile, of which a query reads the columns it
     needs. It lies in a directory of its own below `folder` (the system's temporary one, where that is None or cannot be
-    written to), which goes with the connection.
+    written to), which goes with the connection; so do copies of files that must be mended.
 
     Raises DataFormatError where the header of a file lacks a column or is none.
     """
     below = folder if folder is not None and os.access(folder, os.W_OK) else None
-    directory = tempfile.TemporaryDirectory(prefix=".requests-", dir=below)
-    weakref.finalize(db, directory.cleanup)
+
+    @cache
+    def directory() -> Path:
+        made = tempfile.TemporaryDirectory(prefix=".requests-", dir=below)
+        weakref.finalize(db, made.cleanup)
+        return Path(made.name)
+
     few = sum(file.stat().st_size for file in files) <= IN_MEMORY_BYTES
-    rows = None if few else Path(directory.name) / "requests.parquet"
+    rows = None if few else directory() / "requests.parquet"
     of_headers = _by_header(files)
-    mended, left_out = _mended([file for file in files if _has_long_line(file)], Path(directory.name))
+    mended, left_out = _mended([file for file in files if _has_long_line(file)], directory)
     unreadable = _keep_rows(db, of_headers, mended, rows)
-    also_mended, also_left_out = _mended([file for file in files if file.name in unreadable], Path(directory.name))
+    also_mended, also_left_out = _mended([file for file in files if file.name in unreadable], directory)
     if also_mended:
         mended, left_out = mended | also_mended, left_out | also_left_out
         unreadable = _keep_rows(db, of_headers, mended, rows)
@@ -230,7 +236,7 @@ def _has_long_line(file: Path) -> bool:
         return any(text.find(b"\n", start, start + half) < 0 for start in range(0, size - half, half))
 
 
-def _mended(files: Sequence[Path], folder: Path) -> tuple[dict[str, str], Counter[str]]:
+def _mended(files: Sequence[Path], folder: Callable[[], Path]) -> tuple[dict[str, str], Counter[str]]:
     """Copies of those files that have long lines, which are shortened, or lines with an open quote, which are left out.
 
     -> (file -> its copy below `folder`, file name -> lines left out). A reader of CSV takes all from an open quote up
@@ -239,7 +245,7 @@ def _mended(files: Sequence[Path], folder: Path) -> tuple[dict[str, str], Counte
     """
     copies, left_out = {}, Counter[str]()
     for file in files:
-        copy = Path(tempfile.mkdtemp(dir=folder)) / file.name
+        copy = Path(tempfile.mkdtemp(dir=folder())) / file.name
         changed = False
         with file.open("rb") as lines, copy.open("wb") as kept:
             for line in lines:

@@ -126,7 +126,7 @@ def create_client_rows(db: duckdb.DuckDBPyConnection, run: RunDir) -> bool:
     if run.file("joined.parquet").is_file():
         create_requests_view(db, f"read_parquet({literal(str(run.file('joined.parquet')))})")
     elif run.requests_files():
-        create_requests(db, run.requests_files())
+        create_requests(db, run.requests_files(), run.path)
     else:
         return False
     return True

@@ -35,6 +35,8 @@ _UNKNOWN = frozenset(
     }
 )
 _NO_CREDENTIALS = (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError, SSOError, TokenRetrievalError)
+_OF_HEAD = {"HeadBucket": "s3:ListBucket", "HeadObject": "s3:GetObject"}
+"""Calls whose refusal has no text -> the action that they need (AWS, Service Authorization Reference)."""
 _SAID = re.compile(r"not authorized to perform: (?P<action>[\w-]+:\w+)(?: on resource: (?P<resource>\S+))?")
 
 
@@ -67,15 +69,14 @@ def explain(error: ClientError | BotoCoreError, profile: str | None = None) -> R
     if code not in _DENIED:
         return None
     said = _SAID.search(text)
-    if said is None:
+    action = _OF_HEAD.get(error.operation_name) if said is None else said["action"]
+    if action is None:
         return Refused(
             f"not allowed: {error.operation_name}: {text}", f"ask for a policy that allows {error.operation_name}"
         )
-    action, resource = said["action"], (said["resource"] or "*").rstrip(".,")
+    on = "" if said is None else f" on {(said['resource'] or '*').rstrip('.,')}"
     return Refused(
-        f"not allowed: {action} on {resource} ({error.operation_name})",
-        f"ask for a policy that allows {action} on it",
-        action,
+        f"not allowed: {action}{on} ({error.operation_name})", f"ask for a policy that allows {action}", action
     )
 
 

@@ -19,12 +19,13 @@ from dotenv import load_dotenv
 from analysis.errors import AnalysisError
 from config.aws_refusals import explain
 from config.errors import ConfigError
-from control.commands import deployment, policies, runs, tuning
+from control import policies
+from control.commands import deployment, runs, tuning
 from control.commands.alarms import alarms
+from control.commands.policies import policy
 from control.commands.preflight import preflight
 from control.commands.provisioned import provisioned
 from control.errors import ControlError
-from control.policies import roles_that_allow
 
 
 class ControlGroup(click.Group):
@@ -52,7 +53,7 @@ def _tell(error: BaseException, command: str | None) -> int:
     elif isinstance(error, KeyboardInterrupt):
         exit_code, lines = 130, ["interrupted"]
     elif isinstance(error, _AWS_ERRORS) and (refused := explain(error, os.environ.get("AWS_PROFILE"))) is not None:
-        hint = _policies_that_allow(refused.action, command) or refused.hint
+        hint = policies.hint(refused.action, command) or refused.hint
         exit_code, lines = 2, [f"error: {refused.message}", f"hint: {hint}"]
     elif isinstance(error, HTTPClientError | NoConnectionError):
         exit_code, lines = 2, [f"error: {error}", "hint: start one with `make sandbox`, or mend AWS_ENDPOINT_URL"]
@@ -65,13 +66,6 @@ def _tell(error: BaseException, command: str | None) -> int:
     for line in lines:
         click.echo(line, err=True)
     return exit_code
-
-
-def _policies_that_allow(action: str | None, command: str | None) -> str | None:
-    """Which of our policies has the action that is missing; None where none has."""
-    roles = [] if action is None else roles_that_allow(action, command)
-    files = " or ".join(f"control/policies/{role}.json (`python -m control policy {role}` prints it)" for role in roles)
-    return f"have a policy attached that allows it: {files}" if files else None
 
 
 @click.group(cls=ControlGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -101,7 +95,7 @@ for command in (
     deployment.destroy,
     tuning.tune,
     provisioned,
-    policies.policy,
+    policy,
     alarms,
 ):
     main.add_command(command)

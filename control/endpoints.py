@@ -1,4 +1,4 @@
-"""Whether something listens where a run is going to send requests: asked once, before anything is started."""
+"""Whether a run is going to reach what it needs: asked once, before anything is started."""
 
 from __future__ import annotations
 
@@ -19,3 +19,11 @@ def check_reachable(url: str, variable: str, hint: str = "", timeout_s: float = 
     except OSError as error:
         also = f"; {hint}" if hint else ""
         raise ConfigError(f"{variable}: nothing answers at {parts.hostname}:{port} ({error}){also}") from None
+
+
+def check_known(host: str, variable: str) -> None:
+    """Raise ConfigError, naming the variable to mend, where the host's name stands for no address."""
+    try:
+        socket.getaddrinfo(host, None)
+    except OSError as error:
+        raise ConfigError(f"{variable}: there is no host {host} ({error})") from None

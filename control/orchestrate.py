@@ -12,7 +12,6 @@ import os
 import shutil
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -38,6 +37,7 @@ from control.progress import RunProgress
 from control.run_lock import run_lock
 from control.run_watch import RunWatch
 from control.sandbox_process import read_truth
+from control.scratch import scratch_directory
 from control.smoke import await_change, expected_change, explain, read_shop
 from control.target import ReadyTarget, ready_target
 from runstore.analysis_state import ATTENDED
@@ -287,11 +287,11 @@ def stage(checked: Checked, console: Console, *, every_flow: bool = False) -> It
     run_id = unused_run_id(settings.runs_dir, checked.profile.name, time.time())
     with (
         run_lock(settings.runs_dir, run_id),
-        tempfile.TemporaryDirectory(prefix="swarmscope-") as logs,
+        scratch_directory() as logs,
         ready_target(
             settings,
             checked.profile.flows,
-            Path(logs),
+            logs,
             lambda line: console.print(line, style="dim", markup=False, highlight=False, soft_wrap=True),
             private=checked.request.private_sandbox,
             # The same seed on both sides: a run can be repeated.
@@ -301,7 +301,7 @@ def stage(checked: Checked, console: Console, *, every_flow: bool = False) -> It
             custom=checked.custom,
         ) as target,
     ):
-        yield Stage(checked, target, run_id, Path(logs), console)
+        yield Stage(checked, target, run_id, logs, console)
 
 
 def load(

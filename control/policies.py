@@ -49,6 +49,13 @@ def roles_that_allow(action: str, command: str | None = None) -> list[str]:
     return [role for role in allowing if role in its_own] or allowing
 
 
+def hint(action: str | None, command: str | None = None) -> str | None:
+    """What to do where the action is missing, by the policies that have it; None where none has."""
+    roles = [] if action is None else roles_that_allow(action, command)
+    files = " or ".join(f"control/policies/{role}.json (`python -m control policy {role}` prints it)" for role in roles)
+    return f"have a policy attached that allows it: {files}" if files else None
+
+
 def own_statements(policy: dict[str, Any]) -> list[dict[str, Any]]:
     """What the caller may do, and not only CloudFormation in the caller's name."""
     return [

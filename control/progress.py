@@ -46,15 +46,7 @@ class RunProgress:
         )
         self._progress = Progress(*columns, console=console, transient=True)
         self._task = self._progress.add_task(profile.name, total=profile.messages or profile.duration_s, state="")
-        if profile.messages is not None:
-            amount = f"messages: {profile.messages}"
-        elif profile.breakpoint is not None:
-            amount = f"search for the breakpoint, up to {profile.peak_rate:g} arrivals/s"
-        elif profile.peak_rate is not None:
-            amount = f"up to {profile.peak_rate:g} arrivals/s for {profile.duration_s:g} s"
-        else:
-            amount = f"up to {profile.peak_users} users for {profile.duration_s:g} s"
-        console.print(f"run {run.run_id}: {amount}", style="dim", markup=False, highlight=False)
+        console.print(f"run {run.run_id}: {amount_of(profile)}", style="dim", markup=False, highlight=False)
 
     def __enter__(self) -> RunProgress:
         self._progress.start()
@@ -79,6 +71,17 @@ class RunProgress:
             completed=now - self._started_at if self._messages is None else state.requests,
             state=f"{state.users} users, {state.requests} requests, {state.failures} failed",
         )
+
+
+def amount_of(profile: Profile) -> str:
+    """How much load a profile is, in a few words."""
+    if profile.messages is not None:
+        return f"messages: {profile.messages}"
+    if profile.breakpoint is not None:
+        return f"search for the breakpoint, up to {profile.peak_rate:g} arrivals/s"
+    if profile.peak_rate is not None:
+        return f"up to {profile.peak_rate:g} arrivals/s for {profile.duration_s:g} s"
+    return f"up to {profile.peak_users} users for {profile.duration_s:g} s"
 
 
 def latest_state(history: Path) -> State | None:

@@ -13,9 +13,11 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from config.aws_refusals import explain
 from config.custom_flow import CustomFlow
 from config.errors import ConfigError
 from config.settings import EVENT_VARIABLES, FUNCTION_VARIABLES, Settings, function_name
+from control import policies
 
 FUNCTION_OUTPUTS: Mapping[str, str] = {
     "place-vote": "PlaceVoteFunction",
@@ -165,8 +167,10 @@ def with_public_key(target: RunTarget, kms: Any) -> RunTarget:
         return target
     try:
         der = kms.get_public_key(KeyId=target.shop_key_id)["PublicKey"]
-    except ClientError as refused:
-        raise ConfigError(f"SHOP_PUBLIC_KEY: not set, and KMS does not give it: {refused}") from None
+    except ClientError as error:
+        refused = explain(error)
+        why = error if refused is None else f"{refused.message}; {policies.hint(refused.action) or refused.hint}"
+        raise ConfigError(f"SHOP_PUBLIC_KEY: not set, and KMS does not give it: {why}") from None
     return replace(target, shop_public_key=base64.b64encode(der).decode())
 
 

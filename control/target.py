@@ -14,6 +14,8 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from config.aws import client
 from config.custom_flow import CustomFlow
 from config.errors import ConfigError
@@ -69,16 +71,20 @@ def ready_target(
     parameters: Mapping[str, str] = MappingProxyType({}),
     every_flow: bool = False,
     custom: CustomFlow | None = None,
+    look_only: bool = False,
 ) -> Iterator[ReadyTarget]:
     """Make the target ready for these flows; with `every_flow`, for all others too that it has the means for.
 
     `custom`: what flow `custom` sends, where it is known.
 
     With TARGET=sandbox one is started, with `sandbox_options`, where none answers at AWS_ENDPOINT_URL, or always with
-    `private`; the stack is deployed into it, with `parameters` of its template, where it is not there yet. Raises
-    ConfigError with everything that the flows miss, DeployError, ProcessError.
+    `private`; the stack is deployed into it, with `parameters` of its template, where it is not there yet. With
+    `look_only` nothing is deployed into a sandbox that was found. Raises ConfigError with everything that the flows
+    miss, DeployError, ProcessError.
     """
-    with reachable_target(settings, logs, progress, private=private, sandbox_options=sandbox_options) as reached:
+    with reachable_target(
+        settings, logs, progress, private=private, sandbox_options=sandbox_options, look_only=look_only
+    ) as reached:
         settings = reached
         sandbox = str(settings.endpoint_url) if settings.target == "sandbox" else None
         before = {} if sandbox is None else read_truth(sandbox)
@@ -97,15 +103,24 @@ def reachable_target(
     *,
     private: bool = False,
     sandbox_options: Sequence[str] = (),
+    look_only: bool = False,
 ) -> Iterator[Settings]:
     """The settings, with the endpoint of a sandbox that was found or, where the target is one and none answers (or with
-    `private`), started; it is stopped in the end. Raises ProcessError."""
+    `private`), started; it is stopped in the end.
+
+    `look_only`: what only looks must not deploy a stack into a sandbox of somebody's; where it is not there yet, there
+    is one to look at in a sandbox of its own. Raises ProcessError.
+    """
     if settings.target != "sandbox":
         yield settings
         return
     with ExitStack() as stack:
-        if not private and is_sandbox(str(settings.endpoint_url)):
-            sandbox = str(settings.endpoint_url)
+        sandbox = str(settings.endpoint_url)
+        found = not private and is_sandbox(sandbox)
+        if found and look_only and not _may_have_stack(settings):
+            progress(f"the sandbox at {sandbox} has no stack {settings.stack_name} yet: looking at one elsewhere")
+            found = False
+        if found:
             progress(f"sandbox found at {sandbox}")
         else:
             started_at = time.monotonic()
@@ -116,6 +131,14 @@ def reachable_target(
             # Whatever API, function or key the variables name, it is not in a sandbox as new as this.
             settings = settings.model_copy(update=_NO_RESOURCES)
         yield settings.model_copy(update={"endpoint_url": sandbox})
+
+
+def _may_have_stack(settings: Settings) -> bool:
+    """Whether it is there, as far as one may know."""
+    try:
+        return describe(cloud_for(settings), settings.stack_name) is not None
+    except (ClientError, BotoCoreError):
+        return True  # whoever needs it asks again, and says what is wrong
 
 
 def find_resources(
@@ -148,8 +171,13 @@ def known_resources(
     progress: Progress,
     parameters: Mapping[str, str] = MappingProxyType({}),
     custom: CustomFlow | None = None,
+    *,
+    look_only: bool = False,
 ) -> RunTarget:
-    """What variables and the stack say, whatever it is needed for; see `find_resources`."""
+    """What variables and the stack say, whatever it is needed for; see `find_resources`.
+
+    `look_only`: nothing is deployed.
+    """
     cloud = cloud_for(settings)
     description = describe(cloud, settings.stack_name)
     if parameters and (description is not None or settings.target != "sandbox"):
@@ -158,7 +186,7 @@ def known_resources(
             f"PARAMETERS: {pairs} is for a sandbox that the run starts; change a stack with "
             "`python -m control deploy --parameter NAME=VALUE`"
         )
-    if description is None and settings.target == "sandbox":
+    if description is None and settings.target == "sandbox" and not look_only:
         started_at = time.monotonic()
         done = deploy(settings, parameters, lambda _: None)
         progress(f"stack {settings.stack_name} deployed ({time.monotonic() - started_at:.1f} s)")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from config.errors import ConfigError
 from control.commands.options import dry_run_option, say, settings_of, target_options
 
 if TYPE_CHECKING:
@@ -54,14 +55,22 @@ def alarms(action: str, target: str | None, stack_name: str | None, topic: str |
 
 
 def wanted(settings: Settings, topic: str | None) -> list[Alarm]:
-    """The alarms that the stack should have. `topic`: see `control.alarms.alarms_for`."""
+    """The alarms that the stack should have. `topic`: see `control.alarms.alarms_for`.
+
+    Raises ConfigError where there is nothing to watch.
+    """
     from analysis import deployment
     from config.aws import client
     from config.metric_limits import load_metric_limits
     from control import alarms as ours
-    from control.target import find_resources
+    from control.target import known_resources, nowhere_else
 
-    resources = find_resources(settings, (), say)
+    resources = known_resources(settings, say, look_only=True)
+    if not resources.functions:
+        raise ConfigError(
+            f"STACK_NAME: {nowhere_else(settings)}, and no variable such as VOTE_FUNCTION names a function to watch; "
+            "`make deploy` makes a stack"
+        )
 
     def made(service: str) -> Any:
         return client(settings, service)

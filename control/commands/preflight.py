@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import click
@@ -51,14 +49,15 @@ def preflight(durations: dict[str, float], as_json: bool, **options: Any) -> int
     from control.preflight import show
     from control.preflight.inspection import inspect
     from control.preflight.rows import FAIL, worst
+    from control.scratch import scratch_directory
     from control.target import reachable_target
 
     request = orchestrate.Request(**options)
     checked = orchestrate.check(request, os.environ, limits=False)
     seed = ["--seed", request.seed] if request.seed is not None else []
     with (
-        tempfile.TemporaryDirectory(prefix="swarmscope-") as logs,
-        reachable_target(checked.settings, Path(logs), say, sandbox_options=seed) as settings,
+        scratch_directory() as logs,
+        reachable_target(checked.settings, logs, say, sandbox_options=seed, look_only=True) as settings,
         messages.status("looking"),
     ):
         found = inspect(checked, settings, durations, say)

@@ -2,42 +2,60 @@
 
 from __future__ import annotations
 
-from typing import Any
+import os
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from analysis.finite_float import FiniteFloat
 from config.errors import ConfigError
 from control.commands.options import (
+    dry_run_option,
     load_options,
     master_port_option,
     messages,
     out,
     parameter_option,
     profile_option,
+    say,
     settings_of,
     target_option,
     target_options,
     workers_option,
 )
 
+if TYPE_CHECKING:
+    from control.orchestrate import Request
+
+
+def _rehearsed(request: Request, *first: str) -> int:
+    """Say what a run would do; `first`: what is said before."""
+    from control.rehearsal import rehearse
+
+    for line in (*first, *rehearse(request, os.environ, say)):
+        click.echo(line)
+    return 0
+
 
 @click.command()
 @load_options
 @profile_option("demo")
 @workers_option
-def load(**options: Any) -> int:
+@dry_run_option()
+def load(dry_run: bool, **options: Any) -> int:
     """Run a load profile, headless, with analysis and verdict."""
     from control import orchestrate
 
-    return orchestrate.load(orchestrate.Request(**options), messages, out())
+    request = orchestrate.Request(**options)
+    return _rehearsed(request) if dry_run else orchestrate.load(request, messages, out())
 
 
 @click.command()
 @click.option("--seed", envvar="SEED", help="Seed of payloads and waits; without it, a new one each run.")
 @click.option("--scale", envvar="SCALE", help="Multiplies users.")
 @click.option("--time-scale", envvar="TIME_SCALE", help="Multiplies stages, warm-up and windows of thresholds.")
-def demo(**options: Any) -> int:
+@dry_run_option()
+def demo(dry_run: bool, **options: Any) -> int:
     """The main job from end to end on a sandbox of its own: all flows, a master and two workers.
 
     Its load is meant to break something, so a broken threshold is no failure here: 0 where the run is complete and
@@ -47,6 +65,8 @@ def demo(**options: Any) -> int:
 
     results = out()
     request = orchestrate.Request(profile="demo", target="sandbox", workers="2", private_sandbox=True, **options)
+    if dry_run:
+        return _rehearsed(request)
     return orchestrate.load(
         request, messages, results, then=lambda run, exit_code: demo.conclude(run, exit_code, results)
     )
@@ -54,12 +74,14 @@ def demo(**options: Any) -> int:
 
 @click.command()
 @target_options
-def smoke(**options: Any) -> int:
+@dry_run_option()
+def smoke(dry_run: bool, **options: Any) -> int:
     """Send one shop message with two records; 0 only if the table changed by exactly that."""
     from control import orchestrate
     from control.smoke import SMOKE_SHOP
 
-    return orchestrate.smoke(orchestrate.Request(profile="smoke", shop_id=SMOKE_SHOP, **options), messages, out())
+    request = orchestrate.Request(profile="smoke", shop_id=SMOKE_SHOP, **options)
+    return _rehearsed(request) if dry_run else orchestrate.smoke(request, messages, out())
 
 
 @click.command()
@@ -73,7 +95,8 @@ def smoke(**options: Any) -> int:
 @click.option(
     "--memory-headroom-mb", type=FiniteFloat(min=0), default=28.0, show_default=True, help="Memory to leave free."
 )
-def perf(duration_limit_ms: float, memory_headroom_mb: float, **options: Any) -> int:
+@dry_run_option()
+def perf(duration_limit_ms: float, memory_headroom_mb: float, dry_run: bool, **options: Any) -> int:
     """Send shop messages one after another, then print the statistics of each function."""
     from analysis import statistics_table
     from analysis.functions import Limits
@@ -85,13 +108,10 @@ def perf(duration_limit_ms: float, memory_headroom_mb: float, **options: Any) ->
         click.echo(statistics_table.render(measured, duration_limit_ms, memory_headroom_mb), nl=False)
         return exit_code
 
-    return orchestrate.load(
-        orchestrate.Request(profile="perf", **options),
-        messages,
-        out(),
-        Limits(duration_limit_ms, memory_headroom_mb),
-        statistics,
-    )
+    request = orchestrate.Request(profile="perf", **options)
+    if dry_run:
+        return _rehearsed(request)
+    return orchestrate.load(request, messages, out(), Limits(duration_limit_ms, memory_headroom_mb), statistics)
 
 
 @click.command()
@@ -110,7 +130,8 @@ def perf(duration_limit_ms: float, memory_headroom_mb: float, **options: Any) ->
     show_default=True,
     help="Show what CloudWatch knows while a run goes; AWS bills the questions.",
 )
-def ui(web_host: str, web_port: int, web_login: bool, live_cloudwatch: str, **options: Any) -> int:
+@dry_run_option()
+def ui(web_host: str, web_port: int, web_login: bool, live_cloudwatch: str, dry_run: bool, **options: Any) -> int:
     """Locust's web UI; each run is analysed as soon as it has ended. Ctrl-C ends it."""
     from control import orchestrate
     from control.processes import is_port_free
@@ -119,9 +140,14 @@ def ui(web_host: str, web_port: int, web_login: bool, live_cloudwatch: str, **op
         raise ConfigError(f"WEB_PORT: something listens on {web_host}:{web_port} already; choose another")
     if web_login:
         settings_of(options["target"], options["stack_name"]).web_credentials()
+    request = orchestrate.Request(**options)
+    if dry_run:
+        return _rehearsed(
+            request, f"would open Locust's web UI at http://{web_host}:{web_port}; its form would begin as:"
+        )
     listening = ["--web-host", web_host, "--web-port", str(web_port), "--live-cloudwatch", live_cloudwatch]
     return orchestrate.attend(
-        orchestrate.Request(**options),
+        request,
         listening + (["--web-login"] if web_login else []),
         messages,
         interactive=True,
@@ -143,16 +169,20 @@ def ui(web_host: str, web_port: int, web_login: bool, live_cloudwatch: str, **op
     "--master-bind-host", envvar="MASTER_BIND_HOST", default="*", show_default=True, help="Where workers may connect."
 )
 @master_port_option
-def master(expect_workers: int, master_bind_host: str, master_port: int, **options: Any) -> int:
+@dry_run_option()
+def master(expect_workers: int, master_bind_host: str, master_port: int, dry_run: bool, **options: Any) -> int:
     """The master of a distributed run: waits for its workers, runs the profile, analyses."""
     from control import orchestrate
     from control.processes import is_port_free
 
     if not is_port_free("" if master_bind_host == "*" else master_bind_host, master_port):
         raise ConfigError(f"MASTER_PORT: {master_port} is taken, perhaps by another master; choose another")
+    request = orchestrate.Request(**options)
+    if dry_run:
+        return _rehearsed(request, f"would wait for {expect_workers} workers on {master_bind_host}:{master_port}")
     role = ["--headless", "--master", "--master-bind-host", master_bind_host, "--master-bind-port", str(master_port)]
     return orchestrate.attend(
-        orchestrate.Request(**options),
+        request,
         [*role, "--expect-workers", str(expect_workers)],
         messages,
         interactive=False,
@@ -165,8 +195,15 @@ def master(expect_workers: int, master_bind_host: str, master_port: int, **optio
     "--master-host", envvar="MASTER_HOST", default="127.0.0.1", show_default=True, help="Where the master is."
 )
 @master_port_option
-def worker(target: str | None, master_host: str, master_port: int) -> int:
+@dry_run_option()
+def worker(target: str | None, master_host: str, master_port: int, dry_run: bool) -> int:
     """A worker of a distributed run: does what its master says, and ends with it."""
     from control import orchestrate
+    from control.endpoints import check_known
 
+    check_known(master_host, "MASTER_HOST")
+    if dry_run:
+        settings = settings_of(target, None)
+        click.echo(f"would join the master at {master_host}:{master_port}, and send what it says to {settings.target}")
+        return 0
     return orchestrate.work(target, ["--master-host", master_host, "--master-port", str(master_port)])

@@ -179,7 +179,7 @@ def dry_run(settings: Settings, request: Request, say: Callable[[str], None]) ->
     """What `run` would do, in words; nothing is changed."""
     checked = _check(settings, request, os.environ)
     environments = request.environments or environments_for(checked.profile)
-    with _found(settings, request, say) as (settings, place, _, before):
+    with _found(settings, request, say, look_only=True) as (settings, place, _, before):
         Budget(settings.max_cost_usd, place.prices, before, environments, checked.profile).check(request.arms)
         name, memory_mb = before["FunctionName"], before["MemorySize"]
         yield f"would publish a version of {name} ({memory_mb} MB) with an alias for each of: {', '.join(request.arms)}"
@@ -202,13 +202,13 @@ def dry_run(settings: Settings, request: Request, say: Callable[[str], None]) ->
 
 @contextmanager
 def _found(
-    settings: Settings, request: Request, say: Callable[[str], None]
+    settings: Settings, request: Request, say: Callable[[str], None], *, look_only: bool = False
 ) -> Iterator[tuple[Settings, Place, ArmVersions, dict[str, Any]]]:
     """The settings with the endpoint there is, the place, the function and the configuration of its $LATEST.
 
     Raises ConfigError where it is not there, is not what is called, or has leftovers.
     """
-    with placed(settings, CALLED, say, PROVISIONED) as (settings, place, resources):
+    with placed(settings, CALLED, say, look_only=look_only) as (settings, place, resources):
         name = called_function(request.function, {} if resources is None else resources.functions)
         function = arm_versions(client(settings, "lambda"), name, settings)
         before = existing(function, place, request.function)

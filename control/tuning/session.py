@@ -17,6 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from config.aws_refusals import explain
 from config.errors import ConfigError
 from config.prices import Prices, lambda_compute_item, lambda_gb_s
+from control import policies
 from control.tuning import checks
 from control.tuning.errors import LeftoversError, TuningError
 from control.tuning.figures import STRATEGIES, Strategy, choose, figures
@@ -250,9 +251,10 @@ def taken_back(
             except (ClientError, BotoCoreError, TuningError, OSError) as error:
                 refused = explain(error) if isinstance(error, ClientError | BotoCoreError) else None
                 why = refused.message if refused else error
+                hint = refused and (policies.hint(refused.action, command) or refused.hint)
                 raise LeftoversError(
                     f"not everything could be taken back: {why}; when that is mended, "
-                    f"`python -m control {command} --clean` removes what is left"
+                    f"`python -m control {command} --clean` removes what is left" + (f"\nhint: {hint}" if hint else "")
                 ) from error
 
 

@@ -23,6 +23,7 @@ from config.prices import Prices, lambda_compute_item, lambda_gb_s, load_prices
 from config.settings import FUNCTION_VARIABLES, Settings, function_name
 from control.run_lock import run_lock
 from control.sandbox_process import is_sandbox
+from control.scratch import scratch_directory
 from control.stack_outputs import RunTarget, with_public_key
 from control.target import find_resources, ready_target
 from control.tuning import report
@@ -80,10 +81,10 @@ def run(settings: Settings, request: Request, messages: Console, say: Say) -> Re
     """Tune a function, and write the result to `runs/tune/<id>/`. Raises what `session.tune` does."""
     started_at = time.time()
     with placed(settings, request.function, say) as (settings, place, resources):
-        name, payloads = function_and_payloads(settings, request, resources)
-        control_client = client(settings, "lambda")
-        function = function_versions(control_client, name, settings)
+        name = called_name(request.function, resources)
+        function = function_versions(client(settings, "lambda"), name, settings)
         timeout_s = float(existing(function, place, request.function).get("Timeout") or 3)
+        payloads = payloads_for(settings, request, resources)
         plain_name = function_name(name)
         directory = settings.runs_dir / TUNING / f"{new_run_id(plain_name, started_at)}-{secrets.token_hex(2)}"
         with run_lock(settings.runs_dir, directory.name):
@@ -113,10 +114,10 @@ def run(settings: Settings, request: Request, messages: Console, say: Say) -> Re
 
 def dry_run(settings: Settings, request: Request, say: Say) -> Iterator[str]:
     """What `run` would do, and what it might cost, in words; nothing is changed."""
-    with placed(settings, request.function, say) as (settings, place, resources):
-        name, payloads = function_and_payloads(settings, request, resources)
-        function = function_versions(client(settings, "lambda"), name, settings)
+    with placed(settings, request.function, say, look_only=True) as (settings, place, resources):
+        function = function_versions(client(settings, "lambda"), called_name(request.function, resources), settings)
         before = existing(function, place, request.function)
+        payloads = payloads_for(settings, request, resources)
         if request.promote is not None and function.alias(request.promote) is None:
             raise ConfigError(f"PROMOTE: {before['FunctionName']} has no alias {request.promote!r}")
         refuse_leftovers(settings, place, before["FunctionName"])
@@ -188,14 +189,15 @@ def _take_back(function: FunctionVersions, journal: Journal) -> list[str]:
 
 @contextmanager
 def placed(
-    settings: Settings, function: str, say: Say, folder: str = TUNING
+    settings: Settings, function: str, say: Say, *, look_only: bool = False
 ) -> Iterator[tuple[Settings, Place, RunTarget | None]]:
-    """The settings with the endpoint there is, the place, and the stack's resources where they are needed."""
+    """The settings with the endpoint there is, the place, and the stack's resources where they are needed.
+
+    `look_only`: see `control.target.reachable_target`.
+    """
     given_endpoint = settings.endpoint_url
     if settings.target == "sandbox":
-        logs = settings.runs_dir / folder
-        logs.mkdir(parents=True, exist_ok=True)
-        with ready_target(settings, (), logs, say) as target:
+        with scratch_directory() as logs, ready_target(settings, (), logs, say, look_only=look_only) as target:
             own = target.settings.endpoint_url != given_endpoint
             yield target.settings, _place_of(target.settings, own_sandbox=own), target.resources
         return
@@ -218,18 +220,22 @@ def _whereabouts(settings: Settings, control_client: Any) -> tuple[str, str, str
     return settings.target, control_client.meta.region_name, settings.endpoint_url
 
 
-def function_and_payloads(
-    settings: Settings, request: Request, resources: RunTarget | None
-) -> tuple[str, Sequence[Payload]]:
-    """The name or ARN to call, and what to call it with. Raises ConfigError."""
+def called_name(function: str, resources: RunTarget | None) -> str:
+    """The name or ARN to call, of a function's logical or own name. Raises ConfigError."""
     known = resources.functions if resources is not None else {}
-    name = known.get(request.function, request.function)
-    plain = function_name(name)
-    if not name.endswith(plain):
+    name = known.get(function, function)
+    if not name.endswith(function_name(name)):
         raise ConfigError(f"FUNCTION: {name} names a version or an alias; versions are made of $LATEST")
-    logical = next((logical for logical, physical in known.items() if function_name(physical) == plain), "")
+    return name
+
+
+def payloads_for(settings: Settings, request: Request, resources: RunTarget | None) -> Sequence[Payload]:
+    """What to call it with. Raises ConfigError."""
     if request.payload not in (None, SAMPLE):
-        return name, read_payloads(Path(request.payload))
+        return read_payloads(Path(request.payload))
+    known = resources.functions if resources is not None else {}
+    plain = function_name(called_name(request.function, resources))
+    logical = next((logical for logical, physical in known.items() if function_name(physical) == plain), "")
     public_key = None
     if resources is not None and logical in ("shop-accept", "shop-decrypt"):
         public_key = with_public_key(resources, client(settings, "kms")).shop_public_key
@@ -239,7 +245,7 @@ def function_and_payloads(
             f"PAYLOAD: needed for {request.function}: a .json or .jsonl file with its events; there are samples for "
             f"{', '.join(sampled_functions())}"
         )
-    return name, sampled
+    return sampled
 
 
 def existing(function: FunctionVersions, place: Place, name: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from config.settings import settings_from
 from control import alarms
 from control.__main__ import main as control
 from control.alarms import Watched, WatchedFunction
+from control.deploy import deploy
 
 TOPIC = "arn:aws:sns:us-east-1:123456789012:told"
 PLACE_VOTE = WatchedFunction(
@@ -150,8 +151,14 @@ def test_interrupted_at_any_point_the_next_one_makes_what_is_missing():
         }
 
 
+@pytest.fixture(scope="module")
+def watched(sandbox):
+    """A stack whose alarms these are."""
+    deploy(settings_from({"AWS_ENDPOINT_URL": sandbox, "STACK_NAME": "watched"}), {}, lambda line: None)
+
+
 @pytest.fixture
-def run(sandbox):
+def run(sandbox, watched):
     """Run `control alarms …` against the sandbox, and leave no alarm behind."""
 
     def run(*arguments: str) -> str:
@@ -198,7 +205,7 @@ def test_the_state_is_what_the_metrics_say(run, sandbox):
     assert [line[4] for line in ringing] == ["swarmscope/watched/place-vote/Throttles"]
 
 
-def test_a_missing_permission_names_the_policy_that_has_it(sandbox):
+def test_a_missing_permission_names_the_policy_that_has_it(sandbox, watched):
     def faults(document: object) -> None:
         request = urllib.request.Request(f"{sandbox}/_sandbox/faults", json.dumps(document).encode(), method="POST")
         urllib.request.urlopen(request, timeout=10).read()

@@ -18,7 +18,7 @@ from control.stack_outputs import with_outputs
 from control.tuning.measuring import Invocation, Invoker, failure_of, measure, report_of
 from control.tuning.payloads import Payload, read_payloads, sample_payloads, sampled_functions
 from control.tuning.schedule import Call, calls
-from control.tuning.tuner import Request, function_and_payloads, parse_memory
+from control.tuning.tuner import Request, called_name, parse_memory, payloads_for
 from tests.control.tuned import TuningLab
 
 ID = "8286a188-ba32-4475-8077-530cd35c09a9"
@@ -318,7 +318,8 @@ def asked(function: str, payload: str | None = None) -> tuple[str, Sequence[Payl
     settings = settings_from({})
     outputs = {"TopicConsumerFunction": "s-topic-consumer", "GetResultsFunction": "s-get-results"}
     request = Request(function, (128,), 1, "cost", 0.5, payload, 1, None, 1, False, None)
-    return function_and_payloads(settings, request, with_outputs(settings, outputs))
+    resources = with_outputs(settings, outputs)
+    return called_name(function, resources), payloads_for(settings, request, resources)
 
 
 @pytest.mark.parametrize("function", ["topic-consumer", "s-topic-consumer"])

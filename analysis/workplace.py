@@ -1,0 +1,43 @@
+"""A run's directory while an analysis works in it: what a killed one left there unfinished is removed first.
+
+Results are written under another name and moved into place, so that nothing unfinished bears the name of a result.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from runstore.rundir import RunDir
+
+SHOWN = ("report.html", "summary.md", "junit.xml")
+"""The files in which an analysis shows what it found."""
+_FOLDERS = (".requests-*", ".spill")
+_FILES = (".*.parquet.*", ".unjoined.csv.partial", "pull/*.partial")
+
+
+@contextmanager
+def at_work_in(run: RunDir) -> Iterator[None]:
+    """Tell other analyses of the run that one is at work; where none is, what an earlier one left unfinished goes."""
+    directory = os.open(run.path, os.O_RDONLY)
+    try:
+        with suppress(BlockingIOError):  # the lock is the operating system's: who was killed has it no longer
+            fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _clear(run)
+        fcntl.flock(directory, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(directory)
+
+
+def _clear(run: RunDir) -> None:
+    for pattern in _FOLDERS:
+        for folder in run.path.glob(pattern):
+            shutil.rmtree(folder, ignore_errors=True)
+    for pattern in _FILES:
+        for file in run.path.glob(pattern):
+            with suppress(OSError):  # another user's: it disturbs nobody
+                file.unlink()
