@@ -22,8 +22,9 @@ fastest.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -107,6 +108,9 @@ class Choice:
     tied_mb: tuple[int, ...]
     """What cannot be told apart from the best, without the best itself."""
     scores: dict[int, float]
+    num_to_tell: dict[int, int] = field(default_factory=dict)
+    """Of what is tied: about so many invocations at each value would tell it from the best, if both are as far apart as
+    measured. What was measured equal, or once, is not in it."""
 
 
 def figures(memory_mb: Sequence[int], invocations: Sequence[Invocation]) -> list[MemoryFigures]:
@@ -162,12 +166,17 @@ def choose(
     warm = (~np.isnan(duration)).sum(axis=0)
     others = [column for column in range(len(measured)) if column != best]
     confidence = 1 - (1 - CONFIDENCE) / max(1, len(others))
-    tied = []
+    tied, num_to_tell = [], {}
     for other in others:
         rounds = int(min(warm[best], warm[other]))
         error = _error(drawn[:, other] - drawn[:, best], rounds)
-        if error is None or scores[other] - scores[best] <= interval_half_width(error, rounds - 1, confidence):
+        difference = float(scores[other] - scores[best])
+        half_width = None if error is None else interval_half_width(error, rounds - 1, confidence)
+        if half_width is None or difference <= half_width:
             tied.append(other)
+        if half_width is not None and 0 < difference <= half_width:
+            # The width goes with the square root of the invocations.
+            num_to_tell[measured[other]] = math.ceil(rounds * (half_width / difference) ** 2)
     as_good = [best, *(other for other in tied if scores[other] <= scores[best] * (1 + WITHIN))]
     other_measure = {"cost": duration, "speed": gb_s}.get(strategy)
     chosen = best if other_measure is None else min(as_good, key=_means(other_measure, everything)[0].__getitem__)
@@ -178,6 +187,7 @@ def choose(
         best_mb=measured[best],
         tied_mb=tuple(measured[other] for other in tied),
         scores={value: float(score) for value, score in zip(measured, scores, strict=True)},
+        num_to_tell=num_to_tell,
     )
 
 

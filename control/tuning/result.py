@@ -14,6 +14,8 @@ from control.tuning.figures import WITHIN, Choice, Estimate, MemoryFigures, Stra
 
 SCHEMA = 1
 MILLION = 1_000_000
+MOST_TO_TELL = 100_000
+"""Invocations at each value: beyond them two values are as good as equal."""
 OTHER_ARCHITECTURE = {"x86_64": "arm64", "arm64": "x86_64"}
 
 
@@ -138,6 +140,19 @@ def _chosen(choice: Choice) -> dict[str, Any]:
     return {key: value for key, value in asdict(choice).items() if key != "scores"}
 
 
+def _what_would_tell(choice: Choice) -> str:
+    within_reach = sorted((number, mb) for mb, number in choice.num_to_tell.items() if number <= MOST_TO_TELL)
+    if not within_reach:
+        return "More invocations would hardly tell: as measured they are as good as equal."
+    needed = _listed([f"NUM={count(_two_digits(number))} ({mb} MB)" for number, mb in within_reach])
+    return f"More invocations would tell; if they are as far apart as measured, about {needed}."
+
+
+def _two_digits(number: int) -> int:
+    """Rounded: it is an estimate of an estimate."""
+    return int(float(f"{number:.1e}"))
+
+
 def headline(result: Result) -> str:
     """`512 MB by balanced: 81.4 ms, $0.6790 per million`."""
     choice, chosen = result.choice, result.chosen
@@ -157,7 +172,7 @@ def remarks(result: Result) -> Iterator[str]:
         yield (
             f"Tied: {tied} cannot be told from {choice.best_mb} MB, the best as measured"
             + ("" if choice.memory_mb == choice.best_mb else f"; {_why_not_best(choice)}")
-            + ". More invocations (NUM) may tell."
+            + f". {_what_would_tell(choice)}"
         )
     if choice is not None and chosen is not None:
         before = next((one for one in result.figures if one.memory_mb == result.memory_before_mb), None)

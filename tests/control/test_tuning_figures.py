@@ -1,5 +1,7 @@
 """What is made of measured invocations, on literal ones."""
 
+import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +11,7 @@ from config.prices import load_prices
 from control.tuning import checks
 from control.tuning.figures import Choice, MemoryFigures, choose, figures
 from control.tuning.measuring import Invocation
-from control.tuning.report import as_html, as_markdown
+from control.tuning.report import as_html, as_markdown, chart
 from control.tuning.result import Result, headline, remarks, table
 from control.tuning.schedule import Call
 
@@ -110,6 +112,23 @@ def test_a_tie_that_is_much_worse_by_its_mean_is_not_taken():
     assert (found.memory_mb, found.tied_mb) == (2048, (512,))
 
 
+def test_a_tie_says_how_many_invocations_would_tell():
+    """The same figures so many times over: the means stay, the interval narrows."""
+    slow, fast = jittered(100), jittered(97)[::-1]
+    found = chosen([*warm(512, slow), *warm(1024, fast)], "speed")
+    assert (found.best_mb, found.tied_mb) == (1024, (512,))
+    times = found.num_to_tell[512] / len(slow)
+    assert times > 1
+    enough = math.ceil(times * 1.1)
+    assert chosen([*warm(512, slow * enough), *warm(1024, fast * enough)], "speed").tied_mb == ()
+    too_few = math.floor(times * 0.9)
+    assert chosen([*warm(512, slow * too_few), *warm(1024, fast * too_few)], "speed").tied_mb == (512,)
+
+
+def test_what_was_measured_equal_says_no_number():
+    assert chosen([*warm(512, jittered(100)), *warm(1024, jittered(100))], "speed").num_to_tell == {}
+
+
 def test_cost_takes_the_faster_of_two_that_cost_the_same():
     """A function that computes costs the same with twice the memory."""
     found = chosen([*warm(512, jittered(200)), *warm(1024, jittered(101)[::-1])], "cost")
@@ -162,6 +181,39 @@ def test_cost_is_in_dollars_per_million_and_the_run_has_its_own():
     found = result(CLEAR)
     assert headline(found) == "128 MB by cost: 400.0 ms, $0.8333 per million"
     assert found.run_usd == pytest.approx(40 * (0.05 + 0.065 + 0.16) * 0.0000166667 + 120 * 0.2e-6)
+
+
+def test_a_function_on_arm64_is_priced_so():
+    found = result(CLEAR, architecture="arm64")
+    assert headline(found) == "128 MB by cost: 400.0 ms, $0.6667 per million"
+    assert found.document()["other_architecture"]["name"] == "x86_64"
+
+
+def test_the_chart_has_duration_and_cost_with_their_intervals_and_marks_the_choice():
+    found = result(CLEAR)
+    drawn = chart(found)
+    for trace, estimates in zip(
+        drawn["data"],
+        [
+            [one.duration_ms for one in found.figures],
+            [found.usd_per_million(one.gb_s) for one in found.figures],
+        ],
+        strict=True,
+    ):
+        assert (trace["x"], trace["y"]) == ([128, 512, 2048], [one.value for one in estimates])
+        assert trace["error_y"]["array"] == pytest.approx([one.high - one.value for one in estimates])
+        assert trace["error_y"]["arrayminus"] == pytest.approx([one.value - one.low for one in estimates])
+        assert all(half > 0 for half in trace["error_y"]["array"])
+    assert [line["x0"] for line in drawn["layout"]["shapes"]] == [128]
+
+
+def test_a_tie_is_said_with_what_would_tell():
+    rows = [*warm(512, jittered(100)), *warm(1024, jittered(97)[::-1])]
+    (tied,) = [line for line in remarks(result(rows, strategy="speed")) if line.startswith("Tied")]
+    assert "512 MB cannot be told from 1024 MB, the best as measured" in tied
+    assert re.search(r"if they are as far apart as measured, about NUM=[1-9][\d,]* \(512 MB\)", tied)
+    equal = [*warm(512, jittered(100)), *warm(1024, jittered(100))]
+    assert any("as good as equal" in line for line in remarks(result(equal, strategy="speed")))
 
 
 def test_another_architecture_is_not_said_to_take_as_long():

@@ -15,9 +15,10 @@ from botocore.exceptions import ClientError
 from config.prices import load_prices
 from control.stack_outputs import FUNCTION_OUTPUTS
 from control.tuning.journal import Journal
-from control.tuning.measuring import Invoker
+from control.tuning.measuring import Invocation, Invoker
 from control.tuning.payloads import Payload, sample_payloads
 from control.tuning.result import Result
+from control.tuning.schedule import Call
 from control.tuning.session import Edge, Place, Plan, measure_versions, tune
 from control.tuning.versions import FunctionVersions, TunedVersion
 from sandbox.faults import parse_faults
@@ -123,14 +124,28 @@ class TuningLab:
         (directory / logical).mkdir()
         return function.publish(memory_mb, Journal.create(directory / logical, found))
 
-    def measure(self, logical: str, published: Sequence[TunedVersion], directory: Path, **plan: Any) -> Result:
-        """What a run does between publishing and taking back."""
+    def measure(
+        self,
+        logical: str,
+        published: Sequence[TunedVersion],
+        directory: Path,
+        taken: list[Invocation] | None = None,
+        **plan: Any,
+    ) -> Result:
+        """What a run does between publishing and taking back; `taken` gets its invocations."""
         edge = Edge(self.clock.now, self._sleep, lambda line: None)
         plan = {"memory_mb": tuple(one.memory_mb for one in published)} | plan
         before = self.versions(logical).configuration()
         whole = self._plan(logical, plan)
         aliases = {one.memory_mb: one.alias for one in published}
-        invoke = Invoker(self.invoke_client, self.name(logical), aliases, whole.payloads, self.clock.now)
+        invoker = Invoker(self.invoke_client, self.name(logical), aliases, whole.payloads, self.clock.now)
+
+        def invoke(call: Call) -> Invocation:
+            done = invoker(call)
+            if taken is not None:
+                taken.append(done)
+            return done
+
         return measure_versions(whole, PLACE, before, invoke, directory, edge)
 
     def _plan(self, logical: str, plan: Mapping[str, Any]) -> Plan:
