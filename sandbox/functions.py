@@ -539,7 +539,7 @@ class LambdaService:
         else:
             chain = self._truth.chain_by_last.get(state.logical_name)
             if chain is not None:
-                chain.completed(run.payload, ending.payload)
+                chain.succeeded(run.payload, ending.payload)
         dimensions, concurrency, account = state.dimensions, state.concurrency, self._account
         busy = concurrency.busy + concurrency.provisioned_busy
         add(NAMESPACE, "Invocations", dimensions, at, 1.0)

@@ -119,7 +119,7 @@ class QueueTruth:
 class ChainTruth:
     """One chain's messages by correlation id."""
 
-    __slots__ = ("_accepted", "_completions", "accepted", "sent")
+    __slots__ = ("_messages", "accepted", "completed", "duplicated", "lost", "sent")
 
     def __init__(self) -> None:
         self.sent = 0
@@ -127,33 +127,43 @@ class ChainTruth:
         bus or stream did."""
         self.accepted = 0
         """... and answered with 2xx."""
-        self._accepted: set[bytes] = set()
-        self._completions: dict[bytes, int] = {}
+        self.completed = 0
+        """Correlation ids with which the chain's last function succeeded ..."""
+        self.duplicated = 0
+        """... and those with which it did so more than once."""
+        self.lost = 0
+        """Correlation ids that were accepted and not completed: final once nothing is pending, before that what is
+        under way is among them."""
+        self._messages: dict[bytes, int] = {}
+        """Correlation id -> twice its completions, and one more where it was accepted."""
 
     def answered(self, body: bytes, status: int | None) -> None:
         """The API answered a request to the chain's first function, or a service a message with this body; `status`
         None: the answer never came, so that nobody may count on the message."""
         self.sent += 1
-        if status is not None and 200 <= status < 300:
-            self.accepted += 1
-            message = correlation_id(body)
-            if message is not None:
-                self._accepted.add(message)
+        if status is None or not 200 <= status < 300:
+            return
+        self.accepted += 1
+        message = correlation_id(body)
+        if message is not None:
+            known = self._messages.get(message, 0)
+            self._messages[message] = known | 1
+            if not known:
+                self.lost += 1
 
-    def completed(self, event: bytes, result: bytes = b"") -> None:
+    def succeeded(self, event: bytes, result: bytes = b"") -> None:
         """The chain's last function succeeded on this event, but for what the result names as failed."""
         for message in completed_messages(event, result):
-            self._completions[message] = self._completions.get(message, 0) + 1
+            known = self._messages.get(message, 0)
+            self._messages[message] = known + 2
+            if known < 2:
+                self.completed += 1
+                self.lost -= known
+            elif known < 4:
+                self.duplicated += 1
 
     def as_dict(self) -> dict[str, int]:
-        """`lost` is final once nothing is pending: before that it includes what is under way."""
-        return {
-            "sent": self.sent,
-            "accepted": self.accepted,
-            "completed": len(self._completions),
-            "lost": len(self._accepted - self._completions.keys()),
-            "duplicated": sum(1 for times in self._completions.values() if times > 1),
-        }
+        return {name: getattr(self, name) for name in ("sent", "accepted", "completed", "lost", "duplicated")}
 
 
 class Truth:

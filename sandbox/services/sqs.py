@@ -346,10 +346,12 @@ class SqsService:
 
     def _hide(self, queue: Queue, receipt: str, message: Message, seconds: float) -> None:
         message.hidden_until = self._scheduler.now() + seconds
-        self._scheduler.at(message.hidden_until, functools.partial(self._reappear, queue, receipt, message))
+        # Not the message itself: most are deleted long before, and would be kept until then.
+        self._scheduler.at(message.hidden_until, functools.partial(self._reappear, queue, receipt))
 
-    def _reappear(self, queue: Queue, receipt: str, message: Message) -> None:
-        if queue.in_flight.get(receipt) is not message or self._scheduler.now() < message.hidden_until:
+    def _reappear(self, queue: Queue, receipt: str) -> None:
+        message = queue.in_flight.get(receipt)
+        if message is None or self._scheduler.now() < message.hidden_until:
             return  # deleted, or hidden for longer in the meantime
         del queue.in_flight[receipt]
         queue.waiting.append(message)

@@ -1,10 +1,12 @@
 import base64
 import json
+import random
+from collections import Counter
 
 import pytest
 
 from sandbox.model.parameters import ChainParameters
-from sandbox.truth import Truth, completed_messages, correlation_id
+from sandbox.truth import ChainTruth, Truth, completed_messages, correlation_id
 
 
 def truth() -> Truth:
@@ -63,8 +65,27 @@ def test_a_chain_counts_lost_and_duplicated_messages():
     for name, status in [("a", 200), ("b", 200), ("c", 200), ("d", 502)]:
         first.answered(b'{"correlation_id":"%s"}' % name.encode(), status)
     for name in ("a", "b", "b"):
-        last.completed(b'{"Message":"{\\"correlation_id\\":\\"%s\\"}"}' % name.encode())
+        last.succeeded(b'{"Message":"{\\"correlation_id\\":\\"%s\\"}"}' % name.encode())
     assert first.as_dict() == {"sent": 4, "accepted": 3, "completed": 2, "lost": 1, "duplicated": 1}
+
+
+def test_a_chains_counts_are_those_of_its_messages_whatever_comes_first():
+    """Against sets of all that happened; late answers and second copies come before and after one another."""
+    source, chain = random.Random(1), ChainTruth()
+    accepted, completions = set(), Counter()
+    for _ in range(2_000):
+        name = source.randrange(300)
+        message = b'{"correlation_id": "%d"}' % name
+        if source.random() < 0.6:
+            status = source.choice((200, 200, 202, 429, None))
+            chain.answered(message, status)
+            accepted |= {name} if status in (200, 202) else set()
+        else:
+            chain.succeeded(message)
+            completions[name] += 1
+    told = chain.as_dict()
+    assert (told["completed"], told["lost"]) == (len(completions), len(accepted - completions.keys()))
+    assert told["duplicated"] == sum(times > 1 for times in completions.values())
 
 
 def test_a_reset_forgets_the_counts_and_keeps_what_is_pending():
