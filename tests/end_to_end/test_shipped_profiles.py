@@ -77,6 +77,32 @@ def sandbox(tmp_path: Path) -> Iterator[SandboxProcess]:
 
 @pytest.mark.profiles
 @pytest.mark.timeout(400)
+def test_provisioned_concurrency_is_compared_under_the_burst(sandbox: SandboxProcess, tmp_path: Path) -> None:
+    """Three arms of the shipped profile, each a run whose counts are the truth's, and nothing is left."""
+    command = ("provisioned", "--function", "place-vote", "--concurrency", "40", "--warmer", "--format", "json")
+    done = control(tmp_path, sandbox.endpoint, *command, TIME_SCALE="0.1")
+    assert done.returncode == 0, done.stderr
+    compared = json.loads(done.stdout)
+    plain, warmer, provisioned = compared["arms"]
+    assert [arm["arm"] for arm in compared["arms"]] == ["plain", "warmer", "provisioned"]
+    # A tenth of burst's 14,500 arrivals, the same in each.
+    assert {arm["requests"] for arm in compared["arms"]} == {plain["requests"]}
+    assert plain["requests"] == pytest.approx(1450, abs=2)
+    assert plain["cold_starts"] > provisioned["cold_starts"] == provisioned["on_demand"] == 0
+    assert provisioned["spillover"] == 0
+    assert (warmer["warmer_invocations"], warmer["warmer_failures"]) == (40, 0)
+    assert provisioned["cost"]["standing_usd_per_hour"] > warmer["cost"]["standing_usd_per_hour"] > 0
+    for arm in compared["arms"]:
+        run = RunDir(tmp_path / "runs" / arm["run_id"])
+        summary = json.loads(run.file("summary.json").read_text())
+        assert [one for one in compare(summary, json.loads(run.file("truth.json").read_text())) if not one.equal] == []
+        assert {one["verdict"] for one in summary["thresholds"]} == {"pass"}
+    cleaned = control(tmp_path, sandbox.endpoint, "provisioned", "--clean")
+    assert (cleaned.returncode, cleaned.stdout) == (0, "nothing was left\n")
+
+
+@pytest.mark.profiles
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("profile", SMALL)
 def test_summary_and_truth_are_equal(profile: str, sandbox: SandboxProcess, tmp_path: Path) -> None:
     done = control(tmp_path, sandbox.endpoint, "load", "--load-profile", profile, **SMALL[profile])
