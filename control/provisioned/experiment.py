@@ -14,6 +14,7 @@ from typing import Any
 from rich.console import Console
 
 from analysis import errors
+from analysis.formatting import plural
 from config.aws import client
 from config.errors import ConfigError
 from config.settings import FUNCTION_VARIABLES, Settings, function_name
@@ -135,7 +136,7 @@ def experiment(
                 if arm == "provisioned":
                     kept = serving.enter_context(_provisioned(function, alias, environments, journal, say))
                 elif arm == "warmer":
-                    say(f"warming {environments} environments every {request.warmer_interval_s:g} s")
+                    say(f"warming {plural(environments, 'environment')} every {request.warmer_interval_s:g} s")
                     warmed = serving.enter_context(
                         warming(invoke_client, function.name, alias, environments, request.warmer_interval_s)
                     )
@@ -164,7 +165,7 @@ def _provisioned(
     function: ArmVersions, alias: str, environments: int, journal: Journal, say: Callable[[str], None]
 ) -> Iterator[Kept]:
     """Environments of an alias, all of them ready, given back in the end."""
-    say(f"provisioning {environments} environments")
+    say(f"provisioning {plural(environments, 'environment')}")
     kept, asked_at = Kept(), time.monotonic()
     try:
         waited_s = function.provision(alias, environments, journal)
@@ -183,7 +184,8 @@ def dry_run(settings: Settings, request: Request, say: Callable[[str], None]) ->
         Budget(settings.max_cost_usd, place.prices, before, environments, checked.profile).check(request.arms)
         name, memory_mb = before["FunctionName"], before["MemorySize"]
         yield f"would publish a version of {name} ({memory_mb} MB) with an alias for each of: {', '.join(request.arms)}"
-        yield f"would provision {environments} environments of one of them, and wait until they are READY"
+        kept = plural(environments, "environment")
+        yield f"would provision {kept} of one of them, and wait until they are READY"
         if request.warmer:
             yield (
                 f"would invoke another {environments} times at once every {request.warmer_interval_s:g} s with "
@@ -224,7 +226,13 @@ def _check(settings: Settings, request: Request, environ: Mapping[str, str]) -> 
     """Everything that can be checked before anything is started. Raises ConfigError."""
     if settings.target == "emulator":
         raise ConfigError("TARGET: emulators have no provisioned concurrency; use sandbox or aws")
-    return orchestrate.check(_of_arm(settings, request), environ)
+    checked = orchestrate.check(_of_arm(settings, request), environ)
+    if checked.profile.breakpoint is not None:
+        raise ConfigError(
+            f"PROFILE: {checked.profile.name} searches for a rate, which would be another in each arm; take one with "
+            "stages"
+        )
+    return checked
 
 
 def _of_arm(settings: Settings, request: Request) -> orchestrate.Request:

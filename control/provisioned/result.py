@@ -27,6 +27,9 @@ BILLING_PERIOD_S = 300
 second-hand sources)."""
 HEADROOM = 1.1
 """AWS [provisioned-concurrency] suggests a tenth more than is needed."""
+PLANNED_FOR_PER_S = REQUESTS_PER_ENVIRONMENT_S / 2
+"""Requests a second for each environment, where nobody says how many: half of what Lambda lets one take, which is
+enough for invocations of up to 200 ms, or shorter ones that come together."""
 FEW = 0.2
 """Of the cold starts of plain: what a warmer may leave to be worth choosing."""
 
@@ -266,12 +269,12 @@ def enough(one: ArmFigures) -> int:
 
 
 def environments_for(profile: Profile) -> int:
-    """What a profile's peak takes, with a tenth to spare, as far as can be told before: short invocations are bound by
-    their rate. Without a known rate, one for each user."""
+    """What a profile's peak takes, as far as can be told before; no more than there are users, and where nobody knows
+    the rate, one for each of them."""
     rate, users = planned_peak_rate(profile), profile.peak_users if profile.model == "closed" else None
     if rate is None:
-        return max(1, profile.peak_users)
-    by_rate = max(1, math.ceil(rate / REQUESTS_PER_ENVIRONMENT_S * HEADROOM))
+        return profile.peak_users
+    by_rate = max(1, math.ceil(rate / PLANNED_FOR_PER_S))
     return by_rate if users is None else min(by_rate, users)
 
 

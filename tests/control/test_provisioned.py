@@ -344,7 +344,7 @@ def test_short_invocations_are_bound_by_their_rate():
 
 @pytest.mark.parametrize(
     ("profile", "environments"),
-    [(BURST, 11), (paced(100), 11), (paced(5, "0.01s"), 5), (paced(7, pacing=None), 7)],
+    [(BURST, 20), (paced(100), 20), (paced(5, "0.01s"), 5), (paced(7, pacing=None), 7)],
     ids=["rate", "rate of users", "no more than users", "nobody knows"],
 )
 def test_without_a_number_so_many_are_provisioned_as_the_peak_takes(profile, environments):
@@ -419,6 +419,7 @@ def test_a_warmer_invokes_so_many_at_once_before_the_load_begins():
         ([], "FUNCTION: which function?"),
         (["--function", "place-vote", "--target", "emulator"], "emulators have no provisioned concurrency"),
         (["--function", "place-vote", "--load-profile", "nope"], "nope"),
+        (["--function", "place-vote", "--load-profile", "breakpoint"], "PROFILE: breakpoint searches for a rate"),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_is_started(arguments, told, tmp_path):
