@@ -14,7 +14,7 @@ not yet.
 | errors, timeouts | of these, the failed ones, and those that failed by timeout |
 | throttles | of CloudWatch's metrics, which count by the minute: None in bins that are not whole minutes |
 | duration_p50_ms, duration_p95_ms, duration_p99_ms | of the invocations that started in the bin, without init |
-| concurrency | the most invocations that were under way at once |
+| concurrency | the most invocations that were under way at once, their inits included |
 
 Percentiles interpolate linearly between order statistics. What was not measured is absent (None), not 0.
 """
@@ -36,7 +36,7 @@ from analysis import cloudwatch_metrics, locust_csv
 from analysis.attribution import attribute_lines
 from analysis.errors import INCOMPLETE, OK, AnalysisError, NoRowsError, UsageError
 from analysis.evidence import open_evidence
-from analysis.functions import COLD
+from analysis.functions import COLD, OCCUPIED_FROM
 from analysis.query import print_table
 from analysis.requests_table import literal
 from analysis.run_files import read_json, read_pull
@@ -242,10 +242,11 @@ def _throttles(run: RunDir, functions: Sequence[str], begin: float, every_s: flo
 
 def _concurrency(db: duckdb.DuckDBPyConnection, edges: np.ndarray) -> np.ndarray:
     known = db.execute(
-        "SELECT started_at, reported_at FROM invocations WHERE started_at IS NOT NULL AND reported_at IS NOT NULL"
+        f"SELECT {OCCUPIED_FROM} AS begun_at, reported_at FROM invocations "
+        "WHERE started_at IS NOT NULL AND reported_at IS NOT NULL"
     ).fetchnumpy()
     return most_at_once(
-        np.asarray(known["started_at"]), np.asarray(known["reported_at"]), np.asarray(edges, dtype=float)
+        np.asarray(known["begun_at"]), np.asarray(known["reported_at"]), np.asarray(edges, dtype=float)
     )
 
 

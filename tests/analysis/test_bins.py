@@ -79,6 +79,13 @@ def test_concurrency_is_the_most_at_once_in_the_bin(build: Any) -> None:
     assert column(bins.table(build.write(), 5), "concurrency") == [3, 2]
 
 
+def test_an_init_is_a_place_of_the_concurrency(build: Any) -> None:
+    """Lambda counts the environment from the request that it is made for: these two overlap in their inits only."""
+    build.invocation(1.0, ms=10, init_ms=300.0)
+    build.invocation(1.2, ms=10, init_ms=300.0)
+    assert column(bins.table(build.write(), 5), "concurrency") == [2]
+
+
 @pytest.mark.parametrize(("every_s", "throttles"), [(60, [4, 3]), (30, [None, None, None, None])])
 def test_throttles_are_counted_by_the_minute_only(build: Any, every_s: float, throttles: list[int | None]) -> None:
     build.request(1.0)
