@@ -245,9 +245,7 @@ def _concurrency(db: duckdb.DuckDBPyConnection, edges: np.ndarray) -> np.ndarray
         f"SELECT {OCCUPIED_FROM} AS begun_at, reported_at FROM invocations "
         "WHERE started_at IS NOT NULL AND reported_at IS NOT NULL"
     ).fetchnumpy()
-    return most_at_once(
-        np.asarray(known["begun_at"]), np.asarray(known["reported_at"]), np.asarray(edges, dtype=float)
-    )
+    return most_at_once(np.asarray(known["begun_at"]), np.asarray(known["reported_at"]), np.asarray(edges, dtype=float))
 
 
 def pull_if_needed(run: RunDir, settings: Settings) -> int:

@@ -387,8 +387,8 @@ def _create_parsed(
 ) -> None:
     """Table `parsed`: what `read` makes of each message of `events` (SQL), where it makes anything, beside the event's
     log_group and ptr."""
-    ids = dict.fromkeys(("log_group", "ptr"), "VARCHAR")
-    db.execute(f"CREATE TABLE parsed ({', '.join(f'{name} {kind}' for name, kind in (ids | types).items())})")
+    columns_of_types = ", ".join(f"{key} {kind}" for key, kind in types.items())
+    db.execute(f"CREATE TABLE parsed (log_group VARCHAR, ptr VARCHAR, {columns_of_types})")
     # read by a cursor of its own, while the table grows: millions of messages would not fit into the process
     messages = db.cursor().execute(f"SELECT log_group, ptr, message FROM {events}")
     while batch := messages.fetchmany(_PARSED_AT_ONCE):
