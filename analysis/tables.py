@@ -398,6 +398,37 @@ def breakdown(summary: Summary) -> Table:
     )
 
 
+def mean_parts(summary: Summary) -> dict[str, dict[str, float | None]]:
+    """Endpoint -> key of each of PARTS -> milliseconds of it in the mean request; endpoints without any are left out.
+
+    A part that only some requests have (an init) is spread over all of them, so that the parts add up to the mean.
+    """
+    found = {}
+    for endpoint, parts in _section(summary, "breakdown").items():
+        measured = {key: parts.get(key) or {} for key, _ in PARTS}
+        requests = max(part.get("count") or 0 for part in measured.values())
+        each = {
+            key: None if part.get("mean") is None or not requests else part["mean"] * part["count"] / requests
+            for key, part in measured.items()
+        }
+        if any(ms is not None and ms > 0 for ms in each.values()):
+            found[endpoint] = each
+    return found
+
+
+def mean_request(summary: Summary) -> Table:
+    """Where the time of the mean request went: one row an endpoint, for where there is little room."""
+    short = {"client_network_ms": "client+net", "service_ms": "Lambda"}
+    return Table(
+        "Where the time went",
+        (text("endpoint"), *(Column(short.get(key, label), "mean ms") for key, label in PARTS)),
+        _rows(
+            (visible(endpoint, 40), *(milliseconds(parts[key]) for key, _ in PARTS))
+            for endpoint, parts in mean_parts(summary).items()
+        ),
+    )
+
+
 def functions(summary: Summary) -> Table:
     def cells(name: str, one: Mapping[str, Any]) -> tuple[str, ...]:
         invocations = one.get("invocations")
