@@ -680,16 +680,22 @@ def clocks_in_words(summary: Summary) -> str | None:
 
 def _clock(one: Mapping[str, Any]) -> str:
     """One worker's clock, as a sentence."""
-    worker = visible(one.get("worker"), 20)
-    told = []
+    workers = f"worker {visible(one.get('worker'), 20)}'s"
+    bounds, told, contradicts = [], [], []
     for by, prefix, known in (("logs", "", "requests"), ("Date headers", "date_", "date_answers")):
         offset_ms, error_ms = one.get(f"{prefix}offset_ms"), one.get(f"{prefix}error_ms")
         if offset_ms is not None:
+            bounds.append((offset_ms, error_ms or 0.0))
             told.append(f"{milliseconds(offset_ms)} ± {milliseconds(error_ms)} ms by the {by}")
         elif one.get(known):
-            told.append(f"by the {by} not known, for one of the two was set during the run")
-    corrected = ", and times are corrected by that of the logs" if one.get("corrected") else ""
-    return f"The target's clock is ahead of worker {worker}'s by: {'; '.join(told)}{corrected}."
+            contradicts.append(f"by the {by} it is not known, for one of the two was set during the run")
+    if not bounds:
+        return f"Whether the target's clock agrees with {workers} is not known: {'; '.join(contradicts)}."
+    offset_ms, error_ms = bounds[0]
+    agrees = not one.get("corrected") and abs(offset_ms) <= error_ms
+    compared = "agrees with" if agrees else "is ahead of" if offset_ms > 0 else "is behind"
+    corrected = "; times are corrected by that of the logs" if one.get("corrected") else ""
+    return f"The target's clock {compared} {workers}: {'; '.join((*told, *contradicts))}{corrected}."
 
 
 def join_in_words(summary: Summary) -> str | None:
