@@ -14,7 +14,7 @@ not yet.
 | errors, timeouts | of these, the failed ones, and those that failed by timeout |
 | throttles | of CloudWatch's metrics, which count by the minute: None in bins that are not whole minutes |
 | duration_p50_ms, duration_p95_ms, duration_p99_ms | of the invocations that started in the bin, without init |
-| concurrency | the most invocations that were under way at once |
+| concurrency | the most invocations that were under way at once, their inits included |
 
 Percentiles interpolate linearly between order statistics. What was not measured is absent (None), not 0.
 """
@@ -36,7 +36,8 @@ from analysis import cloudwatch_metrics, locust_csv
 from analysis.attribution import attribute_lines
 from analysis.errors import INCOMPLETE, OK, AnalysisError, NoRowsError, UsageError
 from analysis.evidence import open_evidence
-from analysis.functions import COLD
+from analysis.formatting import count, date_and_time
+from analysis.functions import COLD, OCCUPIED_FROM
 from analysis.query import print_table
 from analysis.requests_table import literal
 from analysis.run_files import read_json, read_pull
@@ -48,6 +49,7 @@ from config.timespans import parse_timespan
 from runstore import rundir
 from runstore.rundir import RunDir
 
+MAX_BINS = 1_000_000
 _PERCENTILES = ("50", "95", "99")
 COLUMNS: tuple[str, ...] = (
     "at",
@@ -86,7 +88,7 @@ def table(run: RunDir, every_s: float, functions: Sequence[str] = ()) -> pd.Data
     """The bins of a run that was pulled, one row each, in COLUMNS; `at` is a datetime in UTC.
 
     `functions` (logical names) limits the figures of the logs to them. Raises UsageError for a function that left no
-    invocation or bins that are no whole seconds, NoRowsError for a run without anything to show.
+    invocation, bins that are no whole seconds or more than MAX_BINS, NoRowsError for a run without anything to show.
     """
     if every_s < 1 or every_s != int(every_s):
         raise UsageError(f"bins of {every_s:g} s", "Locust's history counts by the second: use whole seconds")
@@ -99,7 +101,14 @@ def table(run: RunDir, every_s: float, functions: Sequence[str] = ()) -> pd.Data
     if span is None:
         raise NoRowsError(f"{run.run_id} has neither requests nor invocations nor Locust's history")
     begin = math.floor(span[0] / every_s) * every_s
-    edges = begin + every_s * np.arange(math.floor((span[1] - begin) / every_s) + 2)
+    bins = math.floor((span[1] - begin) / every_s) + 1
+    if bins > MAX_BINS:
+        first, last = map(date_and_time, span)
+        raise UsageError(
+            f"{count(bins)} bins of {every_s:g} s: the run's times go from {first} to {last}",
+            "use wider bins; where that was never its time, the clock of a worker was wrong (column started_at)",
+        )
+    edges = begin + every_s * np.arange(bins + 1)
     frame = pd.DataFrame(index=pd.RangeIndex(len(edges) - 1, name="bin"))
     frame["at"] = pd.to_datetime(edges[:-1], unit="s", utc=True)
     parts = [
@@ -242,11 +251,10 @@ def _throttles(run: RunDir, functions: Sequence[str], begin: float, every_s: flo
 
 def _concurrency(db: duckdb.DuckDBPyConnection, edges: np.ndarray) -> np.ndarray:
     known = db.execute(
-        "SELECT started_at, reported_at FROM invocations WHERE started_at IS NOT NULL AND reported_at IS NOT NULL"
+        f"SELECT {OCCUPIED_FROM} AS begun_at, reported_at FROM invocations "
+        "WHERE started_at IS NOT NULL AND reported_at IS NOT NULL"
     ).fetchnumpy()
-    return most_at_once(
-        np.asarray(known["started_at"]), np.asarray(known["reported_at"]), np.asarray(edges, dtype=float)
-    )
+    return most_at_once(np.asarray(known["begun_at"]), np.asarray(known["reported_at"]), np.asarray(edges, dtype=float))
 
 
 def pull_if_needed(run: RunDir, settings: Settings) -> int:

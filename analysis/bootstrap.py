@@ -46,6 +46,10 @@ LEAST_FREEDOM = 0.5
 """Degrees of freedom below which there is no interval: practically all rows are in one unit."""
 PERCENTILES = {"p50_ms": 0.50, "p95_ms": 0.95, "p99_ms": 0.99}
 
+UNSURE_SHARE = 0.01
+"""Of the cost: what functions with too few environments may cost without making the whole unsure. Nobody knows how that
+varies; it counts as if it could as well be nothing, or twice as much."""
+
 # Where response times are counted: quantiles of the sample, dense where percentiles are looked for. A percentile of a
 # draw is interpolated between two of them.
 _GRID = np.unique(np.concatenate((np.linspace(0, 0.9, 361), np.linspace(0.9, 1, 401))))
@@ -242,18 +246,23 @@ def _cost_per_million(sample: Sample, random: np.random.Generator) -> Estimate:
         return NO_DATA
     usd_per_million = sample.usd_per_gb_s / sample.requests_paid * 1e6
     value = sample.other_usd_per_million + usd_per_million * float(sample.gb_s.sum())
-    errors = []
+    errors, unsure = [], 0.0
     for function in np.unique(sample.invocation_function):
         rows = sample.invocation_function == function
         unit = _units(sample.invocation_environment[rows])
         size = np.bincount(unit)
         units, weights = _effective(size), _weights(len(size), random)
         if units - 1 < LEAST_FREEDOM:
-            return Estimate(value, why=_TOO_FEW_UNITS)
+            unsure += usd_per_million * float(sample.gb_s[rows].sum())
+            continue
         means = (weights @ np.bincount(unit, weights=sample.gb_s[rows])) / (weights @ size)
         errors.append((_spread(means, units) * int(rows.sum()) * usd_per_million, units - 1))
+    if unsure > UNSURE_SHARE * value:
+        return Estimate(value, why=_TOO_FEW_UNITS)
     if value <= 0 or not errors:
         return Estimate(value, why="it costs nothing")
+    if unsure:
+        errors.append((unsure, 1.0))
     share_error, units = _share_served(sample, random)
     if share_error:
         errors.append((share_error * usd_per_million * float(sample.gb_s.sum()), units - 1))

@@ -35,6 +35,7 @@ and the advice is made once, from all of them.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import duckdb
@@ -51,7 +52,7 @@ MAX_PATTERNS = 5
 """Messages of one exception in one line of code that are told apart; where there are more, they hold ids of a form that
 is not known here."""
 CAUSES_ADVISED = 40
-"""Each takes a look at all requests and invocations; nobody mends the forty-first cause first."""
+"""Nobody mends the forty-first cause first."""
 
 THROTTLE_CODES: tuple[str, ...] = (
     "ProvisionedThroughputExceededException",
@@ -285,11 +286,24 @@ def root_causes(db: duckdb.DuckDBPyConnection, deployment: Mapping[str, Any] | N
 
 def _advice(db: duckdb.DuckDBPyConnection, deployment: Mapping[str, Any]) -> dict[int, str]:
     """Cause -> what to do about it; only of the CAUSES_ADVISED largest."""
+    advised = f"(FROM failed_requests WHERE cause <= {CAUSES_ADVISED})"
+    # Every cause needs some of these: all together they are one look at the invocations and one at the requests.
+    db.execute(
+        f"""CREATE OR REPLACE TEMP TABLE invoked_per_s AS
+            SELECT function, floor(reported_at) AS second, count(*) AS invocations FROM invocations
+            WHERE reported_at IS NOT NULL AND function IN (SELECT function FROM {advised}) GROUP BY ALL"""
+    )
+    db.execute(
+        f"""CREATE OR REPLACE TEMP TABLE asked_per_s AS
+            SELECT endpoint, floor(started_at) AS second, count(*) AS requests, sum(bytes_sent) AS bytes FROM requests
+            WHERE started_at IS NOT NULL AND endpoint IN (SELECT endpoint FROM {advised}) GROUP BY ALL"""
+    )
+    of_functions = _Functions.of(db)
     found = db.execute(
         f"""SELECT cause, {", ".join(_CAUSE)}, count(*), list(DISTINCT endpoint), count(DISTINCT shard),
                    max(inv_duration_ms), max(inv_memory_mb), max(inv_max_memory_mb),
                    count(inv), count(inv) FILTER (WHERE failed), sum(inv_billed_ms)
-            FROM failed_requests WHERE cause <= {CAUSES_ADVISED} GROUP BY ALL"""
+            FROM {advised} GROUP BY ALL"""
     ).fetchall()
     return {
         cause: advise(
@@ -307,11 +321,11 @@ def _advice(db: duckdb.DuckDBPyConnection, deployment: Mapping[str, Any]) -> dic
                 memory_mb=memory_mb,
                 max_memory_mb=max_memory_mb,
                 went_on=WentOn(found_in_log, failed, billed_ms) if found_in_log else None,
-                invoked=_peak(db, "invocations", "reported_at", "function", [function]),
-                asked=_peak(db, "requests", "started_at", "endpoint", endpoints),
-                asked_bytes=_peak(db, "requests", "started_at", "endpoint", endpoints, "sum(bytes_sent)"),
-                busy_s=_mean_busy_s(db, function),
-                slowest_success_ms=_slowest_success_ms(db, function),
+                invoked=_peak(db, "invocations", "invoked_per_s", "function", [function]),
+                asked=_peak(db, "requests", "asked_per_s", "endpoint", endpoints),
+                asked_bytes=_peak(db, "bytes", "asked_per_s", "endpoint", endpoints),
+                busy_s=of_functions.busy_s.get(function),
+                slowest_success_ms=of_functions.slowest_success_ms.get(function),
                 timeout_s=_configured(deployment, function, "timeout_s"),
                 reserved_concurrency=_configured(deployment, function, "reserved_concurrency"),
                 account_concurrency=(deployment.get("account") or {}).get("concurrency"),
@@ -350,29 +364,31 @@ def _shards(resource: str | None, deployment: Mapping[str, Any]) -> int | None:
     return (stream or {}).get("shards")
 
 
-def _peak(
-    db: duckdb.DuckDBPyConnection, table: str, column: str, by: str, values: list[str | None], amount: str = "count(*)"
-) -> Peak | None:
-    """The fullest second of the clock among the rows of `table` whose `by` is one of `values`."""
+def _peak(db: duckdb.DuckDBPyConnection, amount: str, table: str, by: str, values: list[str | None]) -> Peak | None:
+    """The fullest second of the clock among the rows of `table`, which has one a second, whose `by` is in `values`."""
     row = db.execute(
-        f"""SELECT {amount} AS amount, floor({column}) AS second FROM {table}
-            WHERE list_contains(?, {by}) AND {column} IS NOT NULL GROUP BY second ORDER BY 1 DESC NULLS LAST, 2
-            LIMIT 1""",
+        f"""SELECT sum({amount}) AS amount, second FROM {table} WHERE list_contains(?, {by}) GROUP BY second
+            ORDER BY amount DESC NULLS LAST, second LIMIT 1""",
         [values],
     ).fetchone()
     return Peak(per_s=int(row[0]), at=row[1]) if row and row[0] is not None else None
 
 
-def _mean_busy_s(db: duckdb.DuckDBPyConnection, function: str | None) -> float | None:
-    row = db.execute(
-        "SELECT avg(duration_ms + coalesce(init_ms, 0)) / 1000 FROM invocations WHERE function = ?", [function]
-    ).fetchone()
-    return row[0] if row else None
+@dataclass(frozen=True)
+class _Functions:
+    """By function."""
 
+    busy_s: Mapping[str | None, float | None]
+    """The mean time that an invocation holds an environment, init included."""
+    slowest_success_ms: Mapping[str | None, float | None]
 
-def _slowest_success_ms(db: duckdb.DuckDBPyConnection, function: str | None) -> float | None:
-    row = db.execute(
-        "SELECT max(duration_ms) FROM invocations ANTI JOIN invocation_failures USING (inv) WHERE function = ?",
-        [function],
-    ).fetchone()
-    return row[0] if row else None
+    @classmethod
+    def of(cls, db: duckdb.DuckDBPyConnection) -> _Functions:
+        busy = db.execute(
+            "SELECT function, avg(duration_ms + coalesce(init_ms, 0)) / 1000 FROM invocations GROUP BY function"
+        ).fetchall()
+        slowest = db.execute(
+            """SELECT function, max(duration_ms) FROM invocations ANTI JOIN invocation_failures USING (inv)
+               GROUP BY function"""
+        ).fetchall()
+        return cls(dict(busy), dict(slowest))

@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 
 from analysis.formatting import ratio
-from analysis.functions import COLD
+from analysis.functions import COLD, OCCUPIED_FROM
 
 PARTS = 10
 """Equal parts of the time in which a function was invoked."""
@@ -27,7 +27,7 @@ def cold_start_shares(db: duckdb.DuckDBPyConnection) -> dict[str, dict[str, list
     db.execute(
         f"""CREATE OR REPLACE TEMP TABLE begun AS
             WITH changes AS (
-                SELECT inv, function, started_at - coalesce(init_ms, restore_ms, 0) / 1000 AS moment, 1 AS change,
+                SELECT inv, function, {OCCUPIED_FROM} AS moment, 1 AS change,
                        {COLD} AS cold
                 FROM invocations
                 UNION ALL SELECT NULL, function, reported_at, -1, false FROM invocations

@@ -157,7 +157,11 @@ def _parts(run: RunDir, by: str, pair: tuple[str, str] | None) -> tuple[Baseline
         values = baseline.values_of(run, by)
         if len(values) != 2:
             there = ", ".join(map(visible, values)) or "none"
-            raise UsageError(f"{run.run_id} has not two, but this {by}: {there}", "say which two: --of A B")
+            number = f"{len(values)} values" if len(values) != 1 else "one value"
+            raise UsageError(
+                f"{run.run_id} has {number} of {by}, and two are compared: {there}",
+                "say which two: --of A B" if len(values) > 2 else None,
+            )
         pair = (values[0], values[1])
     return baseline.measure(run, (by, pair[0])), baseline.measure(run, (by, pair[1]))
 

@@ -308,6 +308,10 @@ def price(
     def per_million(usd: float | None) -> float | None:
         return None if usd is None or not requests else usd / requests * 1e6
 
+    unpriced = [line.why_unknown for line in lines if line.quantity is not None and line.usd is None]
+    if unpriced and prices.date is None:
+        known = "by the example of config/prices/us-east-1.toml"
+        unpriced = [f"no price of region {prices.region} is known: add config/prices/{prices.region}.toml, {known}"]
     priced = {line.item: line.usd for line in lines if line.usd is not None}
     of_load = [usd for item, usd in priced.items() if item not in OF_THE_ANALYSIS]
     return {
@@ -329,7 +333,7 @@ def price(
         "simulated": simulated,
         "free_tier": free_tier,
         "requests": requests,
-        "unpriced": [line.why_unknown for line in lines if line.quantity is not None and line.usd is None],
+        "unpriced": unpriced,
         "notes": quantities.notes,
         "assumptions": quantities.assumptions,
     }

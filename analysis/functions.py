@@ -33,6 +33,9 @@ class Limits:
 # provisioned concurrency, which only published versions have. What kind of start it was: `analysis.starts`.
 COLD = "init_ms IS NOT NULL OR restore_ms IS NOT NULL"
 
+OCCUPIED_FROM = "started_at - coalesce(init_ms, restore_ms, 0) / 1000"
+"""SQL: since when an invocation held its environment. The init counts: it is a place of the concurrency, too."""
+
 
 def create_measured_invocations(db: duckdb.DuckDBPyConnection) -> None:
     """Make the table `measured_invocations`: inv of those that are no warm-up. Needs the tables of `analysis.join`."""

@@ -93,6 +93,10 @@ _IS_INIT = f"(NOT starts_with(message, 'REPORT RequestId: ') AND regexp_matches(
 _IS_ERROR = f"(NOT starts_with(message, 'REPORT RequestId: ') AND regexp_matches(message, {literal(ERROR)}))"
 """SQL for the raw events that a table may be made of, as cheap as can be: the parser has the last word."""
 
+_ARROW_TYPES = {"VARCHAR": pa.string(), "DOUBLE": pa.float64(), "BIGINT": pa.int64(), "BOOLEAN": pa.bool_()}
+_PARSED_AT_ONCE = 20_000
+"""Events that are parsed in one go."""
+
 MESSAGE_LIMIT = 4000
 """Characters of an error event that are kept."""
 
@@ -150,14 +154,12 @@ def write_invocations(files: Files, target: Path) -> int:
         ),
     )
     read = f"read_parquet({literal(str(first))})"
-    others = db.execute(
-        f"""SELECT log_group, ptr, message FROM events
-            SEMI JOIN (FROM {read} WHERE request_id IS NULL) USING (log_group, ptr)"""
-    ).fetchall()
-    if not others:
+    others = f"FROM {read} WHERE request_id IS NULL"
+    if not db.execute(f"SELECT 1 {others} LIMIT 1").fetchone():
         first.replace(target)
         return rows
-    _create_parsed(db, others, REPORT_TYPES, lambda message: _only(parse_event(message), "report"))
+    events = f"events SEMI JOIN ({others}) USING (log_group, ptr)"
+    _create_parsed(db, events, REPORT_TYPES, lambda message: _only(parse_event(message), "report"))
     parsed = """SELECT function, log_group, log_stream, logged_at, ptr, parsed.* EXCLUDE (log_group, ptr)
                 FROM events JOIN parsed USING (log_group, ptr)"""
     rows = _write(db, target, f"FROM {read} WHERE request_id IS NOT NULL UNION ALL BY NAME {_invocations(parsed)}")
@@ -189,8 +191,7 @@ def write_errors(files: Files, target: Path, stack_name: str | None = None) -> i
     """
     db = connect(target.parent / ".spill")
     _create_events(db, files, _IS_ERROR)
-    rows = db.execute("SELECT log_group, ptr, message FROM events").fetchall()
-    _create_parsed(db, rows, _ERROR_TYPES, lambda message: describe_error(message, stack_name))
+    _create_parsed(db, "events", _ERROR_TYPES, lambda message: describe_error(message, stack_name))
     return _write(
         db,
         target,
@@ -210,13 +211,12 @@ def write_inits(files: Files, target: Path) -> int:
     """
     db = connect(target.parent / ".spill")
     _create_events(db, files, _IS_INIT)
-    rows = db.execute("SELECT log_group, ptr, message FROM events").fetchall()
 
     def read(message: str) -> Event | None:
         event = parse_event(message)
         return event if event["kind"] in ("init_start", "init_report") else None
 
-    _create_parsed(db, rows, _INIT_TYPES, read)
+    _create_parsed(db, "events", _INIT_TYPES, read)
     return _write(
         db,
         target,
@@ -383,22 +383,25 @@ def _create_events(db: duckdb.DuckDBPyConnection, files: Files, condition: str =
 
 
 def _create_parsed(
-    db: duckdb.DuckDBPyConnection,
-    rows: Sequence[tuple[str, str, str]],
-    types: Mapping[str, str],
-    read: Callable[[str], Event | None],
+    db: duckdb.DuckDBPyConnection, events: str, types: Mapping[str, str], read: Callable[[str], Event | None]
 ) -> None:
-    """Table `parsed`: what `read` makes of each message (log_group, ptr, message), where it makes anything."""
-    found = [(group, ptr, event) for group, ptr, message in rows if (event := read(message)) is not None]
-    arrow = {"VARCHAR": pa.string(), "DOUBLE": pa.float64(), "BIGINT": pa.int64(), "BOOLEAN": pa.bool_()}
-    columns: dict[str, Any] = {
-        "log_group": pa.array([group for group, _, _ in found], pa.string()),
-        "ptr": pa.array([ptr for _, ptr, _ in found], pa.string()),
-    }
-    for key, kind in types.items():
-        columns[key] = pa.array([_fit(event.get(key), kind) for _, _, event in found], arrow[kind])
-    db.register("parsed_arrow", pa.table(columns))
-    db.execute("CREATE TABLE parsed AS SELECT * FROM parsed_arrow")
+    """Table `parsed`: what `read` makes of each message of `events` (SQL), where it makes anything, beside the event's
+    log_group and ptr."""
+    columns_of_types = ", ".join(f"{key} {kind}" for key, kind in types.items())
+    db.execute(f"CREATE TABLE parsed (log_group VARCHAR, ptr VARCHAR, {columns_of_types})")
+    # read by a cursor of its own, while the table grows: millions of messages would not fit into the process
+    messages = db.cursor().execute(f"SELECT log_group, ptr, message FROM {events}")
+    while batch := messages.fetchmany(_PARSED_AT_ONCE):
+        found = [(group, ptr, event) for group, ptr, message in batch if (event := read(message)) is not None]
+        columns: dict[str, Any] = {
+            "log_group": pa.array([group for group, _, _ in found], pa.string()),
+            "ptr": pa.array([ptr for _, ptr, _ in found], pa.string()),
+        }
+        for key, kind in types.items():
+            columns[key] = pa.array([_fit(event.get(key), kind) for _, _, event in found], _ARROW_TYPES[kind])
+        db.register("parsed_batch", pa.table(columns))
+        db.execute("INSERT INTO parsed FROM parsed_batch")
+        db.unregister("parsed_batch")
 
 
 def _fit(value: Any, kind: str) -> Any:

@@ -81,6 +81,7 @@ def _sections(summary: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
         tables.workers(summary),
         tables.endpoints(summary),
         tables.schedule(summary),
+        tables.mean_request(summary),
         tables.functions(summary),
         tables.chains(summary),
         tables.metrics_out_of_limits(summary),

@@ -196,21 +196,11 @@ def script_json(value: object) -> Markup:
 
 
 def breakdown_bars(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The mean request of each endpoint: `{"endpoint", "total_ms", "parts": [{"label", "ms", "percent"}]}`.
-
-    A part that only some requests have (an init) is spread over all of them, so that the parts add up to the mean.
-    """
+    """The mean request of each endpoint: `{"endpoint", "total_ms", "parts": [{"label", "ms", "percent"}]}`."""
     bars = []
-    for endpoint, parts in (summary.get("breakdown") or {}).items():
-        measured = [(label, parts.get(key) or {}) for key, label in tables.PARTS]
-        requests = max((part.get("count") or 0 for _, part in measured), default=0)
-        each = [
-            (label, None if part.get("mean") is None or not requests else part["mean"] * part["count"] / requests)
-            for label, part in measured
-        ]
-        total = sum(max(ms or 0, 0) for _, ms in each)
-        if not total:
-            continue
+    for endpoint, parts in tables.mean_parts(summary).items():
+        total = sum(max(ms or 0, 0) for ms in parts.values())
+        each = ((label, parts[key]) for key, label in tables.PARTS)
         bars.append(
             {
                 "endpoint": endpoint,

@@ -20,6 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.clocks import LONGEST_RUN_S, middle_time
+from analysis.functions import COLD, OCCUPIED_FROM
 from analysis.locust_csv import read_history
 from analysis.requests_table import create_requests, create_requests_view, literal
 from runstore.columns import DROPPED, UNFINISHED
@@ -59,7 +60,7 @@ class Series:
     not_drawn: int = 0
     """Requests and invocations whose times are too far from the others' to be in the picture."""
     concurrency: Mapping[str, Floats] = field(default_factory=dict)
-    """By function: the most invocations that were under way at once within the bin."""
+    """By function: the most invocations that were under way at once within the bin, inits included."""
 
     @property
     def at(self) -> Floats:
@@ -284,7 +285,7 @@ def _cold_starts(db: duckdb.DuckDBPyConnection, binning: Mapping[str, Any], bins
     found = db.execute(
         f"""
         SELECT function, {_BIN.format(at="started_at")} AS bin, count(*)
-        FROM invocations WHERE init_ms IS NOT NULL OR restore_ms IS NOT NULL GROUP BY ALL
+        FROM invocations WHERE {COLD} GROUP BY ALL
         """,
         binning,
     ).fetchall()
@@ -304,10 +305,11 @@ def _concurrency(db: duckdb.DuckDBPyConnection, starts_at: float, width_s: int, 
     most: dict[str, Floats] = {}
     for (function,) in db.execute("SELECT DISTINCT function FROM invocations ORDER BY 1").fetchall():
         columns = db.execute(
-            "SELECT started_at, reported_at FROM invocations WHERE function = $function", {"function": function}
+            f"SELECT {OCCUPIED_FROM} AS begun_at, reported_at FROM invocations WHERE function = $function",
+            {"function": function},
         ).fetchnumpy()
-        started_at, ended_at = (np.asarray(columns[name], dtype=float) for name in ("started_at", "reported_at"))
-        most[function] = most_at_once(started_at, ended_at, edges)
+        begun_at, ended_at = (np.asarray(columns[name], dtype=float) for name in ("begun_at", "reported_at"))
+        most[function] = most_at_once(begun_at, ended_at, edges)
     return dict(sorted(most.items(), key=lambda item: -item[1].max()))
 
 

@@ -398,6 +398,37 @@ def breakdown(summary: Summary) -> Table:
     )
 
 
+def mean_parts(summary: Summary) -> dict[str, dict[str, float | None]]:
+    """Endpoint -> key of each of PARTS -> milliseconds of it in the mean request; endpoints without any are left out.
+
+    A part that only some requests have (an init) is spread over all of them, so that the parts add up to the mean.
+    """
+    found = {}
+    for endpoint, parts in _section(summary, "breakdown").items():
+        measured = {key: parts.get(key) or {} for key, _ in PARTS}
+        requests = max(part.get("count") or 0 for part in measured.values())
+        each = {
+            key: None if part.get("mean") is None or not requests else part["mean"] * part["count"] / requests
+            for key, part in measured.items()
+        }
+        if any(ms is not None and ms > 0 for ms in each.values()):
+            found[endpoint] = each
+    return found
+
+
+def mean_request(summary: Summary) -> Table:
+    """Where the time of the mean request went: one row an endpoint, for where there is little room."""
+    short = {"client_network_ms": "client+net", "service_ms": "Lambda"}
+    return Table(
+        "Where the time went",
+        (text("endpoint"), *(Column(short.get(key, label), "mean ms") for key, label in PARTS)),
+        _rows(
+            (visible(endpoint, 40), *(milliseconds(parts[key]) for key, _ in PARTS))
+            for endpoint, parts in mean_parts(summary).items()
+        ),
+    )
+
+
 def functions(summary: Summary) -> Table:
     def cells(name: str, one: Mapping[str, Any]) -> tuple[str, ...]:
         invocations = one.get("invocations")
@@ -649,16 +680,22 @@ def clocks_in_words(summary: Summary) -> str | None:
 
 def _clock(one: Mapping[str, Any]) -> str:
     """One worker's clock, as a sentence."""
-    worker = visible(one.get("worker"), 20)
-    told = []
+    workers = f"worker {visible(one.get('worker'), 20)}'s"
+    bounds, told, contradicts = [], [], []
     for by, prefix, known in (("logs", "", "requests"), ("Date headers", "date_", "date_answers")):
         offset_ms, error_ms = one.get(f"{prefix}offset_ms"), one.get(f"{prefix}error_ms")
         if offset_ms is not None:
+            bounds.append((offset_ms, error_ms or 0.0))
             told.append(f"{milliseconds(offset_ms)} ± {milliseconds(error_ms)} ms by the {by}")
         elif one.get(known):
-            told.append(f"by the {by} not known, for one of the two was set during the run")
-    corrected = ", and times are corrected by that of the logs" if one.get("corrected") else ""
-    return f"The target's clock is ahead of worker {worker}'s by: {'; '.join(told)}{corrected}."
+            contradicts.append(f"by the {by} it is not known, for one of the two was set during the run")
+    if not bounds:
+        return f"Whether the target's clock agrees with {workers} is not known: {'; '.join(contradicts)}."
+    offset_ms, error_ms = bounds[0]
+    agrees = not one.get("corrected") and abs(offset_ms) <= error_ms
+    compared = "agrees with" if agrees else "is ahead of" if offset_ms > 0 else "is behind"
+    corrected = "; times are corrected by that of the logs" if one.get("corrected") else ""
+    return f"The target's clock {compared} {workers}: {'; '.join((*told, *contradicts))}{corrected}."
 
 
 def join_in_words(summary: Summary) -> str | None:

@@ -97,6 +97,7 @@ def _parts(summary: Mapping[str, Any]) -> Iterator[RenderableType]:
         tables.workers(summary),
         tables.endpoints(summary),
         tables.schedule(summary),
+        tables.mean_request(summary),
         tables.functions(summary),
         tables.chains(summary),
         tables.metrics_out_of_limits(summary),

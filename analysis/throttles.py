@@ -22,6 +22,8 @@ from typing import Any
 
 import duckdb
 
+from analysis.functions import OCCUPIED_FROM
+
 RESERVED, ACCOUNT, SCALING = "reserved concurrency", "account concurrency", "scaling rate"
 RESERVED_RATE, ACCOUNT_RATE, CALLER_RATE = "request rate of the reserved concurrency", "request rate", "caller's rate"
 REASONS: Mapping[str, str] = {
@@ -64,7 +66,7 @@ def create_refused_starts(db: duckdb.DuckDBPyConnection, deployment: Mapping[str
     db.execute(
         f"""CREATE OR REPLACE TABLE refused_starts AS
             WITH changes AS (
-                SELECT function, started_at - coalesce(init_ms, 0) / 1000 AS moment, 1 AS change FROM invocations
+                SELECT function, {OCCUPIED_FROM} AS moment, 1 AS change FROM invocations
                 UNION ALL SELECT function, reported_at, -1 FROM invocations
             ), under_way AS (
                 -- starts and ends of one moment count together: an environment is taken over from one to the next

@@ -79,6 +79,20 @@ def test_concurrency_is_the_most_at_once_in_the_bin(build: Any) -> None:
     assert column(bins.table(build.write(), 5), "concurrency") == [3, 2]
 
 
+def test_a_clock_that_was_never_set_makes_no_bins_of_decades(build: Any) -> None:
+    build.request(1.0)
+    build.request(1.0 - T0)
+    with pytest.raises(UsageError, match=r"179,525,521 bins of 10 s: .* from 1970-01-01 00:00:01 UTC to 2026-11-21"):
+        bins.table(build.write(), 10)
+
+
+def test_an_init_is_a_place_of_the_concurrency(build: Any) -> None:
+    """Lambda counts the environment from the request that it is made for: these two overlap in their inits only."""
+    build.invocation(1.0, ms=10, init_ms=300.0)
+    build.invocation(1.2, ms=10, init_ms=300.0)
+    assert column(bins.table(build.write(), 5), "concurrency") == [2]
+
+
 @pytest.mark.parametrize(("every_s", "throttles"), [(60, [4, 3]), (30, [None, None, None, None])])
 def test_throttles_are_counted_by_the_minute_only(build: Any, every_s: float, throttles: list[int | None]) -> None:
     build.request(1.0)

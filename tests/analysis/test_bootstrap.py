@@ -129,6 +129,25 @@ def test_cost_of_a_million_requests():
     assert estimates(sample(usd_per_gb_s=None))["cost_per_million_usd"].value is None
 
 
+@pytest.mark.parametrize(("invocations", "known"), [(5, True), (2000, False)])
+def test_a_function_with_one_environment_leaves_the_cost_unsure_only_where_it_counts(invocations, known):
+    """A function behind a stream is invoked a few times, by one environment: who compares costs means the others."""
+    side = {
+        "invocation_environment": np.append(np.arange(REQUESTS) % ENVIRONMENTS, np.full(invocations, ENVIRONMENTS)),
+        "invocation_function": np.append(np.ones(REQUESTS, np.int64), np.full(invocations, 2)),
+        "invocation_measured": np.ones(REQUESTS + invocations, dtype=bool),
+        "cold": np.zeros(REQUESTS + invocations, dtype=bool),
+        "gb_s": np.full(REQUESTS + invocations, 0.1),
+    }
+    found = estimates(sample(**side))["cost_per_million_usd"]
+    if known:
+        spent_by_it = 0.1 * invocations * 0.00001 / REQUESTS * 1e6
+        assert (found.error, found.freedom) == (pytest.approx(spent_by_it / found.value), pytest.approx(1.0))
+    else:
+        assert found.error is None
+        assert "one execution environment" in found.why
+
+
 def test_the_same_data_give_the_same_figures():
     response_ms = np.random.default_rng(5).exponential(100, REQUESTS)
     assert estimates(sample(response_ms)) == estimates(sample(response_ms))

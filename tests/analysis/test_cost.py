@@ -264,3 +264,10 @@ def test_a_summary_from_before_costs_is_refused(tiny_run):
     done = CliRunner().invoke(main, ["cost", str(tiny_run.path)])
     assert done.exit_code == 2
     assert "analyse it again" in done.output
+
+
+def test_a_region_without_prices_is_said_once() -> None:
+    quantities = Quantities({"lambda_requests": 10.0, "sqs_requests": 5.0, "kms_requests": None})
+    cost = price(quantities, load_prices("mars-1"), 10, simulated=False)
+    assert (cost["run_usd"], len(cost["unpriced"])) == (None, 1)
+    assert cost["unpriced"][0].startswith("no price of region mars-1 is known: add config/prices/mars-1.toml")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -340,3 +341,18 @@ def test_lines_of_an_access_log_that_are_no_json_are_counted(tmp_path: Path) -> 
 def test_nothing_runs_in_no_memory(tmp_path: Path) -> None:
     written = invocations(tmp_path, REPORT.replace("Max Memory Used: 70 MB", "Max Memory Used: 0 MB"))
     assert (written[0]["memory_mb"], written[0]["max_memory_mb"]) == (128, None)
+
+
+def test_events_that_need_the_parser_are_never_all_in_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_tables, "_PARSED_AT_ONCE", 100)
+    record = {"requestId": ID, "metrics": {"durationMs": 1.0}, "padding": "x" * 4000}
+    files = raw(tmp_path, *[json.dumps({"type": "platform.report", "record": record})] * 2000)
+    tracemalloc.start()
+    try:
+        assert log_tables.write_invocations(files, tmp_path / "invocations.parquet") == 2000
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2_000_000, "the messages alone are 8 MB"

@@ -130,8 +130,11 @@ def test_the_clock_that_differs_most_is_told_by_both_its_sources():
         },
     ]  # fmt: skip
     assert tables.clocks_in_words({"clocks": clocks}) == (
-        "The target's clock is ahead of worker 1's by: -2,500 ± 1.0 ms by the logs; -2,490 ± 15.0 ms by the Date "
-        "headers, and times are corrected by that of the logs."
+        "The target's clock is behind worker 1's: -2,500 ± 1.0 ms by the logs; -2,490 ± 15.0 ms by the Date headers; "
+        "times are corrected by that of the logs."
+    )
+    assert tables.clocks_in_words({"clocks": clocks[:1]}) == (
+        "The target's clock agrees with worker 0's: 0.2 ± 1.1 ms by the logs."
     )
     assert tables.clocks_in_words({"clocks": []}) is None
 

@@ -212,7 +212,7 @@ def test_the_clocks_are_found_to_agree_by_the_logs_and_by_the_date_headers(outco
         assert abs(clock["date_offset_ms"]) <= clock["date_error_ms"] + 1
     answered = sum(endpoint["requests"] for endpoint in result.summary["client"]["endpoints"].values())
     assert sum(clock["date_answers"] for clock in clocks) == answered
-    assert "The target's clock is ahead of worker" in result.output
+    assert "The target's clock agrees with worker" in result.output
 
 
 def test_what_the_tail_of_the_log_told_of_an_init_is_what_the_logs_say(outcome):
