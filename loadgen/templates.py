@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from itertools import islice
 from random import Random
 from typing import Any
 from urllib.parse import quote
@@ -25,6 +26,7 @@ from jinja2 import StrictUndefined, TemplateError, Undefined
 from jinja2.nativetypes import NativeCodeGenerator
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+_NAMES_SHOWN = 20
 Render = Callable[[], Any]
 """A value, made anew; reads the row that was set last."""
 
@@ -43,7 +45,7 @@ class Templates:
         self._values = _Environment(undefined=StrictUndefined)
         self._paths = _Environment(undefined=StrictUndefined, finalize=_percent_encoded)
         self._scope: dict[str, Any] = {
-            "env": dict(variables),
+            "env": _Variables(variables),
             "unique_id": lambda: str(UUID(int=ids.getrandbits(128), version=4)),
             "now": clock,
             "now_ms": lambda: int(clock() * 1000),
@@ -129,7 +131,24 @@ class _Environment(ImmutableSandboxedEnvironment):
         """`row.items` is the column of that name."""
         if isinstance(obj, Mapping) and attribute in obj:
             return obj[attribute]
-        return super().getattr(obj, attribute)
+        return self._said(super().getattr(obj, attribute), obj, attribute)
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        return self._said(super().getitem(obj, argument), obj, argument)
+
+    def _said(self, found: Any, obj: Any, name: Any) -> Any:
+        """What was found; where that is nothing, it says so in the words of whoever wrote the template."""
+        # What the sandbox refuses has a hint already.
+        if not (isinstance(found, Undefined) and isinstance(obj, Mapping)) or found._undefined_hint is not None:
+            return found
+        if isinstance(obj, _Variables):
+            return self.undefined(f"env.{name}: the key `environment` of the file does not name it")
+        there = ", ".join(map(repr, islice(obj, _NAMES_SHOWN))) + (", ..." if len(obj) > _NAMES_SHOWN else "")
+        return self.undefined(f"there is no {name!r}, but {there or 'nothing'}")
+
+
+class _Variables(dict[str, str]):
+    """What `env` stands for."""
 
 
 def _joined(parts: Iterable[Any]) -> Any:

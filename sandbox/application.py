@@ -40,6 +40,12 @@ _SERVICE_BY_TARGET = {
 }
 _DATA_PATHS = {"kinesis": "kinesis", "kms": "kms", "sqs": "sqs", "events": "eventbridge"}
 """Service that speaks JSON -> the attribute of the sandbox that answers its data path."""
+_NO_STAGE: Answer = (
+    403,
+    [(b"content-type", b"application/json"), (b"x-amzn-errortype", b"ForbiddenException")],
+    b'{"message":"Forbidden","hint":"the sandbox: no API that is deployed has this stage"}',
+)
+"""As API Gateway answers where there is no such stage, but for the hint."""
 _METRIC_READS = frozenset({"GetMetricData", "GetMetricStatistics", "ListMetrics"})
 
 
@@ -63,8 +69,8 @@ class Application:
             body = body + message["body"] if body else message.get("body", b"")
             if not message.get("more_body"):
                 break
-        status, headers, content = await self._answer(scope, body)
-        headers.append((b"date", self._http_date()))
+        status, answered, content = await self._answer(scope, body)
+        headers = [*answered, (b"date", self._http_date())]
         if content is None:
             # uvicorn closes the connection of an answer that is never completed
             headers.append((b"content-length", b"1"))
@@ -96,7 +102,7 @@ class Application:
             api_id, _, name = deployed.removeprefix("/restapis/").partition("/")
             stage = self._gateway.stage(api_id, name)
             if stage is None:
-                _resolve(future, (403, [(b"x-amzn-errortype", b"ForbiddenException")], b'{"message":"Forbidden"}'))
+                _resolve(future, _NO_STAGE)
                 return True
         else:
             name, _, below = path[1:].partition("/")
@@ -136,6 +142,11 @@ class Application:
             return future
 
         to, target = addressee(headers, query_string), headers.get("x-amz-target", "")
+        unsigned = to is None and not path.startswith("/_sandbox/") and operation(headers, body) is None
+        if unsigned or (to is not None and to.service == "execute-api"):
+            # A request to an API, then, which is not there.
+            future.set_result(_NO_STAGE)
+            return future
         region = to.region if to else DEFAULT_REGION
         if target == "AmazonSQS.ReceiveMessage":
             self._sandbox.sqs.receive(

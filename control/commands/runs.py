@@ -206,4 +206,5 @@ def worker(target: str | None, master_host: str, master_port: int, dry_run: bool
         settings = settings_of(target, None)
         click.echo(f"would join the master at {master_host}:{master_port}, and send what it says to {settings.target}")
         return 0
+    say(f"looking for a master at {master_host}:{master_port}; Ctrl-C gives up")
     return orchestrate.work(target, ["--master-host", master_host, "--master-port", str(master_port)])

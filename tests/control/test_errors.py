@@ -61,3 +61,9 @@ def test_a_worker_that_was_killed_says_so(monkeypatch):
     monkeypatch.setattr(orchestrate, "run_in_foreground", lambda *_: orchestrate.LocustEnd(-9, False, ""))
     done = CliRunner().invoke(command_line.main, ["worker", "--target", "sandbox"])
     assert (done.exit_code, "SIGKILL ended this worker" in done.output) == (3, True), done.output
+
+
+def test_a_worker_says_where_it_looks_for_its_master(monkeypatch):
+    monkeypatch.setattr(orchestrate, "run_in_foreground", lambda *_: orchestrate.LocustEnd(0, False, ""))
+    done = CliRunner().invoke(command_line.main, ["worker", "--master-host", "10.0.0.5", "--master-port", "7000"])
+    assert "looking for a master at 10.0.0.5:7000" in done.output

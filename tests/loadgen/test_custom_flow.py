@@ -206,7 +206,7 @@ def test_a_variable_that_is_not_set_and_a_column_that_is_not_there(tmp_path, mon
     text = '[payloads.rows]\nfile = "rows.csv"\n[[requests]]\npayload = "rows"\n'
     text += 'body = {a = "{{ row.y }}"}\napi = {path = "/"}\n'
     path = flow_file(tmp_path, text, rows_csv="x\n1\n")
-    with pytest.raises(ConfigError, match=r"flow\.toml: requests\.1\.body\.a: .*no attribute 'y'"):
+    with pytest.raises(ConfigError, match=r"flow\.toml: requests\.1\.body\.a: .*there is no 'y', but 'x'"):
         load_custom(path)
     path = flow_file(tmp_path, 'environment = ["SWARMSCOPE_TEST_TENANT"]\n' + text, rows_csv="y\n1\n")
     with pytest.raises(ConfigError, match=r"flow\.toml: environment: SWARMSCOPE_TEST_TENANT is not set"):

@@ -144,7 +144,7 @@ def test_arrivals_without_a_profile_end_too_when_all_rows_are_used_and_a_row_wit
     assert run.counts(server) == {"server": 40, "rows": 40, "console": 40, "csv": 40}
     assert run.manifest["warnings"] == [
         "flow custom: 1 requests could not be written and were not sent, the first: requests.1.body.number: "
-        "'dict object' has no attribute 'number' (payload orders, line 8)"
+        "there is no 'number', but 'numero', 'customer' (payload orders, line 8)"
     ]
 
 

@@ -85,9 +85,9 @@ def test_no_row_breaks_out_of_its_string_or_its_path(text):
 @pytest.mark.parametrize(
     ("written", "said"),
     [
-        ("{{ row.missing }}", "body: 'dict object' has no attribute 'missing'"),
+        ("{{ row.missing }}", "body: there is no 'missing', but "),
         ("a{{ nothing }}", "body: 'nothing' is undefined"),
-        ("{{ env.HOME }}", "body: 'dict object' has no attribute 'HOME'"),
+        ("{{ env.HOME }}", "body: env.HOME: the key `environment` of the file does not name it"),
         ("{{ 1 / row.zero }}", "body: division by zero"),
         ("{{ row.__class__ }}", "unsafe"),
         ("{{ row.update({}) }}", "unsafe"),

@@ -241,6 +241,16 @@ def test_both_forms_of_an_apis_address_serve(server, outputs):
     assert (status, headers["x-amzn-errortype"]) == (403, "MissingAuthenticationTokenException")
 
 
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("signed", [True, False])
+def test_a_stage_that_is_not_there_is_forbidden(server, method, signed):
+    path, body = "/nowhere/vote", b"{}" if method == "POST" else None
+    authorize = by_signature(parse_endpoint(server.endpoint), "us-east-1", Lease(DUMMY))
+    lines = authorize(method, path, {}, body or b"") if signed else ""
+    status, headers, answer = server.http(method, path, body, **dict(re.findall(r"(\S+): (.*)\r\n", lines)))
+    assert (status, headers["x-amzn-errortype"], answer["message"]) == (403, "ForbiddenException", "Forbidden")
+
+
 @pytest.mark.parametrize("function", ["def handle(e, c): return {'statusCode': 200, 'body': '1'}"], indirect=True)
 def test_an_api_may_want_a_signature_and_a_key(server, function):
     apis = server.client("apigateway")
