@@ -41,14 +41,18 @@ def throttles(api: Api | Absent | Unknown | None, rate: float | None) -> list[Ro
 def usage_plans(api: Api | Absent | Unknown | None, rate: float | None, requests: float | None) -> list[Row]:
     """Throttle and quota of the stage's usage plans against the load. `requests`: of the whole run.
 
-    Values of keys are secrets that are not asked for: where there are several plans, any may be that of API_KEY.
+    A plan counts only for methods that require a key (API Gateway, "Set up API keys for REST APIs"). Values of keys are
+    secrets that are not asked for: where there are several plans, any may be that of API_KEY.
     """
     check = "usage plan"
     if not isinstance(api, Api):
         return []
     if isinstance(api.plans, Unknown):
         return [not_asked(check, "", api.plans)]
-    sure = len(api.plans) == 1
+    keyed = None if isinstance(api.methods, Unknown) else [one.key_required for one in api.methods]
+    if api.plans and keyed is not None and not any(keyed):
+        return [Row(check, "", PASS, "no method requires a key, so that no plan counts")]
+    sure = len(api.plans) == 1 and keyed is not None and all(keyed)
     rows: list[Row] = []
     for plan in api.plans:
         rows += _against(check, plan.name, plan.limits, rate, _RAISE_PLAN, sure=sure)

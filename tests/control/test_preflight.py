@@ -132,40 +132,47 @@ def test_what_the_load_may_not_do_fails(preflight, sandbox):
 
 
 @pytest.fixture
-def usage_plan(sandbox: str) -> Iterator[None]:
-    """Of the stage: 10 requests a second, 100 a day."""
-    settings = settings_from({"AWS_ENDPOINT_URL": sandbox})
-    outputs = client(settings, "cloudformation").describe_stacks(StackName="swarmscope")["Stacks"][0]["Outputs"]
-    api_id = next(one["OutputValue"] for one in outputs if one["OutputKey"] == "ApiId")
-    apis = client(settings, "apigateway")
+def keyed_api(sandbox: str) -> Iterator[str]:
+    """An API whose only method asks for a signature and a key; its usage plan: 10 requests a second, 100 a day."""
+    apis = client(settings_from({"AWS_ENDPOINT_URL": sandbox}), "apigateway")
+    api_id = apis.create_rest_api(name="keyed")["id"]
+    root = apis.get_resources(restApiId=api_id)["items"][0]["id"]
+    method = {"restApiId": api_id, "resourceId": root, "httpMethod": "POST"}
+    apis.put_method(**method, authorizationType="AWS_IAM", apiKeyRequired=True)
+    function = "arn:aws:lambda:us-east-1:123456789012:function:swarmscope-place-vote"
+    uri = f"arn:aws:apigateway:us-east-1:lambda:path/2015-03-31/functions/{function}/invocations"
+    apis.put_integration(**method, type="AWS_PROXY", integrationHttpMethod="POST", uri=uri)
+    apis.create_deployment(restApiId=api_id, stageName="v1")
     plan = apis.create_usage_plan(
         name="partners",
-        apiStages=[{"apiId": api_id, "stage": "prod"}],
+        apiStages=[{"apiId": api_id, "stage": "v1"}],
         throttle={"rateLimit": 10.0, "burstLimit": 20},
         quota={"limit": 100, "period": "DAY"},
     )
-    yield
+    yield f"{sandbox}/restapis/{api_id}/v1/_user_request_"
     apis.delete_usage_plan(usagePlanId=plan["id"])
+    apis.delete_rest_api(restApiId=api_id)
 
 
-def test_the_keys_usage_plan_and_the_right_to_sign_are_looked_at(preflight, sandbox, usage_plan):
+def test_the_keys_usage_plan_and_the_right_to_sign_are_looked_at(preflight, sandbox, keyed_api):
     told(sandbox, "faults", {"kind": "deny", "actions": ["execute-api:Invoke"]})
     arguments = ("--load-profile", "burst", "--duration-ms", "50")
-    exit_code, found = preflight(*arguments, API_AUTH="iam", API_KEY="k" * 20)
+    exit_code, found = preflight(*arguments, API_BASE_URL=keyed_api, API_AUTH="iam", API_KEY="k" * 20)
     assert exit_code == 2
     failed = [(row["check"], row["subject"], row["finding"]) for row in found["rows"] if row["verdict"] == "fail"]
     assert failed == [
         ("permissions", "load and analysis", "the policies do not allow execute-api:Invoke"),
         ("usage plan", "partners", "10 a second, bucket of 20; 100 planned"),
-        (
-            "usage plan",
-            "partners",
-            "100 requests a day, some of which may be spent already; 14,500 planned",
-        ),
+        ("usage plan", "partners", "100 requests a day, some of which may be spent already; 14,500 planned"),
     ]
+    assert verdicts(found, "api access") == {"v1": "pass"}
     assert "k" * 20 not in json.dumps(found)
-    exit_code, found = preflight(*arguments)
-    assert (exit_code, verdicts(found, "usage plan")) == (0, {})
+    exit_code, found = preflight(*arguments, API_BASE_URL=keyed_api)
+    failed = [(row["check"], row["finding"]) for row in found["rows"] if row["verdict"] == "fail"]
+    assert failed == [
+        ("api access", "without an API key of a usage plan of the stage 403 from POST /"),
+        ("api access", "without a signature 403 from POST /"),
+    ]
 
 
 def test_expired_credentials_are_one_row_and_this_machine_is_looked_at_all_the_same(preflight, sandbox):

@@ -20,9 +20,12 @@ NO_LIMIT = Limit(None)
 API = Api("rest", "prod", of_stage=(NO_LIMIT,), of_account=Limit(10_000, 5000), access_log=True)
 PLAN = UsagePlan("partners", (Limit(2000, 500),), quota=1_000_000, period="DAY")
 
+KEYED, SIGNED = Method("POST /a", "NONE", True), Method("POST /b", "AWS_IAM", False)
+OPEN = Method("GET /", "NONE", False)
+
 
 def with_plans(*plans: UsagePlan) -> Api:
-    return replace(API, plans=plans)
+    return replace(API, plans=plans, methods=(KEYED,))
 
 
 @pytest.mark.parametrize(("limit", "verdict"), [(10_000, "pass"), (1200, "warn"), (999, "fail"), (None, "pass")])
@@ -78,6 +81,16 @@ def test_of_several_plans_nobody_knows_which_one_has_the_key():
     ]  # fmt: skip
 
 
+def test_a_plan_counts_for_methods_that_require_a_key_only():
+    """Of some it is not known how many requests they get."""
+    small = replace(PLAN, limits=(Limit(1, 1),), quota=None)
+    verdicts = []
+    for methods in ((KEYED,), (KEYED, OPEN), (OPEN,), DENIED):
+        (row,) = checks.usage_plans(replace(API, plans=(small,), methods=methods), 1000.0, 60_000.0)
+        verdicts.append(row.verdict)
+    assert verdicts == ["fail", "warn", "pass", "warn"]
+
+
 def test_quota_without_a_number_of_requests_is_a_warning():
     assert [row.verdict for row in checks.usage_plans(with_plans(PLAN), None, None)] == ["pass", "warn"]
 
@@ -85,13 +98,6 @@ def test_quota_without_a_number_of_requests_is_a_warning():
 def test_plans_that_may_not_be_read_are_a_warning():
     (row,) = checks.usage_plans(replace(API, plans=DENIED), 100.0, 1.0)
     assert (row.check, row.verdict) == ("usage plan", "warn")
-
-
-KEYED, SIGNED, OPEN = (
-    Method("POST /a", "NONE", True),
-    Method("POST /b", "AWS_IAM", False),
-    Method("GET /", "NONE", False),
-)
 
 
 @pytest.mark.parametrize(
