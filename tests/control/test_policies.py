@@ -117,6 +117,7 @@ def get_ready(world: World) -> None:
         "RUNS_DIR": str(world.folder),
         "PYTHONPATH": str(ROOT),
         "API_AUTH": "iam",
+        "API_KEY": "k" * 20,
         "CUSTOM_FLOW": str(ROOT / "examples" / "custom" / "flow.toml"),
         "CUSTOM_METRICS": "MyShop",
     }
