@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple
 
-from config.custom_flow import CustomFlow, Request
+from config.custom_flow import MAX_BATCH, SERVICES, CustomFlow, Request
 from config.planned_load import planned_peak_rate, planned_requests
 from config.profiles import Profile
 
@@ -53,6 +53,17 @@ _CONSUMERS = {
 }
 
 
+class Sent(NamedTuple):
+    """What the load generator itself sends messages to."""
+
+    service: str
+    """`sqs`, `sns`, `events` or `kinesis`."""
+    destination: str
+    """Name, ARN or URL; `events`: that of flow events."""
+    batched: bool
+    """Several messages a call."""
+
+
 @dataclass(frozen=True)
 class Demand:
     """The needs of one run."""
@@ -74,6 +85,7 @@ class Demand:
     """Of those, the functions of which nobody knows how many requests lead to them."""
     api_methods: tuple[tuple[str, str], ...] = ()
     """(HTTP method, path) of each request to an API; what a template puts into the path is `*`."""
+    sent: tuple[Sent, ...] = ()
 
     def rate(self, kind: str, name: str = "") -> float | None:
         """So many a second at the peak; 0 where the run does not use it; None where nobody knows."""
@@ -110,6 +122,7 @@ def demand_of(
     unknown: set[str] = set()
     invoked: dict[str, tuple[str, ...]] = {}
     methods: list[tuple[str, str]] = []
+    sent: list[Sent] = []
     destinations = [service for service in event_destinations if service in _CONSUMERS]
 
     def called(function: str, trigger: str, share: float) -> None:
@@ -152,11 +165,17 @@ def demand_of(
             for service in destinations:
                 use, consumer, trigger = _CONSUMERS[service]
                 uses[use] += messages / len(destinations)
+                sent.append(Sent(service, "events", event_batch > 1))
                 if consumer in functions:
                     triggers[consumer] = trigger
                     if trigger != OF_STREAM:
                         uses[Use("function", consumer)] += messages / len(destinations)
         elif flow == "custom" and custom is not None:
+            sent += [
+                Sent(SERVICES[request.kind], _filled(_destination(request), variables), request.batch > 1)
+                for request in custom.requests
+                if request.kind in MAX_BATCH
+            ]
             calls = [request.api for request in custom.requests if request.api is not None]
             methods += [(call.method, _TEMPLATE.sub("*", call.path).partition("?")[0]) for call in calls]
             _custom(custom, share, functions, variables, uses, triggers, unknown, invoked)
@@ -170,6 +189,7 @@ def demand_of(
         invoked=invoked,
         unknown_share=frozenset(unknown),
         api_methods=tuple(dict.fromkeys(methods)),
+        sent=tuple(dict.fromkeys(sent)),
     )
 
 
@@ -208,8 +228,12 @@ def _custom(
 
 def _rendered(text: str, variables: Mapping[str, str]) -> str:
     """The plain name in an address or ARN, with the variables that a template names by themselves put in."""
-    whole = _VARIABLE.sub(lambda found: variables.get(found[1], found[0]), text)
-    return whole.rpartition("/")[2].rpartition(":")[2]
+    return _filled(text, variables).rpartition("/")[2].rpartition(":")[2]
+
+
+def _filled(text: str, variables: Mapping[str, str]) -> str:
+    """With the variables that a template names by themselves put in."""
+    return _VARIABLE.sub(lambda found: variables.get(found[1], found[0]), text)
 
 
 def _destination(request: Request) -> str:

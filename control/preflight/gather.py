@@ -69,12 +69,12 @@ _KMS_QUOTAS = {"RSA": "L-2AC98190", "SYMMETRIC_DEFAULT": "L-6E3AF000"}
 """Kind of key -> quota code of its cryptographic operations (AWS KMS developer guide, "Request quotas"; the code of RSA
 keys stands in "Request an AWS KMS quota increase")."""
 _LOAD_ACTIONS = {
-    "sqs": ("queue", "sqs:SendMessage", "{}"),
-    "sns": ("topic", "sns:Publish", "{}"),
-    "events": ("bus", "events:PutEvents", "event-bus/{}"),
-    "kinesis": ("stream", "kinesis:PutRecord", "stream/{}"),
+    "sqs": ("sqs:SendMessage", "{}"),
+    "sns": ("sns:Publish", "{}"),
+    "events": ("events:PutEvents", "event-bus/{}"),
+    "kinesis": ("kinesis:PutRecord", "stream/{}"),
 }
-"""Service that flow events sends to -> kind of use, IAM action, form of the resource in its ARN."""
+"""Service that messages are sent to -> IAM action, form of the resource in its ARN."""
 
 T = TypeVar("T")
 
@@ -581,15 +581,17 @@ def needed(
 
     for logical in sorted(demand.invoked.keys() & target.functions.keys()):
         yield "lambda:InvokeFunction", arn("lambda", f"function:{function_name(target.functions[logical])}")
-    address = api_address(target.api_base_url)
-    if signs and address is not None:
+    api = api_address(target.api_base_url)
+    if signs and api is not None:
         for method, path in demand.api_methods:
-            yield "execute-api:Invoke", arn("execute-api", f"{'/'.join(address)}/{method}{path}")
-    for service, destination in target.event_destinations.items():
-        kind, action, resource = _LOAD_ACTIONS[service]
-        if "events" in demand.names(kind):
-            plain = destination.rpartition("/")[2].rpartition(":")[2]
-            yield action, destination if destination.startswith("arn:") else arn(service, resource.format(plain))
+            yield "execute-api:Invoke", arn("execute-api", f"{'/'.join(api)}/{method}{path}")
+    for service, destination, batched in demand.sent:
+        address = target.event_destinations.get(service, "") if destination == "events" else destination
+        action, resource = _LOAD_ACTIONS[service]
+        # The one service whose batches need an action of their own.
+        action = "kinesis:PutRecords" if action == "kinesis:PutRecord" and batched else action
+        plain = address.rpartition("/")[2].rpartition(":")[2]
+        yield action, address if address.startswith("arn:") else arn(service, resource.format(plain))
     groups = [group for logical, group in target.log_groups.items() if logical in demand.triggers]
     if groups:
         yield "logs:StartQuery", arn("logs", f"log-group:{groups[0]}:*")

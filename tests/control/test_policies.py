@@ -127,7 +127,7 @@ def get_ready(world: World) -> None:
 def run_locust(world: World) -> None:
     """Every flow, and by flow custom every transport."""
     files = ",".join(str(ROOT / "locustfiles" / f"{flow}.py") for flow in (*FLOWS, "custom"))
-    command = [sys.executable, "-m", "locust", "-f", files, "--headless", "-u", "10", "-r", "10", "-t", "2s"]
+    command = [sys.executable, "-m", "locust", "-f", files, "--headless", "-u", "10", "-r", "10", "-t", "4s"]
     subprocess.run(command, env=world.environment, cwd=world.folder, check=False, capture_output=True, timeout=60)
 
 

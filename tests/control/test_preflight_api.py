@@ -151,6 +151,35 @@ def test_of_flow_custom_what_its_file_calls():
     assert arn.endswith(":a1b2c3/prod/PUT/o/*/x")
 
 
+def test_messages_need_the_action_of_their_service_on_what_they_go_to():
+    custom = CustomFlow.model_validate(
+        {
+            "environment": ["ORDERS"],
+            "requests": [
+                {"queue": {"url": "https://sqs.eu-west-1.amazonaws.com/123456789012/{{ env.ORDERS }}", "batch": 10}},
+                {"topic": {"arn": "arn:aws:sns:eu-west-1:999999999999:theirs"}},
+                {"bus": {"name": "main", "source": "s", "detail_type": "d"}},
+                {"stream": {"name": "clicks", "batch": 2}},
+            ],
+        }
+    )
+    of = demand(paced(flows=["custom"]), custom=custom, variables={"ORDERS": "orders"})
+    target = from_settings(settings_from({}))
+    assert list(needed(of, target, "123456789012", "eu-west-1"))[:4] == [
+        ("sqs:SendMessage", "arn:aws:sqs:eu-west-1:123456789012:orders"),
+        ("sns:Publish", "arn:aws:sns:eu-west-1:999999999999:theirs"),
+        ("events:PutEvents", "arn:aws:events:eu-west-1:123456789012:event-bus/main"),
+        ("kinesis:PutRecords", "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks"),
+    ]
+
+
+def test_batches_of_flow_events_need_the_action_of_batches():
+    of = demand(paced(flows=["events"]), event_destinations=("kinesis",), event_batch=10)
+    target = from_settings(settings_from({"EVENTS_STREAM": "arn:aws:kinesis:eu-west-1:123456789012:stream/s"}))
+    first = next(iter(needed(of, target, "123456789012", "eu-west-1")))
+    assert first == ("kinesis:PutRecords", "arn:aws:kinesis:eu-west-1:123456789012:stream/s")
+
+
 def test_of_a_custom_domain_nobody_knows_the_api():
     assert called(demand(paced()), "https://api.example.com/prod") == []
 
