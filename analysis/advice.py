@@ -193,10 +193,18 @@ def _lambda_throttled(cause: Cause) -> str:
     if cause.asked is None or cause.busy_s is None:
         return f"{refused}: raise {_TO_RAISE.get(cause.resource or '', _EITHER)}."
     needed = concurrency_needed(cause.asked.per_s, cause.busy_s)
-    littles = (
-        f"{refused}: at the peak {cause.asked.of('requests')} × {cause.busy_s:.3f} s each need "
+    arithmetic = (
+        f"at the peak {cause.asked.of('requests')} × {cause.busy_s:.3f} s each need "
         f"{count(needed)} environments at once (Little's law)."
     )
+    littles = f"{refused}: {arithmetic}"
+    if cause.resource == SCALING and cause.asked.per_s * SCALING_S < SCALING_ENVIRONMENTS:
+        # each of them in an environment of its own would not be too many
+        return (
+            f"Lambda refused to start {name}: {arithmetic} The functions whose logs were read reached no limit that is "
+            f"known, and fewer requests came than the {count(SCALING_ENVIRONMENTS)} environments that a function may "
+            f"add in {SCALING_S} s: look for other functions that use up the account's concurrency."
+        )
     if cause.resource == SCALING:
         return (
             f"{littles} A function adds at most {count(SCALING_ENVIRONMENTS)} environments in {SCALING_S} s: let the "

@@ -179,7 +179,9 @@ def _window(settings: Settings, since: str, run: str | None) -> tuple[Window, di
     started_at, ended_at = manifest.get("started_at"), manifest.get("ended_at")
     if started_at is None or ended_at is None:
         raise UsageError(f"the manifest of run {run} does not say when it was", "use --since")
-    return Window(math.floor(started_at), math.ceil(ended_at) + 1), manifest
+    # what went on behind the last answer belongs to the run, where it is known when that was over
+    over_at = max(ended_at, manifest.get("settled_at") or ended_at)
+    return Window(math.floor(started_at), math.ceil(over_at) + 1), manifest
 
 
 @click.command("query")

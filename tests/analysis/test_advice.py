@@ -1,6 +1,7 @@
 import pytest
 
 from analysis.advice import Cause, Peak, advise, concurrency_needed, memory_needed_mb, shards_needed
+from analysis.throttles import SCALING
 
 
 @pytest.mark.parametrize(
@@ -57,6 +58,17 @@ def test_a_stream_whose_shards_should_have_been_enough_has_uneven_keys():
 def test_concurrency_with_its_arithmetic():
     cause = Cause("lambda_throttled", 5, function="place-vote", asked=Peak(400, 1795255200.0), busy_s=0.25)
     assert "400 requests a second (at 10:00:00 UTC) × 0.250 s each need 100 environments" in advise(cause)
+
+
+@pytest.mark.parametrize(
+    ("per_s", "said"),
+    [(150, "let the load rise more slowly"), (54, "look for other functions that use up the account")],
+)
+def test_a_load_that_cannot_reach_the_scaling_rate_is_not_blamed(per_s, said):
+    cause = Cause("lambda_throttled", 5, function="f", resource=SCALING, asked=Peak(per_s, 1795255200.0), busy_s=0.072)
+    advice = advise(cause)
+    assert said in advice
+    assert ("too fast" in advice) == (per_s == 150)
 
 
 def test_what_is_not_known_is_not_computed_with():

@@ -10,6 +10,8 @@ from click.testing import CliRunner
 from analysis import query
 from analysis.errors import TargetError, UsageError
 from analysis.insights import LogGroupNotFoundError, Window
+from config.settings import settings_from
+from runstore.rundir import RunDir
 from tests.analysis.fake_logs import FakeLogs, FakeTime
 
 
@@ -123,3 +125,11 @@ def test_a_target_that_passes_over_what_it_does_not_know_has_no_answer() -> None
     logs = Aggregating(FakeTime(1000.0), {"/a": []})
     with pytest.raises(TargetError, match="does not understand the query"):
         query.run_for_each(logs, {"a": "/a"}, query.load("billed").text, Window(0, 10))
+
+
+def test_a_runs_window_holds_what_went_on_behind_its_last_answer(tmp_path: Path) -> None:
+    recorded = RunDir(tmp_path / "r")
+    recorded.path.mkdir()
+    recorded.update_manifest(started_at=100.5, ended_at=110.2, settled_at=119.9)
+    window, _ = query._window(settings_from({"RUNS_DIR": str(tmp_path)}), "1h", "r")
+    assert (window.start, window.end) == (100, 121)

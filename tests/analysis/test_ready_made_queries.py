@@ -94,6 +94,14 @@ def test_error_rate_counts_each_failed_invocation_once(engine: Engine) -> None:
     assert float(row["error_percent"]) == pytest.approx(400 / 6)
 
 
+def test_code_that_cannot_be_loaded_fails_once_for_each_invocation(engine: Engine) -> None:
+    """Lambda tries to load it again within the invocation, and Python tells of each try."""
+    traceback = "[ERROR] Runtime.ImportModuleError: Unable to import module 'app': No module named 'numpy'\nTraceback\n"
+    ended = report(IDS[0], "Status: error\tError Type: Runtime.ImportModuleError")
+    (row,) = rows(engine, "error_rate", [traceback, traceback, ended, report(IDS[1]), EVENTS[1], report(IDS[2])])
+    assert (row["invocations"], row["raised"], row["ended"], row["failed"]) == ("3", "1", "1", "2")
+
+
 def test_cold_starts_are_those_with_an_init(engine: Engine) -> None:
     (row,) = rows(engine, "cold_starts")
     assert (row["cold_starts"], float(row["avg_init_ms"])) == ("1", 150.0)
