@@ -297,7 +297,7 @@ class _ProfileFile(BaseModel):
         unknown = [flow for flow in value if flow not in FLOWS]
         if unknown:
             raise ValueError(f"unknown flow {', '.join(map(repr, unknown))}; there are {', '.join(FLOWS)}")
-        if not all(isinstance(weight, int | float) and weight > 0 for weight in value.values()):
+        if not all(isinstance(weight, int | float) and 0 < weight < math.inf for weight in value.values()):
             raise ValueError("a weight is a number above 0")
         return value
 
@@ -358,6 +358,8 @@ def load_profile(
         close = difflib.get_close_matches(name, known, n=1)
         known_are = f"did you mean {close[0]!r}? There are" if close else "there are"
         raise ConfigError(f"PROFILE: no profile {name!r}; {known_are} {', '.join(known)}") from None
+    except OSError as failure:
+        raise ConfigError(f"PROFILE: {path}: {(failure.strerror or str(failure)).lower()}") from None
     except tomllib.TOMLDecodeError as malformed:
         raise ConfigError(f"{path}: not valid TOML: {malformed}") from None
     except UnicodeDecodeError:

@@ -10,7 +10,7 @@ _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 
 def parse_timespan(text: str | float) -> float:
     """Seconds of `text`. Raises ValueError naming the text and the accepted forms."""
-    if isinstance(text, bool):
+    if isinstance(text, bool) or not isinstance(text, int | float | str):
         raise ValueError(f"{text!r} is not a time span such as 90s, 10m, 1h30m or 500ms")
     if isinstance(text, int | float):
         if not 0 <= text < float("inf"):

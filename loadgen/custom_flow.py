@@ -119,6 +119,8 @@ class CustomRequests:
                 problems += str(unsound).splitlines()
         if problems:
             raise ValueError("\n".join(problems))
+        self.unwritten = 0
+        """Requests that could not be written; kept here for those who send."""
         self._rows: Mapping[str, Rows] = {}
         self.on_out_of_rows: Callable[[], None] = lambda: None
         """Called when nothing is left to send, more than once."""

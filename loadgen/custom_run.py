@@ -25,6 +25,7 @@ from loadgen.custom_files import Custom, compare_files, variables_of
 from loadgen.custom_flow import FLOW, CustomRequests
 from loadgen.leases import Lessor, Piece, Question
 from loadgen.messages import OUT_OF_ROWS, ROWS_LEASED, ROWS_RETURNED, ROWS_WANTED
+from loadgen.payload_file import PayloadFileError
 from loadgen.plan import RunPlan
 from loadgen.row_supply import RowSupply
 from loadgen.sending import sending_of
@@ -133,8 +134,13 @@ class _RecordingRun(CustomRun):
         self.lessors = {}
 
     def _unwritten_requests(self) -> list[str]:
-        """A complaint about templates that could not be rendered: Locust counts what is raised in any process."""
-        raised = [one for one in self.base_runner.exceptions.values() if RenderError.__name__ in one["traceback"]]
+        """A complaint about requests that could not be written: Locust counts what is raised in any process."""
+        kinds = (RenderError.__name__, PayloadFileError.__name__)
+        raised = [
+            one
+            for one in self.base_runner.exceptions.values()
+            if any(f"raise {kind}(" in one["traceback"] for kind in kinds)
+        ]
         if not raised:
             return []
         total = sum(one["count"] for one in raised)

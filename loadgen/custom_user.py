@@ -6,11 +6,17 @@ events as ever, and share its schedule.
 
 from __future__ import annotations
 
+import logging
+
 from locust.env import Environment
 from locust.exception import StopTest, StopUser
 
 from loadgen.custom_flow import FLOW, Content, CustomRequest
+from loadgen.payload_file import PayloadFileError
+from loadgen.templates import RenderError
 from loadgen.users import ApiGatewayUser, EventUser, LambdaUser, RecordedUser
+
+logger = logging.getLogger(__name__)
 
 
 class _ApiPart(ApiGatewayUser):
@@ -87,8 +93,15 @@ class CustomUser(RecordedUser):
             part.on_stop()
 
     def send_next(self) -> None:
-        """Send one request, by weight. Raises StopUser where all rows have been used, RenderError."""
-        following = self._requests.next(self.random)
+        """Send one request, by weight. Raises StopUser where all rows have been used.
+
+        One that cannot be written, or whose row cannot be read, is among Locust's exceptions, and is not sent.
+        """
+        try:
+            following = self._requests.next(self.random)
+        except (RenderError, PayloadFileError) as unwritten:
+            self._count_unwritten(unwritten)
+            return
         if following is None:
             raise StopUser
         request, content = following
@@ -99,3 +112,10 @@ class CustomUser(RecordedUser):
             part.send(request, content)
         finally:
             self.let_others_run, part.let_others_run = self.let_others_run or part.let_others_run, False
+
+    def _count_unwritten(self, failure: Exception) -> None:
+        """Not raised: of each Locust would log a page, and it may happen with every row."""
+        self.environment.events.user_error.fire(user_instance=self, exception=failure, tb=failure.__traceback__)
+        if not self._requests.unwritten:
+            logger.error(f"Flow custom: a request could not be written: {failure}. Others will be counted, not logged")
+        self._requests.unwritten += 1

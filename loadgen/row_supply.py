@@ -9,7 +9,7 @@ from pathlib import Path
 from gevent.event import Event
 
 from loadgen.leases import ASK_AGAIN_AFTER_S, Piece, Question, Tenant
-from loadgen.payload_file import Record, Row, parse, read_chunk
+from loadgen.payload_file import PayloadFileError, Record, Row, parse, read_chunk
 
 
 class OutOfRowsError(Exception):
@@ -48,7 +48,11 @@ class RowSupply:
         if tenant.low:
             self._look_ahead()
         record = self._record(*taken)
-        return parse(record.text, self._columns), record.line
+        try:
+            return parse(record.text, self._columns), record.line
+        except ValueError as unsound:
+            # Every row was sound when the run began.
+            raise PayloadFileError([f"{self.path}:{record.line}: {unsound}; it was changed meanwhile"]) from None
 
     def answered(self, number: int, pieces: Sequence[Piece], exhausted: bool) -> Sequence[Piece]:
         """The lessor's answer; -> what is to be given back, see `Tenant.answered`."""

@@ -25,6 +25,8 @@ MANIFEST_SCHEMA = 1
 RUNNING, COMPLETE, ABORTED, INTERRUPTED, FAILED = "running", "complete", "aborted", "interrupted", "failed"
 """States of a run; a run that is `running` and does not was killed. An aborted one was ended by a threshold: what it
 recorded is whole."""
+LATEST = "latest"
+"""The link to the newest run."""
 TUNING, PROVISIONED = "tune", "provisioned"
 """Beside the runs: directories for each memory tuning, and for each comparison with provisioned concurrency, which are
 none of these."""
@@ -46,10 +48,12 @@ def create(runs: Path, run_id: str) -> RunDir:
     """Make a new run directory, and let `runs/latest` point to it.
 
     Where the id is taken (two runs in one second) `-2`, `-3`, ... is appended: a run never writes into another's
-    directory.
+    directory. Raises ValueError for what can be no id, OSError.
     """
     if not _RUN_ID.fullmatch(run_id):
         raise ValueError(f"run id {run_id!r} must be letters, digits, '.', '_' and '-'")
+    if run_id in (LATEST, TUNING, PROVISIONED):
+        raise ValueError(f"run id {run_id!r} is the name of something else among the runs")
     runs.mkdir(parents=True, exist_ok=True)
     attempt = 1
     while True:
@@ -68,7 +72,7 @@ def point_latest_at(path: Path) -> None:
     temporary = path.parent / f".latest-{os.getpid()}"
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(path.name)
-    temporary.replace(path.parent / "latest")
+    temporary.replace(path.parent / LATEST)
 
 
 def find(run: str, runs: Path) -> RunDir:

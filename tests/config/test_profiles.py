@@ -1,3 +1,4 @@
+import datetime
 import json
 
 import pytest
@@ -259,3 +260,28 @@ def test_search_that_cannot_work_is_refused(changes, said):
     with pytest.raises(ConfigError) as caught:
         search(**changes)
     assert any(said in problem for problem in caught.value.problems), caught.value.problems
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"pacing": ["1s"]},
+        {"think_time": [["1s"], "2s"]},
+        {"warmup": datetime.time(10, 0)},
+        {"stages": [{"duration": {"seconds": 10}, "users": 1}]},
+    ],
+    ids=["list", "list in a list", "time of day", "table"],
+)
+def test_what_can_be_no_time_span_is_a_problem_and_no_exception(changes):
+    assert any("is not a time span such as 90s" in problem for problem in problems(**changes))
+
+
+@pytest.mark.parametrize("weight", [0, -1, float("inf"), float("nan")])
+def test_a_weight_is_a_number_above_0_that_ends(weight):
+    assert problems(flows={"vote": weight, "shop": 1}) == ["p.toml: flows: a weight is a number above 0"]
+
+
+def test_a_profile_that_cannot_be_read_is_a_problem(tmp_path):
+    (tmp_path / "mine.toml").mkdir()
+    with pytest.raises(ConfigError, match=r"PROFILE: .*mine\.toml: is a directory"):
+        load_profile(str(tmp_path / "mine.toml"))

@@ -15,7 +15,7 @@ from loadgen.checks import success_status
 from loadgen.custom_files import compare_files, load_custom
 from loadgen.custom_flow import CustomRequests, row_names
 from loadgen.leases import Lessor
-from loadgen.payload_file import survey
+from loadgen.payload_file import PayloadFileError, survey
 from loadgen.row_supply import OutOfRowsError, RowSupply
 from loadgen.templates import RenderError
 from loadgen.transport import Response
@@ -162,6 +162,17 @@ def test_rows_come_from_a_file_by_leases(tmp_path):
     assert [row for row, _ in taken] == [{"n": str(n), "t": f"a\n{n}"} for n in range(500)]
     assert [line for _, line in taken] == [2 + 2 * n for n in range(500)]
     with pytest.raises(OutOfRowsError):
+        supply.take()
+
+
+def test_a_row_that_was_changed_while_the_run_goes_is_named(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"n": 1}\n{"n": 2}\n')
+    lessor = Lessor(survey(path).chunks, "sequential", 1)
+    supply = RowSupply(path, (), lambda supply, asked: supply.answered(asked.number, lessor.ask("", *asked), False))
+    path.write_text('{"n": 1}\n{"n": 2,\n')
+    assert supply.take() == ({"n": 1}, 1)
+    with pytest.raises(PayloadFileError, match=r"rows\.jsonl:2: not valid JSON.*; it was changed meanwhile"):
         supply.take()
 
 

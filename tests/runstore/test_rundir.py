@@ -53,3 +53,10 @@ def test_the_manifest_is_merged_and_stays_whole(tmp_path):
     run.update_manifest(state="running", seed=1)
     run.update_manifest(state="complete")
     assert json.loads(run.manifest_file.read_text()) == {"schema": 1, "state": "complete", "seed": 1}
+
+
+@pytest.mark.parametrize("name", ["latest", "tune", "provisioned"])
+def test_a_run_id_cannot_be_what_else_lies_among_the_runs(tmp_path, name):
+    with pytest.raises(ValueError, match=f"run id '{name}' is the name of something else"):
+        rundir.create(tmp_path, name)
+    assert not list(tmp_path.iterdir())
