@@ -22,9 +22,14 @@ $(foreach name,$(VARIABLES),$(if $(value $(name)),$(eval export $(name)),$(eval 
 
 .PHONY: help
 help: ## Print this help
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { \
+		variables = match($$2, / \([A-Z][^()]*\)$$/) ? substr($$2, RSTART + 2, RLENGTH - 3) : ""; \
+		if (variables) $$2 = substr($$2, 1, RSTART - 1); \
+		printf "  make %-13s %s\n", $$1, $$2; \
+		if (variables) printf "%16s%s\n", "", variables }' $(MAKEFILE_LIST)
 	@echo
-	@echo "  Variables, e.g. make load PROFILE=vote-stress TIME_SCALE=0.1; all of them are in README.md and .env.example"
+	@echo "  Below a target are its variables: make load PROFILE=vote-stress TIME_SCALE=0.1"
+	@echo "  README.md and .env.example explain them."
 
 # ------------------------------------------------------------------ running tests of load
 
@@ -35,16 +40,16 @@ demo: $(RUNTIME) ## From nothing to an explained run, on a sandbox of its own
 smoke: $(RUNTIME) ## Send one message end to end; 0 only if it arrived in the table (TARGET)
 	@$(PY) -m control smoke
 
-perf: $(RUNTIME) ## Send messages one after another, print statistics per function (TARGET, MESSAGES=100, PARAMETERS)
+perf: $(RUNTIME) ## Send messages one after another; statistics of each function (TARGET, MESSAGES=100, PARAMETERS)
 	@$(PY) -m control perf
 
 load: $(RUNTIME) ## Run a profile, headless, analyse and judge it (PROFILE, FLOW, TARGET, SCALE, TIME_SCALE, WORKERS, PARAMETERS)
 	@$(PY) -m control load
 
-ui: $(RUNTIME) ## Locust's web UI; each run is analysed as it ends (variables as load, WEB_HOST, WEB_PORT=8089, WEB_LOGIN)
+ui: $(RUNTIME) ## Locust's web UI; each run is analysed as it ends (WEB_HOST, WEB_PORT=8089, WEB_LOGIN, those of load)
 	@$(PY) -m control ui
 
-master: $(RUNTIME) ## The master of a distributed run, with analysis (EXPECT_WORKERS=1, MASTER_PORT, as load)
+master: $(RUNTIME) ## The master of a distributed run, with analysis (EXPECT_WORKERS=1, MASTER_PORT, those of load)
 	@$(PY) -m control master
 
 worker: $(RUNTIME) ## A worker of a distributed run (MASTER_HOST, MASTER_PORT, TARGET)
@@ -53,7 +58,7 @@ worker: $(RUNTIME) ## A worker of a distributed run (MASTER_HOST, MASTER_PORT, T
 analyze: $(RUNTIME) ## Pull what is missing, join and report a run again (RUN=latest)
 	@$(PY) -m analysis analyze "$${RUN:-latest}"
 
-compare: $(RUNTIME) ## Is run B worse than run A? (A, B); than a stored one? (BASELINE, B); version than version? (BY=version, RUN)
+compare: $(RUNTIME) ## Is run B worse than run A, or than a baseline, or one version than another? (A, B, BASELINE, BY=version, RUN)
 	@$(PY) -m analysis compare $${BASELINE:+--baseline "$$BASELINE"} $${BY:+--by "$$BY"} $${A:+"$$A"} $${B:+"$$B"} \
 		$${BY:+"$${RUN:-latest}"}
 
@@ -61,13 +66,13 @@ compare: $(RUNTIME) ## Is run B worse than run A? (A, B); than a stored one? (BA
 tune: $(RUNTIME) ## Which memory a function should have (FUNCTION, MEMORY=128,256,512, NUM=50, STRATEGY=cost|speed|balanced, PAYLOAD)
 	@$(PY) -m control tune
 
-provisioned: $(RUNTIME) ## What provisioned concurrency is worth in a burst (FUNCTION=place-vote, CONCURRENCY, WARMER=1, as load)
+provisioned: $(RUNTIME) ## What provisioned concurrency is worth in a burst (FUNCTION=place-vote, CONCURRENCY, WARMER=1, PROFILE=burst, SCALE, TIME_SCALE)
 	@$(PY) -m control provisioned
 
 # ------------------------------------------------------------------ what the load goes to
 
 .PHONY: preflight sandbox deploy destroy alarms policy
-preflight: $(RUNTIME) ## What would go wrong in a run before it costs money, and its cost (variables as load, DURATION_MS)
+preflight: $(RUNTIME) ## What would go wrong in a run, and what it would cost (DURATION_MS, those of load)
 	@$(PY) -m control preflight
 
 sandbox: $(RUNTIME) ## A local AWS in the foreground (PORT=4566)
@@ -88,16 +93,16 @@ policy: $(RUNTIME) ## Print the IAM policy of a role for the stack (ROLE=load|an
 # ------------------------------------------------------------------ working on Swarmscope
 
 .PHONY: test test-profiles emulator-test check bench lock clean
-test: $(DEV) ## All tests that need nothing outside this machine; with Chromium, those in a browser too (PYTEST_ARGS)
+test: $(DEV) ## All tests that need nothing outside this machine (PYTEST_ARGS)
 	@$(PY) -m pytest -n 2 $(PYTEST_ARGS)
 
-test-profiles: $(DEV) ## Every shipped profile, run small against a sandbox: counts must equal the truth (PYTEST_ARGS)
+test-profiles: $(DEV) ## Every profile, run small on a sandbox and held to its truth (PYTEST_ARGS)
 	@$(PY) -m pytest -n 2 -m profiles tests/end_to_end/test_shipped_profiles.py $(PYTEST_ARGS)
 
-emulator-test: $(DEV) $(EMULATOR) ## Deploy to, load and analyse an AWS emulator that we did not write; others' clients on ours (PYTEST_ARGS)
+emulator-test: $(DEV) $(EMULATOR) ## From deploy to report on an AWS emulator that others wrote (PYTEST_ARGS)
 	@$(PY) -m pytest -n 2 --dist loadfile -m emulator tests/emulator $(PYTEST_ARGS)
 
-check: $(DEV) ## Linter, formatter, types, CloudFormation template, pipeline files, docs that match the code
+check: $(DEV) ## Linter, formatter, types, template, pipeline files, docs
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy

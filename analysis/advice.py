@@ -330,7 +330,11 @@ _RULES = {
     ),
     "answered_error": lambda cause: f"{cause.function} answered so itself, without failing: its own log lines say why.",
     "refused": lambda cause: (
-        "The gateway refused the request before any function: check path, method and authorisation."
+        # Without a word of the gateway's own the error type is but the status.
+        "No invocation is known for these. Either the gateway refused them (path, method, authorisation), or a "
+        "function answered so and nothing it left leads to it: docs/your-own-functions.md."
+        if (cause.error_type or "").startswith("HTTP ")
+        else "The gateway refused the request before any function: check path, method and authorisation."
     ),
     "dropped": lambda cause: (
         "The load generator found no free slot for these arrivals: they were offered and never sent. "

@@ -77,7 +77,6 @@ _SHORT = {
     "failures": "failed",
     "invocations": "invoked",
     "cold_starts": "cold",
-    "timeouts": "late",
     "throttles": "thrott.",
     "concurrency": "at once",
 }

@@ -22,7 +22,7 @@ evidence fits; what fits none is `unknown`, a group like the others.
 | no_response | no HTTP status, for any other reason |
 | check_failed | any other 2xx that the client did not accept |
 | answered_error | an error status that the function answered itself |
-| refused | an error status without any invocation: the gateway refused |
+| refused | a 4xx, or an error type of the gateway's in the access log, and no invocation is known |
 | unknown | |
 
 A *cause* is told by kind, function, error type, operation, resource, frame and the message with its ids, numbers and

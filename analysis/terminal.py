@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from typing import IO, Any
 
 from rich import box
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.measure import Measurement
 from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
@@ -56,7 +57,7 @@ def print_summary(summary: Mapping[str, Any], to: Console) -> None:
 def print_table(table: tables.Table, to: Console) -> None:
     """Print one table by itself, with what stands below it."""
     to.print(Text(table.title, style="bold"))
-    to.print(_table(table.narrow()))
+    to.print(_Fitting(table.narrow()))
     if table.note:
         to.print(Text(table.note))
 
@@ -68,7 +69,7 @@ def print_comparison(found: Comparison, to: Console) -> None:
         to.print(Text(line))
     table = tables.comparison(found)
     to.print()
-    to.print(_table(table))
+    to.print(_Fitting(table))
     if table.note:
         to.print(Text(table.note))
 
@@ -105,7 +106,7 @@ def _parts(summary: Mapping[str, Any]) -> Iterator[RenderableType]:
     ):
         if table.rows:
             yield _heading(table.title)
-            yield _table(table.first(ROWS_SHOWN).narrow())
+            yield _Fitting(table.first(ROWS_SHOWN).narrow())
             yield from _more(len(table.rows) - ROWS_SHOWN, " rows")
     spent = tables.cost_in_words(summary)
     if spent:
@@ -178,8 +179,24 @@ def _cause(number: int, cause: Mapping[str, Any]) -> Iterator[RenderableType]:
         yield _indented(Text(f"→ {visible(cause['advice'])}", style="cyan"), 4)
 
 
-def _table(table: tables.Table) -> RichTable:
-    drawn = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), header_style="dim", show_edge=False)
+class _Fitting:
+    """A table with less room between its columns where it fits the console only so."""
+
+    def __init__(self, table: tables.Table) -> None:
+        self._table = table
+
+    def __rich_console__(self, to: Console, options: ConsoleOptions) -> RenderResult:
+        roomy, tight = _drawn(self._table, padding=1), _drawn(self._table, padding=0)
+        yield tight if _width(tight, to) <= options.max_width < _width(roomy, to) else roomy
+
+
+def _width(table: RichTable, on: Console) -> int:
+    """Columns that it takes where nothing is folded."""
+    return Measurement.get(on, on.options.update(max_width=10_000), table).maximum
+
+
+def _drawn(table: tables.Table, padding: int) -> RichTable:
+    drawn = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, padding), header_style="dim", show_edge=False)
     for column in table.columns:
         header = f"{column.header}\n{column.unit}" if column.unit else column.header
         drawn.add_column(

@@ -195,7 +195,7 @@ def bill(prices: Prices, quantities: Mapping[str, float | None], *, free_tier: b
     lines = []
     for item, quantity in quantities.items():
         if quantity is None:
-            lines.append(BillLine(item, None, None, f"the quantity of {item} is not known"))
+            lines.append(BillLine(item, None, None, f"how much of {ITEMS[item].service} is not known"))
             continue
         charged = quantity
         for number, left in free.items():

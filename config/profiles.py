@@ -354,6 +354,8 @@ def load_profile(
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
+        if name.endswith(".toml"):
+            raise ConfigError(f"PROFILE: there is no file {path}") from None
         known = profile_names(profiles_dir)
         close = difflib.get_close_matches(name, known, n=1)
         known_are = f"did you mean {close[0]!r}? There are" if close else "there are"

@@ -42,6 +42,10 @@ class ControlGroup(click.Group):
 
 
 _AWS_ERRORS = (ClientError, BotoCoreError)
+_NOT_REACHED = (
+    "AWS: check the network, HTTPS_PROXY and AWS_REGION; a sandbox or an emulator: check that it runs (`make sandbox`) "
+    "and AWS_ENDPOINT_URL"
+)
 
 
 def _tell(error: BaseException, command: str | None) -> int:
@@ -56,7 +60,7 @@ def _tell(error: BaseException, command: str | None) -> int:
         hint = policies.hint(refused.action, command) or refused.hint
         exit_code, lines = 2, [f"error: {refused.message}", f"hint: {hint}"]
     elif isinstance(error, HTTPClientError | NoConnectionError):
-        exit_code, lines = 2, [f"error: {error}", "hint: start one with `make sandbox`, or mend AWS_ENDPOINT_URL"]
+        exit_code, lines = 2, [f"error: {error}", f"hint: {_NOT_REACHED}"]
     elif isinstance(error, ClientError):
         exit_code, lines = 2, [f"error: AWS refused: {error}"]
     elif isinstance(error, BotoCoreError):

@@ -6,7 +6,7 @@ nobody else's is ever touched.
 
     wanted = alarms_for(stack_name, watched, limits, topic=None)
     changes = plan(wanted, existing(cloudwatch, stack_name))
-    carry_out(cloudwatch, changes)
+    carry_out(cloudwatch, changes, stack_name, progress)
 
 Sources: Amazon CloudWatch API reference, PutMetricAlarm, DescribeAlarms, DeleteAlarms (at most 100 names a call), user
 guide, "Using Amazon CloudWatch alarms"; AWS Lambda developer guide, "Types of metrics for Lambda functions"; Amazon API

@@ -70,7 +70,12 @@ class RunTarget:
             "ACCESS_LOG_GROUP": self.access_log_group,
             "SHOP_PUBLIC_KEY": self.shop_public_key,
             **{EVENT_VARIABLES[service]: where for service, where in self.event_destinations.items()},
-            **{FUNCTION_VARIABLES[logical]: name for logical, name in self.functions.items()},
+            # Functions that only the file of flow custom names have no variable, and Locust needs none.
+            **{
+                FUNCTION_VARIABLES[logical]: name
+                for logical, name in self.functions.items()
+                if logical in FUNCTION_VARIABLES
+            },
         }
         return {name: value for name, value in named.items() if value}
 

@@ -19,7 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from config.aws import client
 from config.custom_flow import CustomFlow
 from config.errors import ConfigError
-from config.settings import Settings
+from config.settings import FUNCTION_VARIABLES, Settings
 from control.cloud import Progress
 from control.deploy import cloud_for, deploy
 from control.endpoints import check_reachable
@@ -129,6 +129,8 @@ def reachable_target(
             sandbox = process.endpoint
             progress(f"sandbox started at {sandbox} ({time.monotonic() - started_at:.1f} s)")
             # Whatever API, function or key the variables name, it is not in a sandbox as new as this.
+            if ignored := _named_resources(settings):
+                progress(f"not used, for they name nothing in this sandbox: {', '.join(ignored)}; TARGET=aws uses them")
             settings = settings.model_copy(update=_NO_RESOURCES)
         yield settings.model_copy(update={"endpoint_url": sandbox})
 
@@ -139,6 +141,13 @@ def _may_have_stack(settings: Settings) -> bool:
         return describe(cloud_for(settings), settings.stack_name) is not None
     except (ClientError, BotoCoreError):
         return True  # whoever needs it asks again, and says what is wrong
+
+
+def _named_resources(settings: Settings) -> list[str]:
+    """The variables that name resources, of those that are set."""
+    fields = type(settings).model_fields
+    named = [str(fields[name].alias) for name in _NO_RESOURCES if name != "functions" and getattr(settings, name)]
+    return named + [FUNCTION_VARIABLES[logical] for logical in settings.functions]
 
 
 def find_resources(

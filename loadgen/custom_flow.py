@@ -23,6 +23,9 @@ from loadgen.templates import RenderError, Templates
 FLOW = "custom"
 """Name of the flow in profiles, rows and reports."""
 
+_METHODS_WITHOUT_BODY = ("GET", "HEAD", "DELETE", "OPTIONS")
+"""Have a body only where the file gives one: servers and proxies may refuse it (RFC 9110, 9.3.1, 9.3.2, 9.3.5), as
+CloudFront does in front of an edge-optimized API."""
 _EXPRESSION = re.compile(r"\{\{\s*(.*?)\s*\}\}")
 _NO_ROWS: tuple[tuple[Row, int] | None, ...] = (None,)
 
@@ -82,7 +85,7 @@ class CustomRequest:
             (name, templates.text(value, f"{where}.api.headers.{name}")) for name, value in headers.items()
         ]
         body = request.body
-        if body is None:
+        if body is None and not (request.api is not None and request.api.method in _METHODS_WITHOUT_BODY):
             # A row by itself is what is sent.
             body = "{{ row }}" if self.payload is not None else ({} if self.service else None)
         self._body = templates.value(body, f"{where}.body")

@@ -54,13 +54,14 @@ def deploy(
             _make_alarms(settings)
         _print(outputs | {"ApiBaseUrl": api_base_url(settings, outputs) or outputs["ApiBaseUrl"]})
         return 0
-    click.echo(
-        f"would {done.plan.action} stack {done.plan.stack_name}, with its code in bucket {done.plan.bucket.name}"
-    )
+    if done.changes == ():
+        click.echo(f"nothing would change in stack {done.plan.stack_name}")
+    else:
+        click.echo(
+            f"would {done.plan.action} stack {done.plan.stack_name}, with its code in bucket {done.plan.bucket.name}"
+        )
     for change in done.changes or ():
         click.echo(f"would change: {change}")
-    if done.changes == ():
-        click.echo("nothing would change")
     _print(done.plan.parameters)
     return 0
 

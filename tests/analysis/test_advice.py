@@ -79,3 +79,8 @@ def test_what_is_not_known_is_not_computed_with():
 
 def test_a_cause_without_a_rule_says_that_there_is_no_evidence():
     assert "no evidence" in advise(Cause("unknown", 1))
+
+
+def test_that_the_gateway_refused_is_said_only_where_the_gateway_says_so():
+    assert advise(Cause("refused", 1, error_type="MISSING_AUTHENTICATION_TOKEN")).startswith("The gateway refused")
+    assert "or a function answered so" in advise(Cause("refused", 1, error_type="HTTP 409"))

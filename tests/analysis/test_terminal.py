@@ -37,6 +37,15 @@ def test_long_names_do_not_make_it_wider() -> None:
     assert max(len(line) for line in printed(summary).splitlines()) <= 100
 
 
+def test_in_eighty_columns_the_tables_move_together_before_names_are_broken() -> None:
+    names = ["shop-accept", "shop-decrypt", "shop-update-db"]
+    function = {"invocations": 1000, "duration_ms": {"p50": 206.8, "p95": 1378.0, "p99": 1411.7}}
+    console = Console(file=io.StringIO(), width=80)
+    terminal.print_summary({"functions": dict.fromkeys(names, function)}, console)
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert [name for name in names if any(line.startswith(name + " ") for line in lines)] == names
+
+
 def test_what_is_simulated_says_so() -> None:
     assert "SIMULATED" in printed(SUMMARY)
     assert "SIMULATED" not in printed({**SUMMARY, "run": {**SUMMARY["run"], "simulated": False}})

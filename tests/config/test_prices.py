@@ -98,7 +98,7 @@ def test_a_region_without_a_file_has_no_prices():
 
 def test_a_quantity_that_nobody_knows_costs_none_not_zero():
     (line,) = bill(VIRGINIA, {"sqs_requests": None})
-    assert (line.quantity, line.usd, line.why_unknown) == (None, None, "the quantity of sqs_requests is not known")
+    assert (line.quantity, line.usd, line.why_unknown) == (None, None, "how much of SQS is not known")
 
 
 def test_nothing_costs_zero():

@@ -20,6 +20,10 @@ def test_every_target_is_explained_in_the_help(target):
     assert re.search(rf"^  make {target} +\S", make(), re.MULTILINE)
 
 
+def test_the_help_fits_a_hundred_columns():
+    assert max(map(len, make().splitlines())) <= 100
+
+
 def test_no_target_is_taken_for_a_file():
     assert set(TARGETS) == PHONY
 

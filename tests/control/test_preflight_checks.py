@@ -502,7 +502,7 @@ def test_estimate_says_its_source_and_what_is_missing():
     by_run = expense.estimate(demand(paced(100)), facts, Durations({}, before, True), prices, 0.0)
     by_plan = expense.estimate(demand(paced(100)), facts, Durations({}, before, False), prices, 0.0)
     assert (by_run.source, by_plan.source) == ("run 20261121T100000Z-x", "the plan")
-    assert "the quantity of logs_ingested_gb is not known" in by_plan.missing
+    assert "how much of CloudWatch Logs, ingested is not known" in by_plan.missing
     assert expense.cost(by_plan, simulated=False).finding.startswith("about $")
 
 

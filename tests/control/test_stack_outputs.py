@@ -4,9 +4,10 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from config.custom_flow import CustomFlow
 from config.errors import ConfigError
 from config.settings import function_name, settings_from
-from control.stack_outputs import RunTarget, from_settings, with_outputs, with_public_key
+from control.stack_outputs import RunTarget, from_settings, with_custom, with_outputs, with_public_key
 
 OUTPUTS = {
     "ApiId": "a1b2",
@@ -121,3 +122,11 @@ def test_everything_missing_is_reported_together_and_once():
 
 def test_a_flow_misses_only_what_it_needs():
     from_settings(settings_from({"TARGET": "aws", "VOTE_FUNCTION": "vote"})).require(["direct"], "")
+
+
+def test_functions_of_a_flow_of_ones_own_are_analysed_and_have_no_variable():
+    flow = CustomFlow.model_validate({"functions": ["orders-api"], "requests": [{"api": {"path": "/orders"}}]})
+    found = with_custom(resolved(), flow, ())
+    assert found.functions["orders-api"] == "orders-api"
+    assert found.log_groups["orders-api"] == "/aws/lambda/orders-api"
+    assert found.environment().keys() == resolved().environment().keys()

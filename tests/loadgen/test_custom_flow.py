@@ -80,6 +80,8 @@ def test_a_batch_takes_a_row_for_each_message_and_what_is_left_in_the_end():
         ({**API, "payload": "rows", "body": "{{ row }}"}, [{"n": 5}]),
         ({**API, "payload": "rows", "body": {"m": "{{ row.n }}"}}, [{"m": 5}]),
         (API, [None]),
+        ({"api": {"path": "/", "method": "GET"}, "payload": "rows"}, [None]),
+        ({"api": {"path": "/", "method": "DELETE"}, "payload": "rows", "body": "{{ row }}"}, [{"n": 5}]),
         ({"queue": {"url": "u", "batch": 2}}, [{}, {}]),
         ({"invoke": {"function": "f"}}, [{}]),
     ],
