@@ -54,10 +54,10 @@ class AnalysisGroup(click.Group):
         except (AnalysisError, ConfigError, RunNotFoundError, KeyboardInterrupt, OSError) as error:
             exit_code = _told(ctx, error)
         except Exception as error:
-            refused = _refusal(error)
-            if refused is None:
+            known = KeyboardInterrupt() if errors.is_interruption(error) else _refusal(error)
+            if known is None:
                 raise
-            exit_code = _told(ctx, refused)
+            exit_code = _told(ctx, known)
         ctx.exit(exit_code or errors.OK)
 
 

@@ -68,6 +68,11 @@ def refused_caller(error: ClientError | BotoCoreError) -> TargetError | None:
     return TargetError(refused.message, policy if refused.action else refused.hint)
 
 
+def is_interruption(error: BaseException) -> bool:
+    """Whether it is a Ctrl-C: of one that comes during a query DuckDB makes a RuntimeError."""
+    return isinstance(error, KeyboardInterrupt) or (type(error) is RuntimeError and str(error) == "Query interrupted")
+
+
 class IncompleteError(AnalysisError):
     """The run or its data is not whole, so its figures cannot be trusted as they are."""
 

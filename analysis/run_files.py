@@ -9,7 +9,7 @@ from typing import Any
 
 import duckdb
 
-from analysis.errors import DataFormatError, IncompleteError
+from analysis.errors import DataFormatError, IncompleteError, is_interruption
 from analysis.evidence import MEMORY_LIMIT
 from runstore.rundir import RunDir
 
@@ -36,7 +36,8 @@ def read_pull(run: RunDir) -> dict[str, Any]:
 
 @contextmanager
 def files_blamed(run: RunDir) -> Iterator[None]:
-    """Turn DuckDB's errors about a file of the run, damaged, not to be written or too large, into IncompleteError."""
+    """Turn DuckDB's errors about a file of the run, damaged, not to be written or too large, into IncompleteError, and
+    what it makes of a Ctrl-C into KeyboardInterrupt again."""
     try:
         yield
     except duckdb.OutOfMemoryException as error:
@@ -49,3 +50,7 @@ def files_blamed(run: RunDir) -> Iterator[None]:
             raise
         hint = "is there room on the disk? Tables that are damaged are fetched again once they are deleted"
         raise IncompleteError(str(error).splitlines()[0], hint) from error
+    except RuntimeError as error:
+        if is_interruption(error):
+            raise KeyboardInterrupt from None
+        raise

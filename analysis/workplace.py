@@ -21,19 +21,26 @@ _FILES = (".*.parquet.*", ".unjoined.csv.partial", "pull/*.partial")
 
 @contextmanager
 def at_work_in(run: RunDir) -> Iterator[None]:
-    """Tell other analyses of the run that one is at work; where none is, what an earlier one left unfinished goes."""
+    """Tell other analyses of the run that one is at work.
+
+    Where no other is, what an earlier one that was killed left unfinished goes first, and in the end what this one did.
+    """
     directory = os.open(run.path, os.O_RDONLY)
     try:
-        with suppress(BlockingIOError):  # the lock is the operating system's: who was killed has it no longer
-            fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _clear(run)
+        _clear_unless_shared(run, directory)
         fcntl.flock(directory, fcntl.LOCK_SH)
         yield
     finally:
+        _clear_unless_shared(run, directory)
         os.close(directory)
 
 
-def _clear(run: RunDir) -> None:
+def _clear_unless_shared(run: RunDir, directory: int) -> None:
+    try:
+        # The lock is the operating system's: who was killed has it no longer.
+        fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return
     for pattern in _FOLDERS:
         for folder in run.path.glob(pattern):
             shutil.rmtree(folder, ignore_errors=True)

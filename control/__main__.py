@@ -16,7 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as NoConnectionError
 from dotenv import load_dotenv
 
-from analysis.errors import AnalysisError
+from analysis.errors import AnalysisError, is_interruption
 from config.aws_refusals import explain
 from config.errors import ConfigError
 from control import policies
@@ -26,6 +26,7 @@ from control.commands.policies import policy
 from control.commands.preflight import preflight
 from control.commands.provisioned import provisioned
 from control.errors import ControlError
+from control.starter import end_with
 
 
 class ControlGroup(click.Group):
@@ -38,6 +39,10 @@ class ControlGroup(click.Group):
             raise  # nobody reads us any more: click's matter
         except (ControlError, ConfigError, AnalysisError, KeyboardInterrupt, OSError, *_AWS_ERRORS) as error:
             exit_code = _tell(error, ctx.invoked_subcommand)
+        except RuntimeError as error:
+            if not is_interruption(error):
+                raise
+            exit_code = _tell(KeyboardInterrupt(), ctx.invoked_subcommand)
         ctx.exit(exit_code or 0)
 
 
@@ -106,4 +111,6 @@ for command in (
 
 
 if __name__ == "__main__":
+    if "MAKELEVEL" in os.environ:  # make has started us, or something that make started
+        end_with(os.getppid())
     sys.exit(main(prog_name="python -m control"))

@@ -357,7 +357,7 @@ def attend(request: Request, options: Sequence[str], console: Console, *, intera
         with closing(ready.watch_runs()) as watch:
             end = run_in_foreground(ready.locust_environment(None) | {ATTENDED: "1"}, options, watch.step)
             watch.finish(lambda: time.sleep(0.25))
-        if not watch.runs and end.exit_code not in (0, None):
+        if not (watch.runs or end.interrupted) and end.exit_code not in (0, None):
             raise ProcessError(f"Locust ended with {end.exit_code} and left no run")
         if end.interrupted and not interactive:
             return errors.INTERRUPTED

@@ -1,16 +1,20 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from unittest.mock import patch
 
+import duckdb
 import pytest
 from click.testing import CliRunner, Result
 
-from analysis import errors
+from analysis import errors, pipeline
 from analysis.__main__ import main
 from config.errors import ConfigError
 from runstore.rundir import RunDir
@@ -92,6 +96,19 @@ def test_expected_errors_become_exit_codes(error: BaseException, exit_code: int,
     with patch("analysis.__main__.find_run", side_effect=error):
         result = call("summary", "latest")
     assert (result.exit_code, result.stderr) == (exit_code, said)
+
+
+def test_ctrl_c_during_a_query_is_an_interruption(tiny_run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DuckDB looks for signals itself, and raises an error of its own choice."""
+
+    def interrupted(db: duckdb.DuckDBPyConnection) -> None:
+        threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        db.execute("SELECT count(*) FROM range(1_000_000_000_000)").fetchall()
+
+    monkeypatch.setattr(pipeline, "join", interrupted)
+    result = call("analyze", str(tiny_run.path), "--no-pull")
+    assert (result.exit_code, result.stderr) == (130, "interrupted\n")
+    assert not list(tiny_run.path.glob(".*"))
 
 
 def test_debug_shows_where_an_error_came_from() -> None:

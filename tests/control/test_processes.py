@@ -75,6 +75,45 @@ def test_a_process_ends_with_its_starter_however_that_ends(tmp_path):
     until(lambda: not is_alive(int((tmp_path / "log").read_text())))
 
 
+def test_what_is_to_end_with_its_starter_is_interrupted_when_that_is_killed(tmp_path):
+    script = (
+        "import os, signal, time; from control.starter import end_with\n"
+        "signal.signal(signal.SIGTERM, signal.default_int_handler); end_with(os.getppid())\n"
+        "try: print('there', flush=True); time.sleep(60)\n"
+        "except KeyboardInterrupt: print('in good order', flush=True)"
+    )
+    starter = (
+        "import os, subprocess, sys, time; from pathlib import Path\n"
+        "subprocess.Popen([sys.executable, '-c', sys.argv[2]], stdout=open(sys.argv[1], 'w'))\n"
+        "while not Path(sys.argv[1]).read_text(): time.sleep(0.01)\n"
+        "os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([*python(starter), str(tmp_path / "log"), script], cwd=ROOT, check=False, timeout=20)
+    until(lambda: "in good order" in (tmp_path / "log").read_text())
+
+
+def test_a_scratch_directory_goes_with_its_process_however_that_ends(tmp_path):
+    script = (
+        "import os, sys; from control.scratch import scratch_directory\n"
+        "with scratch_directory() as path:\n"
+        "    (path / 'log').touch(); print(path, flush=True)\n"
+        "    os.kill(os.getpid(), int(sys.argv[1]))"
+    )
+    for number in (9, 15, 0):
+        done = subprocess.run(
+            [*python(script), str(number)],
+            cwd=ROOT,
+            env=os.environ | {"TMPDIR": str(tmp_path)},
+            check=False,
+            timeout=20,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == -number
+        assert Path(done.stdout.strip()).parent == tmp_path
+        until(lambda: not list(tmp_path.iterdir()))
+
+
 def test_a_process_is_not_in_our_session(tmp_path):
     process = Process(python("import os; print(os.getsid(0) != int(os.environ['PARENT']))"), tmp_path / "log",
                       {**os.environ, "PARENT": str(os.getsid(0))})  # fmt: skip

@@ -11,6 +11,7 @@ from typing import Any
 
 import duckdb
 import pytest
+from botocore.exceptions import ClientError
 from click.testing import CliRunner
 
 from config.aws import client
@@ -37,7 +38,7 @@ from control.provisioned.result import (
 from control.provisioned.versions import ArmVersions
 from control.provisioned.warmer import EVENT, warming
 from control.run_lock import run_lock
-from control.tuning.errors import TuningError
+from control.tuning.errors import LeftoversError, TuningError
 from control.tuning.journal import FILE, Journal, open_journals
 from control.tuning.session import Place
 from runstore.rundir import RunDir
@@ -213,6 +214,29 @@ def test_what_a_killed_run_left_is_taken_back_by_its_journal(lab, unchanged, tmp
         lab.experiment(tmp_path / "run", lambda alias: stored_run(tmp_path / f"{next(runs)}", {}), client)
     journal = Journal.read(tmp_path / "run" / FILE)
     assert journal is not None
+    lab.versions().take_back(journal)
+    assert open_journals(tmp_path) == []
+
+
+class ExpiringClient(Client):
+    """After so many of its changes nothing is answered any more but that the credentials have expired."""
+
+    def __init__(self, client: Any, changes: int) -> None:
+        super().__init__(client)
+        self._lasts = changes
+
+    def __getattr__(self, name: str) -> Any:
+        if len(self.changes) == self._lasts:
+            raise ClientError({"Error": {"Code": "ExpiredTokenException", "Message": "m"}}, "PublishVersion")
+        return super().__getattr__(name)
+
+
+@pytest.mark.parametrize("changes", [1, 2, 3, 8, 9, 11, 13])
+def test_credentials_that_expire_on_the_way_are_told_and_what_is_left_is_taken_back(lab, unchanged, tmp_path, changes):
+    client = ExpiringClient(lab.client, changes)
+    with pytest.raises(LeftoversError, match=r"credentials have expired.+`python -m control provisioned --clean`"):
+        lab.experiment(tmp_path / "run", lambda alias: stored_run(tmp_path / alias, {}), client)
+    [journal] = open_journals(tmp_path)
     lab.versions().take_back(journal)
     assert open_journals(tmp_path) == []
 

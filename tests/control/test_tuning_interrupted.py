@@ -111,6 +111,27 @@ def test_an_interrupted_run_takes_everything_back_itself(lab, unchanged, tmp_pat
     assert open_journals(tmp_path) == []
 
 
+class ExpiringClient(MortalClient):
+    """From one of its changes on nothing is answered any more but that the credentials have expired."""
+
+    def _strike(self) -> None:
+        self.dead = True
+        raise self._what
+
+
+@pytest.mark.parametrize("step", range(len(STEPS)))
+def test_credentials_that_expire_on_the_way_are_told_and_what_is_left_is_taken_back(lab, unchanged, tmp_path, step):
+    expired = ClientError({"Error": {"Code": "ExpiredTokenException", "Message": "m"}}, "PublishVersion")
+    client = ExpiringClient(lab.client, step, expired, before=True)
+    with pytest.raises(
+        LeftoversError, match=r"credentials have expired[^\n]+`python -m control tune --clean`.+\nhint: "
+    ):
+        run(lab, tmp_path / "run", client)
+    [journal] = open_journals(tmp_path)
+    lab.versions(FUNCTION).take_back(journal)
+    assert open_journals(tmp_path) == []
+
+
 def test_a_run_ends_when_its_own_invocations_have_cost_as_much_as_they_may(lab, unchanged, tmp_path):
     """Each costs 0.2 millionths of a dollar as a request, and its compute."""
     result = run(lab, tmp_path / "run", rounds=12, max_cost_usd=2e-6, promote="live")
