@@ -29,7 +29,7 @@ import tempfile
 import weakref
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -103,6 +103,8 @@ class RequestsRead:
     """File name -> sequence numbers that are missing in between; only files that miss some."""
     repeated: Mapping[str, int]
     """File name -> rows whose sequence number an earlier row has; only files that have some."""
+    copies: Mapping[str, str] = field(default_factory=dict)
+    """File name -> the file before it that begins with the same row: a copy, whose rows count again."""
 
 
 def create_requests(db: duckdb.DuckDBPyConnection, files: Sequence[Path], folder: Path | None = None) -> RequestsRead:
@@ -147,6 +149,7 @@ def create_requests(db: duckdb.DuckDBPyConnection, files: Sequence[Path], folder
         unreadable=dict(sorted(unreadable.items())),
         missing={file: last - distinct for file, _, distinct, last in counted if last > distinct},
         repeated={file: rows - distinct for file, rows, distinct, _ in counted if rows > distinct},
+        copies=_copies(files),
     )
 
 
@@ -204,6 +207,18 @@ def _by_header(files: Sequence[Path]) -> dict[tuple[str, ...], list[str]]:
         if absent:
             raise DataFormatError(f"{file}: no column {', '.join(absent)}", "its first line must name the columns")
         found[header].append(str(file))
+    return found
+
+
+def _copies(files: Sequence[Path]) -> dict[str, str]:
+    """See RequestsRead. No two requests begin in the same microsecond with the same ids."""
+    found, seen = {}, dict[bytes, str]()
+    for file in files:
+        with file.open("rb") as lines:
+            lines.readline()
+            first = lines.readline()
+        if first and seen.setdefault(first, file.name) != file.name:
+            found[file.name] = seen[first]
     return found
 
 

@@ -206,6 +206,8 @@ def _shortcomings(
         yield f"{file}: {plural(count, 'row')} missing in between"
     for file, count in read.repeated.items():
         yield f"{file}: {plural(count, 'row')} repeated"
+    for file, original in read.copies.items():
+        yield f"{file} begins with the same row as {original}: a copy counts every request again, so take it away"
     if pulled and not pulled.get("complete"):
         yield "the logs were not fetched whole: figures of functions, joins and causes may be too low"
     elif not pulled and _has_functions(manifest):

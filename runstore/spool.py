@@ -31,7 +31,7 @@ def recover_all(directory: RunDir) -> int:
     for path in directory.spool.glob("requests-*.csv"):
         worker = path.stem.removeprefix("requests-")
         taken = directory.requests_file(worker)
-        rows = max(0, taken.read_bytes().count(b"\n") - 1) if taken.exists() else 0
+        rows = max(0, _whole_lines(taken)[0] - 1) if taken.exists() else 0
         won += recover_rows(directory, worker, rows)
     return won
 
@@ -44,18 +44,38 @@ def recover_rows(directory: RunDir, worker: int | str, rows: int) -> int:
     """
     path = spool_file(directory, worker)
     try:
-        content = path.read_bytes()
+        lines, size = _whole_lines(path)
+        with path.open("rb") as file:
+            has_header = file.read(len(HEADER)) == HEADER
     except OSError:
         return 0
-    whole = content[: content.rfind(b"\n") + 1]
-    won = whole.count(b"\n") - 1 - rows
-    if not whole.startswith(HEADER):
+    won = lines - 1 - rows
+    if not has_header:
         return 0
     if won <= 0:
         remove_spool(path)
         return 0
     temporary = directory.path / f".requests-{worker}.partial"
-    temporary.write_bytes(whole)
+    with path.open("rb") as source, temporary.open("wb") as target:
+        while size and (chunk := source.read(min(size, _CHUNK_BYTES))):
+            target.write(chunk)
+            size -= len(chunk)
     temporary.replace(directory.requests_file(worker))
     remove_spool(path)
     return won
+
+
+_CHUNK_BYTES = 1 << 20
+"""The rows of a long run are gigabytes: they are never all in memory."""
+
+
+def _whole_lines(path: Path) -> tuple[int, int]:
+    """How many lines of a file have an end, and how many bytes these are together."""
+    lines = size = read = 0
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            if ends := chunk.count(b"\n"):
+                lines += ends
+                size = read + chunk.rindex(b"\n") + 1
+            read += len(chunk)
+    return lines, size

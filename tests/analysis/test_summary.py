@@ -344,3 +344,12 @@ def test_a_log_time_that_is_no_date_is_absent(build):
     build.request()
     build.invocation(at=1e15)
     assert explain(build.write())["functions"]["place-vote"]["first_at"] is None
+
+
+def test_a_copy_of_a_requests_file_is_told(build):
+    build.request()
+    run = build.write()
+    run.file("requests-0-before.csv").write_bytes(run.requests_file(0).read_bytes())
+    told = explain(run)["run"]
+    assert not told["complete"]
+    assert told["warnings"][0].startswith("requests-0.csv begins with the same row as requests-0-before.csv: a copy")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 
 from runstore.columns import HEADER
@@ -62,3 +64,17 @@ def test_all_that_any_worker_left_is_won_where_there_is_no_master_any_more(run):
     assert [file.read_bytes() for file in run.requests_files()] == [HEADER + b"1\n2\n3\n", HEADER + b"1\n"]
     assert not run.spool.exists()
     assert recover_all(run) == 0
+
+
+def test_rows_of_a_long_run_are_recovered_without_being_all_in_memory(run: RunDir) -> None:
+    rows = 20_000
+    path = spool_file(run, 0)
+    path.write_bytes(HEADER + b"".join(b"%d,%s\n" % (seq, b"x" * 500) for seq in range(rows)) + b"half a row")
+    tracemalloc.start()
+    try:
+        assert recover_rows(run, 0, 1) == rows - 1
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 4_000_000, "the file has 10 MB"
+    assert run.requests_file(0).read_bytes().endswith(b"x\n")
