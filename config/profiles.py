@@ -291,7 +291,7 @@ class _ProfileFile(BaseModel):
     @classmethod
     def _weights(cls, value: object) -> object:
         if isinstance(value, list):
-            value = dict.fromkeys(value, 1.0)
+            value = dict.fromkeys(value, 1.0) if all(isinstance(flow, str) for flow in value) else None
         if not isinstance(value, dict) or not value:
             raise ValueError('a list of flows such as ["vote"], or weights such as {vote = 9, shop = 1}')
         unknown = [flow for flow in value if flow not in FLOWS]

@@ -70,6 +70,8 @@ class RunSetups:
         `picked`: names of the only user classes to run, all where it is empty.
         """
         chosen = resolve(options)
+        if unknown := set(picked) - {user_class.__name__ for user_class in self._user_classes}:
+            raise ConfigError(f"there is no user class {', '.join(sorted(unknown))}")
         if not isinstance(self._runner, MasterRunner):
             # A master sends nothing: its workers have secrets of their own.
             check_access(chosen.settings)

@@ -22,6 +22,7 @@ from sandbox.logs_api import SLOW_ACTIONS
 from sandbox.permissions import answer
 from sandbox.services.query_protocol import query_error
 from sandbox.services.requests import DEFAULT_REGION, addressee, operation
+from sandbox.services.shapes import malformed
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -186,7 +187,11 @@ class Application:
         return None if call is None or refusal is None else answer(refusal, call)
 
     def _data_path(self, headers: Mapping[str, str], query_string: str, body: bytes) -> Answer | None:
-        """An answer of our own services; None for what is moto's."""
+        """An answer of our own services; None for what is moto's.
+
+        They take a request as clients of AWS make it. What no such client would send may raise anything in them: then
+        its form is looked at, which costs too much to be done with each.
+        """
         to = addressee(headers, query_string)
         target = headers.get("x-amz-target", "").partition(".")[0]
         service = _SERVICE_BY_TARGET.get(target) or (to.service if to else "")
@@ -201,7 +206,7 @@ class Application:
         sandbox, now = self._sandbox, self._sandbox.scheduler.now()
         if service == "monitoring" and called == "DescribeAlarms":
             sandbox.judge_alarms(region)
-        answered: tuple[int, Any] | None = None
+        answered: tuple[int, Any] | None
         if service == "iam" and called == "SimulatePrincipalPolicy":
             return sandbox.permissions.simulate(body)
         if service == "sns":
@@ -209,20 +214,34 @@ class Application:
             return None if answered is None else (answered[0], [(b"content-type", b"text/xml")], answered[1])
         if not target:
             return None
-        if service in _DATA_PATHS:
-            answered = getattr(sandbox, _DATA_PATHS[service]).handle(called, body, region)
-        elif service in ("logs", "monitoring"):
-            try:
-                parameters = orjson.loads(body or b"{}")
-            except orjson.JSONDecodeError as error:
-                answered = 400, {"__type": "SerializationException", "message": str(error)}
-            else:
-                api = sandbox.logs_api if service == "logs" else sandbox.metrics
-                answered = api.handle(called, parameters, now)
+        try:
+            answered = self._answer_in_json(service, called, body, region, now)
+        except Exception:
+            problem = malformed(service, called, body)
+            if problem is None:
+                raise
+            answered = 400, {"__type": "SerializationException", "message": problem}
         if answered is None:
             return None
         status, document = answered
         return status, self._json_headers(document), orjson.dumps(document)
+
+    def _answer_in_json(
+        self, service: str, called: str, body: bytes, region: str, now: float
+    ) -> tuple[int, Any] | None:
+        """Status and document of a service that speaks JSON; None for what is moto's."""
+        sandbox = self._sandbox
+        if service in _DATA_PATHS:
+            found: tuple[int, Any] | None = getattr(sandbox, _DATA_PATHS[service]).handle(called, body, region)
+            return found
+        if service not in ("logs", "monitoring"):
+            return None
+        try:
+            parameters = orjson.loads(body or b"{}")
+        except orjson.JSONDecodeError as error:
+            return 400, {"__type": "SerializationException", "message": str(error)}
+        api = sandbox.logs_api if service == "logs" else sandbox.metrics
+        return api.handle(called, parameters, now)
 
     def _json_headers(self, document: Any) -> list[tuple[bytes, bytes]]:
         headers = [

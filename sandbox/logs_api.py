@@ -329,7 +329,7 @@ class LogsApi:
         group, window = self._window(body, now)
         events = self._events(group, window, streams=[_text(body, "logStreamName")])
         count = events.count()
-        limit = min(body.get("limit") or MAX_EVENTS, MAX_EVENTS)
+        limit = _limit(body, MAX_EVENTS)
         direction, position = _stream_token(body.get("nextToken"))
         forward = direction == "f" or (direction is None and body.get("startFromHead", False))
         if forward:
@@ -368,7 +368,7 @@ class LogsApi:
             stream_prefix=body.get("logStreamNamePrefix") or "",
             pattern=pattern,
         )
-        limit = min(body.get("limit") or MAX_EVENTS, MAX_EVENTS)
+        limit = _limit(body, MAX_EVENTS)
         start = _read_token(body.get("nextToken"), group)
         found = events.read(start, limit + 1)
         kept = min(_within_bytes(found), limit)
@@ -397,7 +397,7 @@ class LogsApi:
         if body.get("descending"):
             streams.reverse()
         start = _read_token(body.get("nextToken"), group)
-        page = min(body.get("limit") or 50, 50)
+        page = _limit(body, 50)
         answer: Body = {
             "logStreams": [
                 {
@@ -425,8 +425,9 @@ class LogsApi:
         """Group and window of an action on events: its startTime counts, its endTime does not."""
         group = _group_name(body.get("logGroupName") or _text(body, "logGroupIdentifier"))
         self._check_group(group)
-        end_ms = body["endTime"] - 1 if body.get("endTime") is not None else 1 << 60
-        return group, Window((group,), body.get("startTime") or 0, end_ms, round(now * 1000))
+        start_ms = 0 if body.get("startTime") is None else _integer(body, "startTime")
+        end_ms = 1 << 60 if body.get("endTime") is None else _integer(body, "endTime") - 1
+        return group, Window((group,), start_ms, end_ms, round(now * 1000))
 
 
 def _within_bytes(events: Sequence[LogEvent]) -> int:
@@ -477,6 +478,14 @@ def _integer(body: Body, key: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise ApiError("InvalidParameterException", f"{key} must be an integer")
     return value
+
+
+def _limit(body: Body, most: int) -> int:
+    """How many may be answered; more than the most is the most."""
+    limit = most if body.get("limit") is None else _integer(body, "limit")
+    if limit < 1:
+        raise ApiError("InvalidParameterException", "limit must be 1 or more")
+    return min(limit, most)
 
 
 def _token(of: str, position: int) -> str:

@@ -25,6 +25,8 @@ MAX_QUERIES = 500
 MAX_POINTS = 100_800
 MAX_STATISTICS_POINTS = 1_440
 LIST_PAGE = 500
+_MOST_TIMES = 10**15
+"""That often may a value be put at once: sums of such counts are whole numbers yet."""
 _MINUTE_S = 60
 
 _MILLISECONDS = frozenset(
@@ -205,6 +207,8 @@ class Metrics:
             counts = datum.get("Counts") or [1] * len(values)
             if len(counts) != len(values):
                 raise MetricsError("InvalidParameterValue", "Counts must have as many members as Values.")
+            if not all(0 <= times <= _MOST_TIMES for times in counts):
+                raise MetricsError("InvalidParameterValue", f"Counts must be numbers from 0 to {_MOST_TIMES:,}.")
             minute = self._series[namespace, name, dimensions][int(at // _MINUTE_S)]
             for value, times in zip(values, counts, strict=True):
                 minute.add(float(value), int(times))

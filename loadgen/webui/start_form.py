@@ -10,6 +10,7 @@ that load may go to.
 from __future__ import annotations
 
 import logging
+import math
 from argparse import Namespace
 from collections.abc import Mapping
 from typing import Any
@@ -164,9 +165,16 @@ class StartForm:
         classes = self._environment.available_user_classes or {}
         if isinstance(change, dict) and (user_class := classes.get(str(change.get("user_class_name")))) is not None:
             known = change.keys() <= {"user_class_name", *user_class.json()}
-            if known and change.get("host", user_class.host) == user_class.host:
+            # Locust's page sends an empty one where there is none.
+            stays = (change.get("host", user_class.host) or None) == (user_class.host or None)
+            if known and stays and _is_number(change.get("weight", 1)) and _is_number(change.get("fixed_count", 0)):
                 return None
         return make_response("only weight, fixed count and tasks of a user class can be changed here", 400)
+
+
+def _is_number(value: object) -> bool:
+    """Whether a weight or a count may be this."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
 
 
 def _users(form: MultiDict[str, str]) -> dict[str, int]:

@@ -127,9 +127,10 @@ def _decrypt_symmetric(
 
 def _usable_key(backend: KmsBackend, region: str, key_id: str) -> Key:
     """The key behind an id, an ARN, an alias or an alias ARN. Raises AwsError as KMS would refuse it."""
-    arn_region = key_id.split(":")[3] if key_id.startswith("arn:") else region
-    if arn_region != region:
-        raise AwsError("NotFoundException", f"Invalid arn {arn_region}")
+    if key_id.startswith("arn:"):
+        parts = key_id.split(":")
+        if len(parts) < 6 or parts[3] != region:
+            raise AwsError("NotFoundException", f"Invalid arn {parts[3] if len(parts) > 3 else key_id}")
     name = backend.get_alias_name(key_id)
     if name.startswith("alias/"):
         found = next((key for key in backend.keys.values() if name in key.aliases), None)

@@ -30,6 +30,8 @@ ENTRIES_PER_BATCH = 10
 BATCH_MAX_BYTES = 1024 * 1024
 """AWS: SQS quotas, of all messages of a batch together."""
 VISIBILITY_MAX_S = 43_200
+DELAY_MAX_S = 900
+WAIT_MAX_S = 20
 _LONG_POLL_STEP_S = 0.05
 _SENDER = "AIDAIENQZJOLO23YVJ4VO"
 """AWS documentation's own example of a sender's id."""
@@ -204,10 +206,7 @@ class SqsService:
         message = queue.in_flight.get(receipt)
         if message is None:
             raise AwsError("MessageNotInflight", "The specified message isn't in flight.")
-        timeout_s = int(parameters["VisibilityTimeout"])
-        if not 0 <= timeout_s <= VISIBILITY_MAX_S:
-            raise _invalid(f"Value {timeout_s} for parameter VisibilityTimeout is invalid. Reason: Must be <= 43200")
-        self._hide(queue, receipt, message, timeout_s)
+        self._hide(queue, receipt, message, _seconds(parameters, "VisibilityTimeout", VISIBILITY_MAX_S))
         return {}
 
     def receive_message(self, region: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -217,8 +216,9 @@ class SqsService:
             raise _invalid(
                 f"Value {limit} for parameter MaxNumberOfMessages is invalid. Reason: Must be between 1 and 10"
             )
-        visibility_s = parameters.get("VisibilityTimeout")
-        taken = self.take(self._queue(region, parameters), limit, None if visibility_s is None else float(visibility_s))
+        own = parameters.get("VisibilityTimeout") is not None
+        visibility_s = _seconds(parameters, "VisibilityTimeout", VISIBILITY_MAX_S) if own else None
+        taken = self.take(self._queue(region, parameters), limit, visibility_s)
         return {"Messages": [_received(receipt, message, parameters) for receipt, message in taken]} if taken else {}
 
     def purge_queue(self, region: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -249,10 +249,9 @@ class SqsService:
         try:
             answer = operation(self, region, orjson.loads(body))
         except AwsError as error:
-            return error.status, {"__type": f"com.amazonaws.sqs#{error.code}", "message": error.message}
-        except (KeyError, TypeError, ValueError) as error:
-            problem = f"malformed {action} request: {error!r}"
-            return 400, {"__type": "com.amazon.coral.service#SerializationException", "message": problem}
+            return _refused(error)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            return _malformed(action, error)
         if action == "SendMessage":
             self._truth.taken("sqs", 1)
         elif action == "SendMessageBatch":
@@ -277,7 +276,14 @@ class SqsService:
             assert answer is not None
             if answer == (200, {}):
                 if wait_s is None:
-                    wait_s = self._wait_s(orjson.loads(body), region)
+                    try:
+                        wait_s = self._wait_s(orjson.loads(body), region)
+                    except AwsError as error:
+                        on_done(_refused(error))
+                        return
+                    except (TypeError, ValueError) as error:
+                        on_done(_malformed("ReceiveMessage", error))
+                        return
                 if self._scheduler.now() < started_at + wait_s:
                     self._scheduler.at(self._scheduler.now() + _LONG_POLL_STEP_S, attempt)
                     return
@@ -286,8 +292,9 @@ class SqsService:
         attempt()
 
     def _wait_s(self, parameters: Mapping[str, Any], region: str) -> float:
-        own = parameters.get("WaitTimeSeconds")
-        return self._queue(region, parameters).definition.wait_s if own is None else float(own)
+        if parameters.get("WaitTimeSeconds") is None:
+            return self._queue(region, parameters).definition.wait_s
+        return _seconds(parameters, "WaitTimeSeconds", WAIT_MAX_S)
 
     # ---------------------------------------------------------------- inside
 
@@ -305,13 +312,18 @@ class SqsService:
         body, attributes = parameters["MessageBody"], parameters.get("MessageAttributes") or {}
         if not body:
             raise AwsError("MissingParameter", "The request must contain the parameter MessageBody.")
+        for name, attribute in attributes.items():
+            # Who consumes the queue gets them as they are.
+            if not isinstance(attribute, dict) or not isinstance(attribute.get("DataType"), str):
+                raise _invalid(f"The message attribute '{name}' must contain a non-empty message attribute type.")
         place = f"queue/{queue.logical_name}"
         size = len(body.encode()) + sum(len(name) + len(str(value)) for name, value in attributes.items())
         if size > queue.definition.message_max_bytes:
             limit = queue.definition.message_max_bytes
             self._truth.message_answered(place, body.encode(), 400)
             raise _invalid(f"One or more parameters are invalid. Reason: Message must be shorter than {limit} bytes.")
-        delay_s = float(parameters.get("DelaySeconds", queue.definition.delay_s))
+        own_delay = "DelaySeconds" in parameters
+        delay_s = _seconds(parameters, "DelaySeconds", DELAY_MAX_S) if own_delay else queue.definition.delay_s
         message_id, now = self._new_id(), self._scheduler.now()
         self._truth.queue(queue.logical_name).accepted += 1
         self._truth.message_answered(place, body.encode(), 200)
@@ -412,6 +424,23 @@ def _received(receipt: str, message: Message, parameters: Mapping[str, Any]) -> 
         | ({"Attributes": system} if system else {})
         | ({"MessageAttributes": attributes} if attributes else {})
     )
+
+
+def _seconds(parameters: Mapping[str, Any], name: str, most: int) -> float:
+    """A time within SQS's limits (AWS: API reference of SendMessage, ReceiveMessage, ChangeMessageVisibility)."""
+    seconds = float(parameters[name])
+    if not 0 <= seconds <= most:
+        raise _invalid(f"Value {parameters[name]} for parameter {name} is invalid. Reason: Must be >= 0 and <= {most}.")
+    return seconds
+
+
+def _refused(error: AwsError) -> Answer:
+    return error.status, {"__type": f"com.amazonaws.sqs#{error.code}", "message": error.message}
+
+
+def _malformed(action: str, error: Exception) -> Answer:
+    problem = f"malformed {action} request: {error!r}"
+    return 400, {"__type": "com.amazon.coral.service#SerializationException", "message": problem}
 
 
 def _invalid(message: str) -> AwsError:

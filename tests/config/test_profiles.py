@@ -285,3 +285,7 @@ def test_a_profile_that_cannot_be_read_is_a_problem(tmp_path):
     (tmp_path / "mine.toml").mkdir()
     with pytest.raises(ConfigError, match=r"PROFILE: .*mine\.toml: is a directory"):
         load_profile(str(tmp_path / "mine.toml"))
+
+
+def test_a_list_of_flows_holds_names():
+    assert problems(flows=[["vote"]])[0].startswith("p.toml: flows: a list of flows such as")

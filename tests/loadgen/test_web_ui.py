@@ -182,6 +182,7 @@ def test_the_page_has_the_tab_and_the_panel(ui):
         ({"target": "aws"}, "TARGET: this Locust was started for sandbox; for aws start another"),
         ({"host": "https://example.com"}, "ALLOWED_HOSTS: load to example.com is not allowed with TARGET=sandbox"),
         ({"host": "nonsense"}, "API_BASE_URL or -H"),
+        ({"load_profile": "none", "user_classes": "Nobody"}, "there is no user class Nobody"),
         ({"runs_dir": "/tmp/elsewhere"}, "the form has no field runs_dir"),
         ({"csv_prefix": "/tmp/elsewhere"}, "the form has no field csv_prefix"),
     ],
@@ -239,6 +240,8 @@ def test_hosts_of_user_classes_stay(ui):
         return connection.getresponse().status
 
     assert (change(host="http://example.com"), change(flow="own"), change(weight=3)) == (400, 400, 201)
+    assert change(host="", weight=3, fixed_count=0) == 201, "as Locust's page sends it"
+    assert (change(weight="x"), change(weight=-1), change(fixed_count=[1])) == (400, 400, 400)
 
 
 @pytest.mark.parametrize(

@@ -399,6 +399,53 @@ def test_metrics_in_a_protocol_it_does_not_speak_are_refused_not_empty(server):
     assert b"JSON protocol" in body
 
 
+QUEUE_URL = "https://sqs.us-east-1.amazonaws.com/123456789012/malformed"
+LOG_GROUP = "/malformed"
+
+
+@pytest.mark.parametrize(
+    ("target", "body", "code"),
+    [
+        ("GraniteServiceVersion20100801.GetMetricData", {"MetricDataQueries": 1}, "SerializationException"),
+        (
+            "GraniteServiceVersion20100801.GetMetricData",
+            {"MetricDataQueries": [{"Id": "m"}], "StartTime": "x", "EndTime": 1},
+            "SerializationException",
+        ),
+        (
+            "GraniteServiceVersion20100801.PutMetricData",
+            {"Namespace": "n", "MetricData": [{"MetricName": "m", "Values": [1], "Counts": [1e300]}]},
+            "InvalidParameterValue",
+        ),
+        ("GraniteServiceVersion20100801.ListMetrics", [], "SerializationException"),
+        ("Logs_20140328.GetLogEvents", {"logGroupName": LOG_GROUP, "startTime": "0 OR 1"}, "InvalidParameterException"),
+        ("Logs_20140328.FilterLogEvents", {"logGroupName": LOG_GROUP, "limit": -1}, "InvalidParameterException"),
+        ("Logs_20140328.StartQuery", {"logGroupNames": [[]]}, "SerializationException"),
+        ("Kinesis_20131202.PutRecord", [], "ValidationException"),
+        ("TrentService.Decrypt", {"KeyId": "arn:aws", "CiphertextBlob": "AAAA"}, "NotFoundException"),
+        ("AmazonSQS.ReceiveMessage", [], "SerializationException"),
+        ("AmazonSQS.ReceiveMessage", {"QueueUrl": QUEUE_URL, "WaitTimeSeconds": "x"}, "SerializationException"),
+        ("AmazonSQS.ReceiveMessage", {"QueueUrl": QUEUE_URL, "WaitTimeSeconds": 21}, "InvalidParameterValue"),
+        (
+            "AmazonSQS.SendMessage",
+            {"QueueUrl": QUEUE_URL, "MessageBody": "m", "DelaySeconds": 901},
+            "InvalidParameterValue",
+        ),
+        (
+            "AmazonSQS.SendMessage",
+            {"QueueUrl": QUEUE_URL, "MessageBody": "m", "MessageAttributes": {"a": "x"}},
+            "InvalidParameterValue",
+        ),
+    ],
+)
+def test_what_no_client_of_aws_would_send_is_400(server, target, body, code):
+    server.client("sqs").create_queue(QueueName="malformed")
+    with contextlib.suppress(ClientError):
+        server.client("logs").create_log_group(logGroupName=LOG_GROUP)
+    status, _, answer = server.http("POST", "/", body, x_amz_target=target)
+    assert (status, answer["__type"].rpartition("#")[2]) == (400, code), answer
+
+
 def test_a_reset_forgets_what_happened_and_keeps_the_stack(server, outputs):
     vote = {"vote_id": "r", "token": "t", "vote_choice": "c"}
     server.http("POST", "/prod/vote", vote)
