@@ -33,7 +33,6 @@ from typing import Any
 import duckdb
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from analysis.attribution import attribute_lines
 from analysis.requests_table import PARQUET, create_requests_view, forget_rows, literal
@@ -287,7 +286,7 @@ def _numbers(db: duckdb.DuckDBPyConnection, query: str) -> tuple[_Numbers, ...]:
 
 
 def _create_numbers(db: duckdb.DuckDBPyConnection, table: str, **columns: _Numbers) -> None:
-    db.register("numbers", pa.table(columns))
+    db.register("numbers", columns)
     db.execute(f"CREATE OR REPLACE TEMP TABLE {table} AS FROM numbers")
     db.unregister("numbers")
 

@@ -37,7 +37,7 @@ _PIECES = """
     FROM (SELECT *, string_split(message, chr(9)) AS p FROM events)"""
 """SQL: what stands in the places of an ordinary REPORT, `Duration: 250.50 ms` between tabulators and the like."""
 _ORDINARY = f"""(
-    regexp_full_match(request_id, '{_UUID}')
+    regexp_matches(message, '^REPORT RequestId: {_UUID}\\t')
     AND starts_with(p[2], 'Duration: ') AND ends_with(p[2], ' ms') AND duration_ms IS NOT NULL
     AND starts_with(p[3], 'Billed Duration: ') AND ends_with(p[3], ' ms') AND billed_ms IS NOT NULL
     AND starts_with(p[4], 'Memory Size: ') AND ends_with(p[4], ' MB') AND memory_mb IS NOT NULL
@@ -48,7 +48,8 @@ _ORDINARY = f"""(
          OR length(xray_trace_id) = 35 AND starts_with(xray_trace_id, '1-') AND starts_with(p[-3], 'SegmentId: ')
             AND p[-2] IN ('Sampled: true', 'Sampled: false'))
 )"""
-"""SQL: whether it was one, and nothing else stands in it."""
+"""SQL: whether it was one, and nothing else stands in it. A pattern that begins with text and matches a part of the
+message takes a fifth of the time of one that has to match a whole value."""
 
 REPORT_TYPES: Mapping[str, str] = {
     "request_id": "VARCHAR",

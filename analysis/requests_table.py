@@ -34,6 +34,10 @@ from functools import cache
 from pathlib import Path
 
 import duckdb
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pyarrow import csv as arrow_csv
 
 from analysis.errors import DataFormatError
 from runstore.columns import ADDED_COLUMNS, CHECK_FAILED, DROPPED, REQUEST_COLUMNS
@@ -51,6 +55,21 @@ _NOT_TEXT: Mapping[str, str] = {
 }
 COLUMN_TYPES: Mapping[str, str] = {column: _NOT_TEXT.get(column, "VARCHAR") for column in REQUEST_COLUMNS}
 """DuckDB's type of each column of a requests file. Ids are text: those of an HTTP API are no UUIDs."""
+
+_ARROW_TYPES = {"BIGINT": pa.int64(), "DOUBLE": pa.float64(), "SMALLINT": pa.int16(), "BOOLEAN": pa.bool_()}
+_ARROW_LINES = arrow_csv.ParseOptions(ignore_empty_lines=False)
+_ARROW_VALUES = arrow_csv.ConvertOptions(
+    include_columns=list(COLUMN_TYPES),
+    include_missing_columns=True,
+    column_types={name: _ARROW_TYPES.get(kind, pa.string()) for name, kind in COLUMN_TYPES.items()},
+    null_values=[""],
+    strings_can_be_null=True,
+    true_values=["1"],
+    false_values=["0"],
+)
+_BLOCK_BYTES = 1 << 21
+"""Arrow reads so much at once: as much as a processor keeps near."""
+_WHOLE_ROWS = "whole_request_rows"
 
 HTTP_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 """Methods of requests to an API; those to an AWS service are named after their operation."""
@@ -82,7 +101,7 @@ ENDPOINT = "CASE WHEN method IS NULL OR starts_with(name, method || ' ') THEN na
 
 
 IN_MEMORY_BYTES = 750_000_000
-"""Of requests files. Three million rows take about 1 GB as a table; ten million would leave no room to join them."""
+"""Of requests files. Three million rows take about 1 GB in memory; ten million would leave no room to join them."""
 
 PARQUET = (
     "FORMAT parquet, PARQUET_VERSION V2, COMPRESSION uncompressed, DICTIONARY_SIZE_LIMIT 4096, WRITE_BLOOM_FILTER false"
@@ -125,18 +144,14 @@ def create_requests(db: duckdb.DuckDBPyConnection, files: Sequence[Path], folder
         return Path(made.name)
 
     few = sum(file.stat().st_size for file in files) <= IN_MEMORY_BYTES
-    rows = None if few else directory() / "requests.parquet"
     of_headers = _by_header(files)
-    mended, left_out = _mended([file for file in files if _has_long_line(file)], directory)
-    unreadable = _keep_rows(db, of_headers, mended, rows)
-    also_mended, also_left_out = _mended([file for file in files if file.name in unreadable], directory)
-    if also_mended:
-        mended, left_out = mended | also_mended, left_out | also_left_out
-        unreadable = _keep_rows(db, of_headers, mended, rows)
-    unreadable += left_out
-    source = "(SELECT *, rowid AS row FROM request_rows)"
-    if rows is not None:
-        source = f"(SELECT *, file_row_number AS row FROM read_parquet({literal(str(rows))}, file_row_number = true))"
+    long = [file for file in files if _has_long_line(file)]
+    whole = _whole_rows(of_headers) if few and not long else None
+    if whole is not None:
+        db.register(_WHOLE_ROWS, whole)
+        source, unreadable = _WHOLE_ROWS, Counter[str]()
+    else:
+        source, unreadable = _readable_rows(db, of_headers, long, few, directory)
     cut = _cut(files)
     lines = dict(db.execute(f"SELECT file, count(*) FROM {source} WHERE {cut} GROUP BY file").fetchall())
     if lines:
@@ -155,6 +170,7 @@ def create_requests(db: duckdb.DuckDBPyConnection, files: Sequence[Path], folder
 
 def forget_rows(db: duckdb.DuckDBPyConnection) -> None:
     """Free what `create_requests` keeps in memory, once the view `requests` is of something else."""
+    db.unregister(_WHOLE_ROWS)
     db.execute("DROP TABLE IF EXISTS request_rows")
 
 
@@ -193,7 +209,7 @@ def _unended_line(file: Path) -> int | None:
 
 
 def _by_header(files: Sequence[Path]) -> dict[tuple[str, ...], list[str]]:
-    """Header -> the files that have it. A file without any is left out: nothing had been written yet."""
+    """Header -> the files that have it. A file without a row is left out: nothing had been written yet."""
     found = defaultdict(list)
     for file in files:
         with file.open(newline="", encoding="utf-8", errors="replace") as lines:
@@ -201,12 +217,14 @@ def _by_header(files: Sequence[Path]) -> dict[tuple[str, ...], list[str]]:
                 header = tuple(next(csv.reader(lines), ()))
             except csv.Error as unreadable:
                 raise DataFormatError(f"{file}: {unreadable}", "its first line must name the columns") from None
+            has_rows = lines.read(1) != ""
         if not header:
             continue
         absent = [column for column in REQUEST_COLUMNS if column not in header and column not in ADDED_COLUMNS]
         if absent:
             raise DataFormatError(f"{file}: no column {', '.join(absent)}", "its first line must name the columns")
-        found[header].append(str(file))
+        if has_rows:
+            found[header].append(str(file))
     return found
 
 
@@ -220,6 +238,80 @@ def _copies(files: Sequence[Path]) -> dict[str, str]:
         if first and seen.setdefault(first, file.name) != file.name:
             found[file.name] = seen[first]
     return found
+
+
+def _whole_rows(of_headers: Mapping[tuple[str, ...], Sequence[str]]) -> pa.Table | None:
+    """The rows of all files, with `file` and `row`; None where there is none, or a line is not whole.
+
+    Arrow takes a third less time than DuckDB does for a table of its own, but does not say which line it could not
+    read; and it, too, would take all from an open quote up to the next one for one value.
+    """
+    tables: list[pa.Table] = []
+    # Arrow's own choice asks for huge pages, which are slow to come by where memory is in pieces.
+    pool = pa.jemalloc_memory_pool() if "jemalloc" in pa.supported_memory_backends() else pa.default_memory_pool()
+    for header, files in of_headers.items():
+        for file in files:
+            if not _quotes_close(file):
+                return None
+            read = arrow_csv.ReadOptions(column_names=header, skip_rows=1, block_size=_BLOCK_BYTES)
+            try:
+                rows = arrow_csv.read_csv(file, read, _ARROW_LINES, _ARROW_VALUES, memory_pool=pool)
+            except pa.ArrowInvalid:
+                return None
+            first = sum(map(len, tables))
+            numbers = _column(np.arange(first, first + len(rows)))
+            tables.append(
+                rows.add_column(0, "file", _repeated(Path(file).name, len(rows))).append_column("row", numbers)
+            )
+    return pa.concat_tables(tables) if tables else None
+
+
+def _column(numbers: npt.NDArray[np.int64]) -> pa.Array:
+    """The same numbers for Arrow; its own ways to take them import pandas, which takes longer than many a run."""
+    return pa.Array.from_buffers(pa.int64(), len(numbers), [None, pa.py_buffer(numbers)])
+
+
+def _repeated(text: str, times: int) -> pa.Array:
+    """A column of one text."""
+    value = text.encode()
+    ends = pa.py_buffer(np.array([0, len(value)], np.int32))
+    values = pa.Array.from_buffers(pa.string(), 1, [None, ends, pa.py_buffer(value)])
+    return pa.DictionaryArray.from_arrays(_column(np.zeros(times, np.int64)), values)
+
+
+def _quotes_close(file: str) -> bool:
+    """Whether all lines of a file have all their quotes. The file is not empty."""
+    with Path(file).open("rb") as lines, mmap.mmap(lines.fileno(), 0, access=mmap.ACCESS_READ) as text:
+        quote = text.find(b'"')
+        while quote >= 0:
+            end = text.find(b"\n", quote)
+            if text[quote : end if end >= 0 else None].count(b'"') % 2:
+                return False
+            quote = text.find(b'"', end) if end >= 0 else -1
+    return True
+
+
+def _readable_rows(
+    db: duckdb.DuckDBPyConnection,
+    of_headers: Mapping[tuple[str, ...], Sequence[str]],
+    long: Sequence[Path],
+    few: bool,
+    directory: Callable[[], Path],
+) -> tuple[str, Counter[str]]:
+    """SQL for the rows of all lines that can be read, and file name -> lines that cannot. `long`: files with lines that
+    must be shortened."""
+    target = None if few else directory() / "requests.parquet"
+    mended, left_out = _mended(long, directory)
+    unreadable = _keep_rows(db, of_headers, mended, target)
+    files = [Path(file) for same in of_headers.values() for file in same]
+    also_mended, also_left_out = _mended([file for file in files if file.name in unreadable], directory)
+    if also_mended:
+        mended, left_out = mended | also_mended, left_out | also_left_out
+        unreadable = _keep_rows(db, of_headers, mended, target)
+    source = "(SELECT *, rowid AS row FROM request_rows)"
+    if target is not None:
+        source = f"(SELECT *, file_row_number AS row FROM read_parquet({literal(str(target))}, file_row_number = true))"
+    return source, unreadable + left_out
 
 
 def _keep_rows(

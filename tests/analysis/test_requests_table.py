@@ -61,6 +61,32 @@ def test_a_cut_off_last_line_is_left_out_and_counted(tmp_path, last):
     assert all(seqs == [1, 2] for seqs in rows.values())
 
 
+def test_arrow_and_duckdb_read_whole_files_alike(tmp_path, monkeypatch, rows_kept):
+    """What is whole is read by the one, what is damaged by the other: values must not depend on the damage."""
+    odd = [
+        line(1, '"said ""no"", twice"', ok=0),
+        line(2, '""'),
+        line(3, " spaces "),
+        line(4, "naïve ☃").replace("12.345", "1e-3").replace("90,60", "0,9000000000"),
+        line(5).replace("12.345", "-0.0").replace(",200,", ",,").replace("1795255200.5", "1795255200.123456"),
+        line(6, "NULL", init_ms="156.080").replace("12.345", ""),
+        line(7, "\ttab"),
+    ]
+    files = {"a": HEADER + "".join(odd), "b": EARLIER_HEADER + earlier_line(1), "c": HEADER}
+
+    def rows():
+        db, read_as = read(tmp_path, **files)
+        tables = db.execute("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'request_rows'").fetchone()
+        assert tables == (by_duckdb,)
+        return db.execute("SELECT * REPLACE (response_ms::VARCHAR AS response_ms) FROM requests").fetchall(), read_as
+
+    by_duckdb = 0
+    by_arrow = rows()
+    monkeypatch.setattr(requests_table, "_whole_rows", lambda of_headers: None)
+    by_duckdb = int(rows_kept == "in memory")
+    assert rows() == by_arrow
+
+
 def test_a_cut_off_last_line_of_an_earlier_version_is_left_out_and_counted(tmp_path):
     """One that lacks but its line end is whole: the phase shows it."""
     start, last = EARLIER_HEADER + earlier_line(1), earlier_line(2)
