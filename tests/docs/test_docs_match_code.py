@@ -1,6 +1,7 @@
 """What the documentation names exists, and what exists is documented. Part of `make check`."""
 
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import click
 import pytest
 
 from analysis.__main__ import main as analysis
-from config.profiles import profile_names
+from config.profiles import profile_from, profile_names
 from config.settings import FUNCTION_VARIABLES, Settings
 from control.__main__ import main as control
 
@@ -19,6 +20,8 @@ DOCS = {path: path.read_text() for path in [ROOT / "README.md", *sorted((ROOT / 
 EXAMPLE = set(re.findall(r"^#?([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
 ONLY_MAKE = {"ACTION", "ROLE", "RUN", "PORT", "BENCH", "A", "B", "BY", "BASELINE"}
 """Variables of one target, which its line in README shows."""
+OPTIONS_OF_LOCUST = set(re.findall(r'"--[a-z-]+",\s*"([A-Z_]+)"', (ROOT / "loadgen" / "options.py").read_text()))
+"""Variables of the options that we give Locust."""
 
 
 def commands(group: click.Group) -> Iterator[tuple[str, click.Command]]:
@@ -48,6 +51,19 @@ def variables() -> set[str]:
 @pytest.mark.parametrize("variable", sorted(variables()))
 def test_every_variable_is_explained_in_the_example(variable):
     assert variable in EXAMPLE
+
+
+@pytest.mark.parametrize("variable", sorted(EXAMPLE))
+def test_every_variable_of_the_example_is_read_by_something(variable):
+    assert variable in variables() | OPTIONS_OF_LOCUST | {"AWS_ENDPOINT_URL_LAMBDA"}
+
+
+@pytest.mark.parametrize(
+    "text", re.findall(r"```toml\n(.*?)```", README + DOCS[ROOT / "docs" / "profiles.md"], re.DOTALL)
+)
+def test_every_profile_that_is_shown_is_sound(text):
+    shown = {"description": "shown", "flows": ["vote"]} | tomllib.loads(text)
+    assert profile_from(shown, name="shown", source="the documentation")
 
 
 @pytest.mark.parametrize("target", re.findall(r"^([a-z-]+):(?!=)", MAKEFILE, re.MULTILINE))
