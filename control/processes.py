@@ -16,9 +16,11 @@ from pathlib import Path
 
 LAST_LINES = 15
 
-_WATCH = 'read -r stopped || kill -s TERM -- "-$1"'
-"""What the shell beside a process does: a line comes when it was stopped, the end of input when its starter died,
-however that happened, and left a session behind."""
+_WATCH = 'read -r leader && { read -r stopped || kill -s TERM -- "-$leader"; }'
+"""What the shell beside a process does: the first line says who leads the session; a second comes when it was stopped,
+the end of input when its starter died, however that happened, and left a session behind."""
+_ANNOUNCE = 'echo $$ >&0; exec "$@" < /dev/null'
+"""How a process begins: it says itself to the watch who it is, so that its starter may die at any moment."""
 
 ROOT = Path(__file__).parents[1]
 """The repository: where the packages are that the processes run."""
@@ -30,23 +32,23 @@ class Process:
     def __init__(self, arguments: Sequence[str], output: Path | None, environment: Mapping[str, str]) -> None:
         self.output = output
         search_path = [str(ROOT), *filter(None, [environment.get("PYTHONPATH")])]
-        with contextlib.ExitStack() as stack:
-            sink = None if output is None else stack.enter_context(output.open("wb"))
-            self._process = subprocess.Popen(
-                arguments,
-                stdin=subprocess.DEVNULL,
-                stdout=sink,
-                stderr=None if sink is None else subprocess.STDOUT,
-                env={**environment, "PYTHONPATH": os.pathsep.join(search_path)},
-                start_new_session=True,
-            )
         self._watch = subprocess.Popen(
-            ["/bin/sh", "-c", _WATCH, "sh", str(self._process.pid)],
+            ["/bin/sh", "-c", _WATCH],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
+        with contextlib.ExitStack() as stack:
+            sink = None if output is None else stack.enter_context(output.open("wb"))
+            self._process = subprocess.Popen(
+                ["/bin/sh", "-c", _ANNOUNCE, "sh", *arguments],
+                stdin=self._watch.stdin,
+                stdout=sink,
+                stderr=None if sink is None else subprocess.STDOUT,
+                env={**environment, "PYTHONPATH": os.pathsep.join(search_path)},
+                start_new_session=True,
+            )
 
     @property
     def pid(self) -> int:

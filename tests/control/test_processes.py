@@ -1,10 +1,11 @@
 """Real processes, as small as they get; each test waits for what it asks about, with a limit."""
 
+import contextlib
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,35 @@ def test_a_process_ends_with_its_starter_however_that_ends(tmp_path):
     )
     subprocess.run([*python(starter), str(tmp_path / "log")], cwd=ROOT, check=False, timeout=20)
     until(lambda: not is_alive(int((tmp_path / "log").read_text())))
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="nothing else tells of a process that nobody knows")
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_starter_that_dies_before_it_knows_what_it_started_leaves_nothing(tmp_path, count):
+    starter = (
+        "import os, subprocess, sys; from pathlib import Path; from control.processes import Process\n"
+        "started = []\n"
+        "class Popen(subprocess.Popen):\n"
+        "    def __init__(self, *arguments, **options):\n"
+        "        super().__init__(*arguments, **options)\n"
+        "        started.append(self)\n"
+        "        if len(started) == int(sys.argv[2]): os.kill(os.getpid(), 9)\n"
+        "subprocess.Popen = Popen\n"
+        "Process(['/bin/sleep', '60'], Path(sys.argv[1]), os.environ)"
+    )
+    mark = f"STARTED_BY={tmp_path}"
+    environment = os.environ | {"STARTED_BY": str(tmp_path)}
+    command = [*python(starter), str(tmp_path / "log"), str(count)]
+    done = subprocess.run(command, cwd=ROOT, env=environment, check=False, timeout=20)
+    assert done.returncode == -9
+    until(lambda: not any(mark in environ for environ in environments()))
+
+
+def environments() -> Iterator[str]:
+    """Of all processes that are alive."""
+    for file in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            yield file.read_text(errors="replace")
 
 
 def test_what_is_to_end_with_its_starter_is_interrupted_when_that_is_killed(tmp_path):
