@@ -65,9 +65,17 @@ def count_only(run: RunDir, evidence: Evidence, *_: object) -> dict[str, Any]:
     return {"client": {"requests": evidence.db.execute("FROM requests SELECT count(*)").fetchall()[0][0]}}
 
 
+def rows_only(db: duckdb.DuckDBPyConnection, file: Path) -> None:
+    """A table."""
+    db.execute(f"COPY (SELECT seq FROM requests) TO '{file}' (FORMAT parquet)")
+
+
 def test_tables_and_summary_belong_together_wherever_it_is_killed(tiny_run, killed_at, monkeypatch):
     """One worker's rows are analysed, then both."""
     monkeypatch.setattr(pipeline, "build_summary", count_only)
+    monkeypatch.setattr(pipeline, "join", lambda db: None)
+    monkeypatch.setattr(pipeline, "write_joined", rows_only)
+    monkeypatch.setattr(pipeline, "write_unjoined", rows_only)
     other = tiny_run.file("requests-1.csv")
     rows = other.read_text()
     other.write_text(rows.splitlines()[0] + "\n")
