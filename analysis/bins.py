@@ -105,7 +105,7 @@ def table(run: RunDir, every_s: float, functions: Sequence[str] = ()) -> pd.Data
         first, last = map(date_and_time, span)
         raise UsageError(
             f"{count(bins)} bins of {every_s:g} s: the run's times go from {first} to {last}",
-            "use wider bins; where that was never its time, the clock of a worker was wrong (column started_at)",
+            "use wider bins; if it did not last that long, the clock of a worker was wrong: see started_at",
         )
     edges = begin + every_s * np.arange(bins + 1)
     frame = pd.DataFrame(index=pd.RangeIndex(len(edges) - 1, name="bin"))

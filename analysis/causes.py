@@ -246,21 +246,27 @@ def root_causes(db: duckdb.DuckDBPyConnection, deployment: Mapping[str, Any] | N
     create_refused_starts(db, deployment)
     db.execute(f"CREATE OR REPLACE TABLE failed_as_said AS {_FAILED}")
     by_cause = ", ".join(_CAUSE)
+    # Groups are few where rows are millions: what belongs together is found among the groups.
     db.execute(
         f"""CREATE OR REPLACE TABLE failed_requests AS
-            WITH counted AS (
-                SELECT *, count(DISTINCT pattern) OVER alike AS patterns, mode(pattern) OVER alike AS usual_pattern
-                FROM failed_as_said WINDOW alike AS (PARTITION BY {by_cause})
+            WITH said AS (
+                SELECT {by_cause}, pattern, count(*) AS requests, min(happened_at) AS first_at
+                FROM failed_as_said GROUP BY ALL
+            ), counted AS (
+                SELECT *, count(pattern) OVER alike AS patterns,
+                       first(pattern) OVER (alike ORDER BY pattern IS NULL, requests DESC, pattern) AS usual_pattern
+                FROM said WINDOW alike AS (PARTITION BY {by_cause})
             ), patterned AS (
-                SELECT * REPLACE (CASE WHEN patterns > {MAX_PATTERNS} THEN usual_pattern ELSE pattern END AS pattern)
-                FROM counted
+                SELECT *, CASE WHEN patterns > {MAX_PATTERNS} THEN usual_pattern ELSE pattern END AS shown FROM counted
             ), sized AS (
-                SELECT *, count(*) OVER cause AS requests, min(happened_at) OVER cause AS first_at
-                FROM patterned WINDOW cause AS (PARTITION BY {by_cause}, pattern)
+                SELECT *, sum(requests) OVER cause AS size, min(first_at) OVER cause AS since
+                FROM patterned WINDOW cause AS (PARTITION BY {by_cause}, shown)
+            ), numbered AS (
+                SELECT *, dense_rank() OVER (ORDER BY size DESC, since, {by_cause}, shown) AS cause FROM sized
             )
-            SELECT * EXCLUDE (patterns, usual_pattern, requests, first_at),
-                   dense_rank() OVER (ORDER BY requests DESC, first_at, {by_cause}, pattern) AS cause
-            FROM sized"""
+            SELECT f.* REPLACE (n.shown AS pattern), n.cause
+            FROM failed_as_said f JOIN numbered n
+            ON {" AND ".join(f"f.{name} IS NOT DISTINCT FROM n.{name}" for name in (*_CAUSE, "pattern"))}"""
     )
     found = db.execute(
         f"""SELECT cause, kind, status, flow, function, error_type, operation, resource, frame, pattern AS message,

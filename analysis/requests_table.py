@@ -188,6 +188,7 @@ def _cut(files: Sequence[Path]) -> str:
     """SQL: whether a row is none: it lacks a value that each has, holds a number that no writer of ours has written, or
     was cut inside its last column, where it still has all of them."""
     cut = "seq IS NULL OR ok IS NULL OR phase IS NULL OR phase NOT IN ('warmup', 'measure')"
+    cut += f" OR started_at IS NULL AND (scheduled_at IS NULL OR error IS DISTINCT FROM '{DROPPED}')"
     cut += "".join(f" OR {name} NOT BETWEEN {least} AND {most}" for name, (least, most) in _RANGES.items())
     for file in files:
         if (seq := _unended_line(file)) is not None:

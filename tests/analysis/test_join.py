@@ -182,7 +182,7 @@ def test_an_init_that_the_answer_told_is_known_without_the_logs(build):
 
 
 def test_dropped_arrivals_are_not_looked_for(build, joined):
-    build.request(at=None, ms=None, status=None, error="dropped", trace_id="1-a-b")
+    build.request(at=None, ms=None, status=None, error="dropped", scheduled_at=1795255201.0, trace_id="1-a-b")
     build.invocation(request_id="l1", xray_trace_id="1-a-b")
     coverage, pairs = joined()
     assert pairs == {1: (None, None)}

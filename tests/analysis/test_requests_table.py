@@ -172,8 +172,9 @@ def changed(**values):
 def test_lines_that_no_writer_of_ours_can_have_written_are_left_out_and_counted(tmp_path):
     damaged = [
         *({"response_ms": number} for number in ("nan", "inf", "1e308", "-1.0")),
-        *({"started_at": number} for number in ("1e308", "1e15", "-5.0")),
+        *({"started_at": number} for number in ("1e308", "1e15", "-5.0", "")),
         *({"scheduled_at": number} for number in ("1e308", "-inf")),
+        {"started_at": "", "error": "dropped", "ok": "0"},
         {"init_ms": "1e308"},
         {"bytes_sent": "-1"},
         {"bytes_received": "9000000000000000000"},
