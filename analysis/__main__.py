@@ -95,7 +95,7 @@ def tell(error: BaseException) -> int:
     return exit_code
 
 
-@click.group(cls=AnalysisGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=AnalysisGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option("--debug", is_flag=True, help="Show where an error came from.")
 def main(debug: bool) -> None:
     """Pull, join, explain, judge and show what happened in a run.

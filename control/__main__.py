@@ -77,7 +77,7 @@ def _tell(error: BaseException, command: str | None) -> int:
     return exit_code
 
 
-@click.group(cls=ControlGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=ControlGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 def main() -> None:
     """Run load tests from end to end, and deploy what they run against.
 

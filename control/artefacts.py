@@ -110,7 +110,7 @@ def upload(
         progress(f"uploaded s3://{bucket.name}/{package.key}")
 
 
-def delete(cloud: Cloud, bucket: Bucket, progress: Progress) -> bool:
+def delete(cloud: Cloud, bucket: Bucket) -> bool:
     """Empty and delete it, versions and delete markers included. -> whether there was one."""
     if not exists(cloud, bucket):
         return False
@@ -125,7 +125,6 @@ def delete(cloud: Cloud, bucket: Bucket, progress: Progress) -> bool:
                 first = errors[0]
                 raise DeployError(f"bucket {bucket.name}: {first['Key']} cannot be deleted: {first.get('Message')}")
     cloud.s3.delete_bucket(Bucket=bucket.name)
-    progress(f"deleted bucket {bucket.name}")
     return True
 
 

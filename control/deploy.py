@@ -120,7 +120,7 @@ def destroy(settings: Settings, progress: Progress, *, dry_run: bool = False) ->
             # In this order: a stack that cannot be deleted keeps its code and its alarms.
             stack_there = stack.delete(cloud, settings.stack_name, progress)
             alarms.delete(cloudwatch, ringing, progress)
-            bucket_there = artefacts.delete(cloud, bucket, progress)
+            bucket_there = artefacts.delete(cloud, bucket)
     found = {
         f"stack {settings.stack_name}": stack_there,
         f"{len(ringing)} alarms": ringing,

@@ -40,6 +40,8 @@ from pydantic import (
     model_validator,
 )
 
+from sandbox.problems import problems_of
+
 ThrottleReason = Literal[
     "ConcurrentInvocationLimitExceeded",
     "FunctionInvocationRateLimitExceeded",
@@ -297,11 +299,7 @@ def parse_faults(text: bytes) -> list[Any]:
     try:
         return _FAULTS.validate_python(told)
     except ValidationError as error:
-        problems = [
-            f"{'.'.join(map(str, problem['loc'])) or 'faults'}: {problem['msg']} (given {problem['input']!r})"
-            for problem in error.errors()
-        ]
-        raise FaultsError(problems) from None
+        raise FaultsError(problems_of(error)) from None
 
 
 class _Active:

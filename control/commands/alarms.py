@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,7 +18,7 @@ _WOULD = {"create": "would create", "update": "would update", "keep": "unchanged
 
 
 @click.command()
-@click.argument("action", default="plan", type=click.Choice(["plan", "create", "list", "delete"]))
+@click.argument("action", metavar="[ACTION]", default="plan", type=click.Choice(["plan", "create", "list", "delete"]))
 @target_options
 @click.option(
     "--topic", envvar="ALARM_TOPIC", metavar="ARN", help="SNS topic that is told when an alarm rings, and when it ends."
@@ -50,7 +51,7 @@ def alarms(action: str, target: str | None, stack_name: str | None, topic: str |
         _show_plan(changes)
     else:
         ours.carry_out(cloudwatch, changes, settings.stack_name, say)
-        click.echo(_in_words(changes))
+        click.echo(_in_words(changes, done=True))
     return 0
 
 
@@ -88,18 +89,18 @@ def _show_plan(changes: list[Change]) -> None:
         what = change.alarm.limit if change.alarm is not None else "is no longer wanted"
         differing = f" ({', '.join(change.differing)})" if change.differing else ""
         click.echo(f"{_WOULD[change.action]:<13} {change.name:<{width}}  {what}{differing}")
-    click.echo(_in_words(changes, "to "))
+    click.echo(_in_words(changes, done=False))
 
 
-def _in_words(changes: list[Change], mood: str = "") -> str:
-    counts = {action: sum(change.action == action for change in changes) for action in _WOULD}
-    endings = {"create": "create", "update": "update", "delete": "delete"} if mood else {}
+def _in_words(changes: list[Change], *, done: bool) -> str:
+    """`3 created, 40 unchanged`, or what is `to create`."""
+    numbers = Counter(change.action for change in changes)
     words = [
-        f"{counts[action]} {mood}{endings.get(action, action + 'd')}"
+        f"{numbers[action]} {action}d" if done else f"{numbers[action]} to {action}"
         for action in ("create", "update", "delete")
-        if counts[action]
+        if numbers[action]
     ]
-    return ", ".join([*words, f"{counts['keep']} unchanged"])
+    return ", ".join([*words, f"{numbers['keep']} unchanged"])
 
 
 def _show_states(there: dict[str, dict[str, Any]]) -> None:

@@ -18,9 +18,12 @@ from control.commands.options import (
     parameter_option,
     profile_option,
     say,
+    scale_option,
+    seed_option,
     settings_of,
     target_option,
     target_options,
+    time_scale_option,
     workers_option,
 )
 
@@ -51,9 +54,9 @@ def load(dry_run: bool, **options: Any) -> int:
 
 
 @click.command()
-@click.option("--seed", envvar="SEED", help="Seed of payloads and waits; without it, a new one each run.")
-@click.option("--scale", envvar="SCALE", help="Multiplies users.")
-@click.option("--time-scale", envvar="TIME_SCALE", help="Multiplies stages, warm-up and windows of thresholds.")
+@seed_option
+@scale_option
+@time_scale_option
 @dry_run_option()
 def demo(dry_run: bool, **options: Any) -> int:
     """The main job from end to end on a sandbox of its own: all flows, a master and two workers.
@@ -88,7 +91,7 @@ def smoke(dry_run: bool, **options: Any) -> int:
 @target_options
 @parameter_option
 @click.option("--messages", envvar="MESSAGES", help="Messages to send one after another; else 100.")
-@click.option("--seed", envvar="SEED", help="Seed of payloads and waits; without it, a new one each run.")
+@seed_option
 @click.option(
     "--duration-limit-ms", type=FiniteFloat(min=0), default=500.0, show_default=True, help="Durations are over it."
 )

@@ -32,6 +32,8 @@ from pydantic import (
     ValidationError,
 )
 
+from sandbox.problems import problems_of
+
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -354,11 +356,7 @@ def parse_parameters(overrides: Mapping[str, Any], source: str = "model") -> Par
     try:
         return Parameters.model_validate(_overlay(base, overrides))
     except ValidationError as error:
-        problems = [
-            f"{'.'.join(map(str, problem['loc']))}: {problem['msg']} (given {problem['input']!r})"
-            for problem in error.errors()
-        ]
-        raise ParametersError(source, problems) from None
+        raise ParametersError(source, problems_of(error)) from None
 
 
 def load_parameters(path: Path | None) -> Parameters:

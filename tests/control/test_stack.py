@@ -87,7 +87,7 @@ def deploy_small(cloud: Cloud, **overrides: str) -> dict[str, str]:
 
 def destroy_small(cloud: Cloud) -> None:
     delete(cloud, NAME, silent)
-    artefacts.delete(cloud, artefacts.bucket_of(cloud, NAME), silent)
+    artefacts.delete(cloud, artefacts.bucket_of(cloud, NAME))
 
 
 def left_behind(cloud: Cloud, sns: Any) -> list[Any]:

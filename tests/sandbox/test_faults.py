@@ -107,7 +107,7 @@ def test_one_object_a_list_and_a_document_mean_the_same():
         (b'{"kind":"slow","function":"f","count":1}', "delay_ms"),
         (b'{"kind":"slow","function":"f","count":1,"delay_ms":-3}', "greater than 0"),
         (b'{"kind":"throttle","function":"f","count":1,"reason":"because"}', "reason"),
-        (b'{"kind":"drop","topic":"t","count":1,"delay_s":3}', "Extra inputs"),
+        (b'{"kind":"drop","topic":"t","count":1,"delay_s":3}', "unknown key"),
         (b'{"kind":"lag_logs","rate":1}', "lag_s"),
         (b'{"kind":"lag_logs","lag_s":30}', "rate or count"),
     ],

@@ -490,7 +490,7 @@ def test_an_address_that_others_can_reach_is_refused():
 
 @pytest.mark.parametrize(
     ("option", "text", "problem"),
-    [("--model", "[lamda]\n", "lamda: Extra inputs"), ("--faults", '{"kind":"zap"}', "zap"), ("--model", "[", "model")],
+    [("--model", "[lamda]\n", "lamda: unknown key"), ("--faults", '{"kind":"zap"}', "zap"), ("--model", "[", "model")],
 )
 def test_a_bad_file_is_wrong_usage_and_told(tmp_path, option, text, problem):
     path = tmp_path / "model.toml"
