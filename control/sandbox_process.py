@@ -37,6 +37,7 @@ class SandboxProcess:
         Raises ProcessError with the end of its output where it does not get ready.
         """
         environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        environment["TMPDIR"] = str(log.parent)  # its logs shall go with its output, even where it had to be killed
         process = Process([sys.executable, "-m", "sandbox", "--port", "0", *options], log, environment)
         try:
             deadline = time.monotonic() + START_TIMEOUT_S

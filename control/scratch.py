@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_KEEPER = 'mkdir -m 700 -- "$1" && echo made && read -r nothing; rm -rf -- "$1"'
-"""The shell that makes it, and removes it at the end of its input: when we are through, or gone."""
+_KEEPER = 'mkdir -m 700 -- "$1" && echo made && read -r nothing; rm -rf -- "$1" || { sleep 5; rm -rf -- "$1"; }'
+"""The shell that makes it, and removes it at the end of its input: when we are through, or gone. Processes that outlive
+us by a moment may still write to it, so that it is not empty in the end."""
 
 
 @contextmanager
