@@ -182,7 +182,7 @@ def test_rows_that_a_killed_worker_had_shipped_are_kept_where_its_disk_is_out_of
 
 
 def test_worker_that_was_frozen_and_came_back_is_told_and_loses_nothing(locust, server):
-    run = locust.distributed(2, "-u", "4", "-r", "4", "-t", "12s", RATE="2")
+    run = locust.distributed(2, "-u", "4", "-r", "4", "-t", "60s", RATE="2")
     run.wait_for_rows(4, files=2)
     run.processes[1].send_signal(signal.SIGSTOP)
     try:
@@ -190,6 +190,7 @@ def test_worker_that_was_frozen_and_came_back_is_told_and_loses_nothing(locust, 
     finally:
         run.processes[1].send_signal(signal.SIGCONT)
     run.wait_for_output("is back after")
+    run.processes[0].send_signal(signal.SIGINT)
     assert run.finish() == 0
     [warning] = run.manifest["warnings"]
     assert re.match(r"worker \d was not heard for [4-8]\.\d s from .* on, and came back: ", warning)
