@@ -67,6 +67,10 @@ class _Worker:
     """Why its users could not send."""
     missed_at: float | None = None
     """When it was noticed that nothing comes from it any more; None while something does."""
+    silent_since: float = 0.0
+    """When it had been heard last, of one that is missed."""
+    silences: list[tuple[float, float]] = field(default_factory=list)
+    """From when until when it was not heard, where it was missed and came back."""
     least_delay_s: float = math.inf
     """From sending to receipt of a batch, at best, each by its machine's clock: little but the clocks' difference."""
     left_at: float | None = None
@@ -99,6 +103,12 @@ class _Worker:
         self.file.close()
         rows = self.inbox.rows - self.file.lost_rows
         warnings = self.file.complaints() + [f"worker {self.index}: {complaint}" for complaint in self.complaints]
+        for since, until in self.silences:
+            at = time.strftime("%H:%M:%S UTC", time.gmtime(since))
+            warnings.append(
+                f"worker {self.index} was not heard for {until - since:.1f} s from {at} on, and came back: there may "
+                "have been less load than planned meanwhile, and more once others had taken it over"
+            )
         if not self.settled:
             rows += recover_rows(directory, self.index, rows)
         entry: dict[str, Any] = {"index": self.index, "host": self.host, "rows": rows}
@@ -255,9 +265,12 @@ class MasterSession(RecordingSession):
                 logger.info("All planned users are there again")
         for worker in run.workers.values():
             if rebalancing.is_there(self.runner, worker.client_id):
-                worker.missed_at = None
+                if worker.missed_at is not None:
+                    worker.missed_at = None
+                    worker.silences.append((worker.silent_since, now))
+                    logger.warning(f"Worker {worker.index} is back after {now - worker.silent_since:.1f} s")
             elif worker.missed_at is None and worker.sent_rows is None:
-                worker.missed_at = now
+                worker.missed_at, worker.silent_since = now, worker.seen_at
                 run.short_of_users = True
                 logger.warning(
                     f"Worker {worker.index} on {worker.host} is missing: last heard {now - worker.seen_at:.1f} s ago"
