@@ -93,7 +93,7 @@ class StartForm:
 
     def _before_request(self) -> Response | None:
         """None lets Locust go on."""
-        views = {"locust.swarm": self._take, "locust.update_user": self._keep_hosts}
+        views = {"locust.swarm": self._take, "locust.update_user": self._change_user}
         view = views.get(request.endpoint or "") if request.method == "POST" else None
         refused: Response | None = None if view is None else self._web_ui.auth_required_if_enabled(view)()
         return refused
@@ -159,16 +159,19 @@ class StartForm:
         """As Locust will read it."""
         return form.get("host", self._environment.host or "").replace("<", "").replace(">", "") or None
 
-    def _keep_hosts(self) -> Response | None:
-        """`/user` sets any attribute of a user class, unchecked: what decides where its users send must stay."""
+    def _change_user(self) -> Response:
+        """`/user` as Locust has it sets any attribute of a user class, unchecked, the host too: what decides where its
+        users send must stay.
+        """
         change = request.get_json(force=True, silent=True)
         classes = self._environment.available_user_classes or {}
         if isinstance(change, dict) and (user_class := classes.get(str(change.get("user_class_name")))) is not None:
             known = change.keys() <= {"user_class_name", *user_class.json()}
-            # Locust's page sends an empty one where there is none.
-            stays = (change.get("host", user_class.host) or None) == (user_class.host or None)
+            # Locust's page sends what there was when it was loaded: before the first run most classes have no host.
+            stays = (change.pop("host", None) or user_class.host) == user_class.host
             if known and stays and _is_number(change.get("weight", 1)) and _is_number(change.get("fixed_count", 0)):
-                return None
+                self._environment.update_user_class(change)
+                return make_response({}, 201)
         return make_response("only weight, fixed count and tasks of a user class can be changed here", 400)
 
 

@@ -233,7 +233,7 @@ def test_live_figures_are_in_locusts_own_answer(ui, three_runs):
     assert rows["all flows"]["requests"] == sum(row["requests"] for row in rows.values()) / 2 >= 10
 
 
-def test_hosts_of_user_classes_stay(ui):
+def test_hosts_of_user_classes_stay(ui, three_runs):
     def change(**values: Any) -> int:
         connection = http.client.HTTPConnection("127.0.0.1", ui.port)
         connection.request("POST", "/user", json.dumps({"user_class_name": "Voter", **values}))
