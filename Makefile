@@ -94,7 +94,7 @@ policy: $(RUNTIME) ## Print the IAM policy of a role for the stack (ROLE=load|an
 
 .PHONY: test test-profiles emulator-test check bench lock clean
 test: $(DEV) ## All tests that need nothing outside this machine (PYTEST_ARGS)
-	@$(PY) -m pytest -n 4 $(PYTEST_ARGS)
+	@$(PY) -m pytest -n 2 $(PYTEST_ARGS)
 
 test-profiles: $(DEV) ## Every profile, run small on a sandbox and held to its truth (PYTEST_ARGS)
 	@$(PY) -m pytest -n 2 -m profiles tests/end_to_end/test_shipped_profiles.py $(PYTEST_ARGS)
