@@ -140,9 +140,10 @@ def write_invocations(files: Files, target: Path) -> int:
     Columns: function, log_group, log_stream, version, reported_at (when the REPORT was written), started_at
     (reported_at minus duration_ms, so without an init), ptr, and those of REPORT_TYPES; status is NULL where nothing
     failed, which text leaves out and JSON says. The attempts of an asynchronous event have one request_id and a row
-    each.
+    each. They are in no certain order: to keep one takes as much memory again as is written.
     """
     db = connect(target.parent / ".spill")
+    db.execute("SET preserve_insertion_order = false")
     _create_events(db, files, _IS_REPORT)
     first = target.with_name(f".{target.name}.ordinary")
     absent = ", ".join(f"NULL::{REPORT_TYPES[key]} AS {key}" for key in _NEVER_ORDINARY)

@@ -70,7 +70,7 @@ def create_starts(db: duckdb.DuckDBPyConnection) -> None:
                        coalesce(lag({_BROKEN}) OVER stream, false) AS after_break
                 FROM invocations i LEFT JOIN invocation_failures f USING (inv) LEFT JOIN repeated r USING (inv)
                 LEFT JOIN begun b USING (function, log_stream)
-                WINDOW stream AS (PARTITION BY i.function, i.log_stream ORDER BY i.started_at, i.inv)
+                WINDOW stream AS (PARTITION BY i.function, i.log_stream ORDER BY i.started_at, i.reported_at, i.ptr)
             )
             SELECT inv, CASE
                 WHEN restore_ms IS NOT NULL THEN 'snapstart'
