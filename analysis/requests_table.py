@@ -56,12 +56,17 @@ _NOT_TEXT: Mapping[str, str] = {
 COLUMN_TYPES: Mapping[str, str] = {column: _NOT_TEXT.get(column, "VARCHAR") for column in REQUEST_COLUMNS}
 """DuckDB's type of each column of a requests file. Ids are text: those of an HTTP API are no UUIDs."""
 
+_REPEATED = ("flow", "name", "method", "error", "function_error", "executed_version", "phase")
+"""Texts of which a file has few different ones: as numbers they take less memory, and less time to write."""
 _ARROW_TYPES = {"BIGINT": pa.int64(), "DOUBLE": pa.float64(), "SMALLINT": pa.int16(), "BOOLEAN": pa.bool_()}
+_ARROW_COLUMNS = {name: _ARROW_TYPES.get(kind, pa.string()) for name, kind in COLUMN_TYPES.items()} | dict.fromkeys(
+    _REPEATED, pa.dictionary(pa.int32(), pa.string())
+)
 _ARROW_LINES = arrow_csv.ParseOptions(ignore_empty_lines=False)
 _ARROW_VALUES = arrow_csv.ConvertOptions(
     include_columns=list(COLUMN_TYPES),
     include_missing_columns=True,
-    column_types={name: _ARROW_TYPES.get(kind, pa.string()) for name, kind in COLUMN_TYPES.items()},
+    column_types=_ARROW_COLUMNS,
     null_values=[""],
     strings_can_be_null=True,
     true_values=["1"],
