@@ -214,8 +214,8 @@ def statistics(run: str, duration_limit_ms: float, memory_headroom_mb: float) ->
 
 @main.command()
 @run_argument
-@click.option("--invocations", type=click.IntRange(min=1), help="What if: so many invocations, e.g. 10_000_000.")
-@click.option("--duration-ms", type=FiniteFloat(min=0, min_open=True), help="What if: each takes so long.")
+@click.option("--invocations", type=click.IntRange(1, 10**15), help="What if: so many invocations, e.g. 10_000_000.")
+@click.option("--duration-ms", type=FiniteFloat(0, 900_000, min_open=True), help="What if: each takes so long.")
 @click.option("--memory-mb", type=click.IntRange(128, 10_240), help="What if: memory of the function.")
 @click.option(
     "--architecture",
@@ -254,11 +254,15 @@ def cost(
     """
     from analysis import tables, terminal
     from analysis.cost import of_summary, what_if
-    from config.prices import load_prices
+    from config.prices import load_prices, priced_regions
     from config.settings import SANDBOX_REGION, load_settings
 
-    if region is not None and not load_prices(region).date:
-        raise UsageError(f"there are no prices of region {region!r}", f"add them: config/prices/{region}.toml")
+    if region is not None and region not in priced_regions():
+        raise UsageError(
+            f"there are no prices of region {region!r}",
+            f"--region is one of {', '.join(priced_regions())}; others are added by the example of "
+            "config/prices/us-east-1.toml",
+        )
     if (invocations, duration_ms, memory_mb) == (None, None, None):
         priced = of_summary(read_summary(find_run(run)), region, free_tier=free_tier)
     elif invocations is None or duration_ms is None or memory_mb is None:

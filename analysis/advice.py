@@ -13,12 +13,20 @@ import math
 from dataclasses import dataclass
 
 from analysis.formatting import count, decimal, time_of_day
-from analysis.throttles import ACCOUNT, ACCOUNT_RATE, CALLER_RATE, RESERVED, RESERVED_RATE, SCALING
+from analysis.throttles import (
+    ACCOUNT,
+    ACCOUNT_RATE,
+    CALLER_RATE,
+    RESERVED,
+    RESERVED_RATE,
+    SCALING,
+    SCALING_ENVIRONMENTS,
+    SCALING_S,
+)
 from runstore.columns import CHECK_FAILED
 
 SHARD_RECORDS_PER_S = 1_000
 SHARD_BYTES_PER_S = 1024 * 1024
-SCALING_ENVIRONMENTS, SCALING_S = 1_000, 10
 REQUESTS_PER_ENVIRONMENT_S = 10
 TIMEOUT_HEADROOM = 1.5
 GATEWAY_WAIT_S = 29
@@ -188,38 +196,49 @@ _SERVICES = {
 
 
 def _lambda_throttled(cause: Cause) -> str:
-    name = cause.function or "the function"
-    refused = f"Lambda refused to start {name}{_REFUSED_FOR.get(cause.resource or '', '').format(**vars(cause))}"
+    limit = cause.resource or ""
+    refused = f"Lambda refused to start {cause.function or 'the function'}"
+    refused += _REFUSED_FOR.get(limit, "").format(**vars(cause))
     if cause.asked is None or cause.busy_s is None:
-        return f"{refused}: raise {_TO_RAISE.get(cause.resource or '', _EITHER)}."
+        mend = f": raise {_TO_RAISE[limit]}." if limit in _TO_RAISE else f". {_what_could_tell(cause)}"
+        return f"{refused}{mend}"
     needed = concurrency_needed(cause.asked.per_s, cause.busy_s)
-    arithmetic = (
-        f"at the peak {cause.asked.of('requests')} × {cause.busy_s:.3f} s each need "
+    littles = (
+        f"{refused}: at the peak {cause.asked.of('requests')} × {cause.busy_s:.3f} s each need "
         f"{count(needed)} environments at once (Little's law)."
     )
-    littles = f"{refused}: {arithmetic}"
-    if cause.resource == SCALING and cause.asked.per_s * SCALING_S < SCALING_ENVIRONMENTS:
-        # each of them in an environment of its own would not be too many
-        return (
-            f"Lambda refused to start {name}: {arithmetic} The functions whose logs were read reached no limit that is "
-            f"known, and fewer requests came than the {count(SCALING_ENVIRONMENTS)} environments that a function may "
-            f"add in {SCALING_S} s: look for other functions that use up the account's concurrency."
-        )
-    if cause.resource == SCALING:
+    if limit == SCALING:
         return (
             f"{littles} A function adds at most {count(SCALING_ENVIRONMENTS)} environments in {SCALING_S} s: let the "
             f"load rise more slowly, or give it {count(needed)} of provisioned concurrency before."
         )
-    if cause.resource in (RESERVED_RATE, ACCOUNT_RATE):
+    if limit in (RESERVED_RATE, ACCOUNT_RATE):
         by_rate = math.ceil(cause.asked.per_s / REQUESTS_PER_ENVIRONMENT_S)
         return (
             f"{littles} Each unit of concurrency takes {REQUESTS_PER_ENVIRONMENT_S} requests a second, however short: "
             f"ceil({count(cause.asked.per_s)} / {REQUESTS_PER_ENVIRONMENT_S}) = {count(by_rate)}. Raise "
-            f"{_TO_RAISE[cause.resource]} to {count(max(by_rate, needed))} or more."
+            f"{_TO_RAISE[limit]} to {count(max(by_rate, needed))} or more."
+        )
+    if limit not in _TO_RAISE:
+        return f"{littles} {_what_could_tell(cause)}"
+    return (
+        f"{littles} Raise {_TO_RAISE[limit]} above that; environments are also added at no "
+        f"more than {count(SCALING_ENVIRONMENTS)} in {SCALING_S} s for each function."
+    )
+
+
+def _what_could_tell(cause: Cause) -> str:
+    """Of a refused start for which no limit is seen to have been reached."""
+    if cause.account_concurrency is None:
+        limits = "the limits, once the pull may call GetAccountSettings and GetFunctionConcurrency"
+    else:
+        limits = (
+            f"the account's metric ConcurrentExecutions beside its limit of {count(cause.account_concurrency)}, for "
+            "functions whose logs were not read use that up, too"
         )
     return (
-        f"{littles} Raise {_TO_RAISE.get(cause.resource or '', _EITHER)} above that; environments are also added at no "
-        f"more than {count(SCALING_ENVIRONMENTS)} in {SCALING_S} s for each function."
+        "Nothing shows which limit it met. What could tell: the Reason in the answer to a direct Invoke (flow direct); "
+        f"{limits}."
     )
 
 
@@ -231,7 +250,6 @@ _REFUSED_FOR = {
     ACCOUNT_RATE: " for its request rate",
     CALLER_RATE: " for the rate of its caller",
 }
-_EITHER = "its reserved or the account's concurrency"
 _TO_RAISE = {
     RESERVED: "its reserved concurrency",
     RESERVED_RATE: "its reserved concurrency",

@@ -200,8 +200,12 @@ def _of_requests(sample: Sample, random: np.random.Generator) -> dict[str, Estim
         if answered.sum() < needed:
             why = f"fewer than {BEYOND} requests lie beyond it"
             found[name] = Estimate(value, why=why, requests_needed=needed)
+            continue
+        times = _percentile(below, edges, share)
+        if value > 0 and times.min() > 0:
+            found[name] = _positive(value, _spread(np.log(times), units), units)
         else:
-            found[name] = _positive(value, _spread(np.log(_percentile(below, edges, share)), units), units)
+            found[name] = Estimate(value, why="times of 0 ms change by no factor")
     return found
 
 

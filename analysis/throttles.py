@@ -8,11 +8,11 @@ invocations' own lines, held against the limits of deployment.json:
 |---|---|
 | reserved concurrency | the function has some, and as many of its invocations were under way |
 | account concurrency | it has none, and all invocations of functions without came to what is left of the account's |
-| scaling rate | both limits are known and neither was reached: environments are added at a limited rate |
-| None | a limit is not known |
+| scaling rate | both limits are known and neither was reached; the function had just added as many as it may |
+| None | a limit is not known, or none of them is seen to have been reached |
 
-Invocations of functions whose logs were not read are not seen: an account whose concurrency other applications use up
-looks like a scaling rate.
+Invocations of functions whose logs were not read are not seen: where other applications use up the account's
+concurrency, it is None.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 
 import duckdb
 
-from analysis.functions import OCCUPIED_FROM
+from analysis.functions import COLD, OCCUPIED_FROM
 
 RESERVED, ACCOUNT, SCALING = "reserved concurrency", "account concurrency", "scaling rate"
 RESERVED_RATE, ACCOUNT_RATE, CALLER_RATE = "request rate of the reserved concurrency", "request rate", "caller's rate"
@@ -34,6 +34,9 @@ REASONS: Mapping[str, str] = {
 }
 """Reason of a TooManyRequestsException -> limit. ConcurrentInvocationLimitExceeded may be the account's or that of the
 scaling rate."""
+
+SCALING_ENVIRONMENTS, SCALING_S = 1_000, 10
+"""So many environments a function adds in so many seconds (Lambda developer guide, scaling behavior)."""
 
 NEARBY_S = 0.25
 """The request is refused some time after the client sent it; so long before and after, invocations count as under way
@@ -75,14 +78,25 @@ def create_refused_starts(db: duckdb.DuckDBPyConnection, deployment: Mapping[str
                 SELECT moment, sum(change) OVER (ORDER BY moment) AS busy
                 FROM changes LEFT JOIN limits USING (function) WHERE reserved IS NULL
             ), of_function AS ({_most_nearby("under_way", "function")}),
-            of_account AS ({_most_nearby("shared", None)})
+            of_account AS ({_most_nearby("shared", None)}),
+            environments AS (
+                SELECT function, moment, count(*) OVER (PARTITION BY function ORDER BY moment) AS number
+                FROM (SELECT function, {OCCUPIED_FROM} AS moment FROM invocations WHERE {COLD})
+            ), added AS (
+                SELECT r.row, coalesce(until.number, 0) - coalesce(before.number, 0) AS environments FROM refused r
+                ASOF LEFT JOIN environments until
+                    ON until.function = r.function AND until.moment <= r.moment + {NEARBY_S}
+                ASOF LEFT JOIN environments before
+                    ON before.function = r.function AND before.moment <= r.moment - {SCALING_S + NEARBY_S}
+            )
             SELECT row, function,
                    CASE WHEN reasons.reached IS NOT NULL THEN reasons.reached
                         WHEN l.reserved IS NOT NULL AND of_function.busy >= l.reserved THEN '{RESERVED}'
                         WHEN l.reserved IS NULL AND of_account.busy >= $left THEN '{ACCOUNT}'
-                        WHEN l.function IS NOT NULL AND $left IS NOT NULL THEN '{SCALING}' END AS reached
+                        WHEN l.function IS NOT NULL AND $left IS NOT NULL
+                             AND added.environments >= {SCALING_ENVIRONMENTS} THEN '{SCALING}' END AS reached
             FROM refused LEFT JOIN reasons USING (reason) LEFT JOIN limits l USING (function)
-            LEFT JOIN of_function USING (row) LEFT JOIN of_account USING (row)""",
+            LEFT JOIN of_function USING (row) LEFT JOIN of_account USING (row) LEFT JOIN added USING (row)""",
         {"left": left},
     )
 

@@ -128,6 +128,8 @@ def cause_title(cause: Mapping[str, Any]) -> str:
         what += f" on {visible(cause['operation'], 60)}"
     if cause.get("resource"):
         what += f", {visible(cause['resource'], 80)}"
+    elif cause.get("kind") == "lambda_throttled":
+        what += ", limit not known"
     return f"{visible(cause['function'], 80)}: {what}" if cause.get("function") else what
 
 

@@ -274,13 +274,13 @@ def requests_usd(
 
 
 def load_prices(region: str, directory: Path = PRICES_DIR) -> Prices:
-    """The prices of a region; without any where `directory` has no file of it.
+    """The prices of a region; without any where `directory` has no file of it. What is no file's name has none either.
 
     Raises ConfigError with every problem of a file.
     """
-    file = directory / f"{region}.toml"
-    if not file.is_file():
+    if region not in priced_regions(directory):
         return Prices(region=region)
+    file = directory / f"{region}.toml"
     prices = load_price_file(file)
     if prices.region != region:
         raise ConfigError(f"{file}: region: is {prices.region!r}, unlike the file's name")

@@ -108,6 +108,17 @@ def test_what_got_no_response_has_no_time_and_may_have_failed():
     assert (found["p99_ms"].value, found["error_rate"].value) == (20.0, 0.25)
 
 
+@pytest.mark.filterwarnings("error")
+def test_times_of_nought_have_a_value_and_no_interval():
+    found = estimates(sample(np.where(np.arange(REQUESTS) % 20 == 0, 50.0, 0.0)))
+    assert (found["p50_ms"].value, found["p50_ms"].error, found["p50_ms"].why) == (
+        0.0,
+        None,
+        "times of 0 ms change by no factor",
+    )
+    assert (found["p99_ms"].value, found["p99_ms"].why) == (50.0, None)
+
+
 def test_cold_starts_are_of_measured_invocations():
     cold = np.arange(REQUESTS) < ENVIRONMENTS
     found = estimates(sample(cold=cold, invocation_measured=np.arange(REQUESTS) >= ENVIRONMENTS // 2))

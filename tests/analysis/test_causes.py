@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from analysis.causes import masked, root_causes
 from analysis.evidence import connect
 from analysis.pipeline import explain
+from analysis.verdict import cause_title
 
 KINESIS = (
     "An error occurred (ProvisionedThroughputExceededException) when calling the PutRecord operation: "
@@ -377,8 +378,8 @@ def refused_starts(build, deployment):
     [
         (2, 1000, "reserved concurrency"),
         (None, 3, "account concurrency"),
-        (None, 4, "scaling rate"),
-        (3, 1000, "scaling rate"),
+        (None, 4, None),
+        (3, 1000, None),
         (None, None, None),
     ],
 )
@@ -390,10 +391,38 @@ def test_the_limit_behind_a_500_follows_from_what_was_under_way(build, reserved,
     assert "5 requests a second" in cause["advice"] and "Little's law" in cause["advice"]
 
 
-def test_without_a_deployment_the_limit_is_not_known(build):
-    (cause,) = refused_starts(build, {})
+@pytest.mark.parametrize(
+    ("environments", "seconds_before", "limit"),
+    [(1000, 9.5, "scaling rate"), (999, 9.5, None), (1000, 10.5, None)],
+)
+def test_the_scaling_rate_is_blamed_where_so_many_environments_were_added(build, environments, seconds_before, limit):
+    """Each of them 100 ms of init and 20 ms of work, one after the other."""
+    for number in range(environments):
+        at = 101.5 - seconds_before + number / 10_000
+        build.invocation(at + 0.12, 20.0, init_ms=100.0, request_id=f"cold{number}", log_stream=f"s{number}")
+    build.request(99.0, lambda_request_id="cold0")
+    build.request(101.5, status=500, ok=0, request_id="g")
+    build.access(request_id="g", integration_status=429)
+    account = {"concurrency": 9000, "unreserved_concurrency": 9000}
+    deployment = {"functions": {"place-vote": {"reserved_concurrency": None}}, "account": account}
+    (cause,) = root_causes(build.joined(), deployment)
+    assert (cause["kind"], cause["resource"]) == ("lambda_throttled", limit)
+    assert ("too fast" in cause["advice"]) == (limit is not None)
+    assert cause_title(cause).endswith(", scaling rate" if limit else ", limit not known")
+
+
+@pytest.mark.parametrize(
+    ("deployment", "could_tell"),
+    [
+        ({}, "once the pull may call GetAccountSettings"),
+        ({"functions": {"get-results": {}}, "account": {"concurrency": 9, "unreserved_concurrency": 9}}, "limit of 9"),
+    ],
+)
+def test_of_a_limit_that_is_not_known_it_says_what_could_tell(build, deployment, could_tell):
+    (cause,) = refused_starts(build, deployment)
     assert cause["resource"] is None
-    assert "Raise its reserved or the account's concurrency" in cause["advice"]
+    assert "Nothing shows which limit it met" in cause["advice"]
+    assert could_tell in cause["advice"]
 
 
 def test_a_direct_invoke_says_itself_which_limit_it_met(build, causes):

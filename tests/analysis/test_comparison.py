@@ -80,6 +80,15 @@ def test_what_nobody_can_tell_is_inconclusive():
     assert judge(P95, few, alone, 300, 0.05, 0.95).requests_to_decide is None
 
 
+@pytest.mark.parametrize(("a", "b"), [(0.0, 0.0), (0.0, 50.0), (50.0, 0.0)])
+def test_a_time_of_nought_is_inconclusive_and_says_why(a, b):
+    """As `bootstrap.estimates` gives it."""
+    of = {0.0: Estimate(0.0, why="of 0 ms"), 50.0: Estimate(50.0, 0.01, CERTAIN)}
+    one = judge(P95, of[a], of[b], 1000, 0.05, 0.95)
+    assert (one.verdict, one.low) == ("inconclusive", None)
+    assert one.why is not None and one.why.endswith(": of 0 ms")
+
+
 def side(p95_ms: float = 100.0, complete: bool = True, **facts: object) -> Baseline:
     metrics = {one.name: Estimate(0.01, 0.0001, CERTAIN) for one in METRICS} | {
         "p95_ms": Estimate(p95_ms, 0.001, CERTAIN)

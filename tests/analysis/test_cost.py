@@ -250,6 +250,23 @@ def test_half_a_what_if_is_refused():
     assert "--duration-ms" in done.output
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--region", "/etc/passwd", "--region is one of "),
+        ("--region", "../prices/us-east-1", "--region is one of "),
+        ("--region", "", "--region is one of "),
+        ("--invocations", "1" + 400 * "0", "--invocations"),
+        ("--duration-ms", "1e308", "--duration-ms"),
+        ("--duration-ms", "nan", "--duration-ms"),
+        ("--memory-mb", "0", "--memory-mb"),
+    ],
+)
+def test_what_is_no_price_option_is_named(option, value, said):
+    done = CliRunner().invoke(main, ["cost", *WHAT_IF, option, value])
+    assert (done.exit_code, said in done.output) == (2, True), done.output
+
+
 def test_a_run_is_priced_again_elsewhere_from_its_summary(tiny_run):
     cost = explain(tiny_run)["cost"]
     at_home = json.loads(run(str(tiny_run.path), "--format", "json"))

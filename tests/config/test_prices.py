@@ -90,8 +90,9 @@ def test_a_price_without_a_source_is_none_and_says_where_to_add_it():
     assert line.why_unknown == "no price of kinesis_shard_hours in eu-west-1: add it to config/prices/eu-west-1.toml"
 
 
-def test_a_region_without_a_file_has_no_prices():
-    prices = load_prices("ap-south-2")
+@pytest.mark.parametrize("region", ["ap-south-2", "", "/etc/hostname", "../prices/us-east-1", "a\0b"])
+def test_a_region_without_a_file_has_no_prices(region):
+    prices = load_prices(region)
     assert prices.date is None
     assert requests_usd(prices, 1, duration_ms=1, memory_mb=128) is None
 

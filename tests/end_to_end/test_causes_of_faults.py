@@ -14,10 +14,12 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, get_args
+from unittest.mock import patch
 
 import duckdb
 import pytest
 
+from analysis import throttles
 from analysis.causes import root_causes
 from analysis.evidence import open_evidence
 from analysis.join import join
@@ -198,7 +200,9 @@ def mixtures(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Mixtur
         deployed.client("lambda").put_function_concurrency(
             FunctionName=deployed.outputs["GetResultsFunction"], ReservedConcurrentExecutions=RESERVED
         )
-        mixture = mix(deployed, tmp_path_factory.mktemp("mixture") / "run")
+        # AWS lets a function add 1,000 environments, and this sandbox SCALED: to see so many takes as many requests
+        with patch.object(throttles, "SCALING_ENVIRONMENTS", SCALED):
+            mixture = mix(deployed, tmp_path_factory.mktemp("mixture") / "run")
         deployed.sandbox.close()
         return mixture
 
