@@ -18,7 +18,7 @@ from config.aws import client
 from config.settings import settings_from
 from control.__main__ import main
 from control.processes import ROOT
-from control.tuning.journal import open_journals
+from control.temporary_versions.journal import open_journals
 
 FUNCTION = "swarmscope-topic-consumer"
 QUICK = ("--function", "topic-consumer", "--memory", "128,512")
