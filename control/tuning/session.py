@@ -180,9 +180,10 @@ def _keep(
 ) -> Result:
     """Set the choice for good, as far as the plan says so and every check passed."""
     choice, chosen = result.choice, result.chosen
+    made = checks.of_run(result.figures, choice, result.cut_short)
     if choice is None or chosen is None:
-        return result
-    made = checks.of_measurement(choice, chosen, result.timeout_s, result.cut_short)
+        return replace(result, checks=made)
+    made += checks.of_measurement(choice, chosen, result.timeout_s)
     version = next(one.version for one in versions if one.memory_mb == choice.memory_mb)
     now = None
     if plan.apply:

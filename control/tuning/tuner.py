@@ -24,7 +24,7 @@ from control.stack_outputs import RunTarget, with_public_key
 from control.temporary_versions.place import Place, existing, placed, unqualified
 from control.temporary_versions.taking_back import refuse_leftovers
 from control.tuning import report
-from control.tuning.figures import Strategy
+from control.tuning.figures import LEAST_WARM, Strategy
 from control.tuning.payloads import Payload, read_payloads, sample_payloads, sampled_functions
 from control.tuning.result import Result
 from control.tuning.session import Edge, Plan, tune
@@ -74,6 +74,9 @@ def parse_memory(text: str) -> tuple[int, ...]:
 
 def run(settings: Settings, request: Request, messages: Console, say: Say) -> Result:
     """Tune a function, and write the result to `runs/tune/<id>/`. Raises what `session.tune` does."""
+    refuse_too_few(request)
+    if few := too_few_ahead(request):
+        say(few)
     started_at = time.time()
     with placed(settings, request.function, say) as (settings, place, resources):
         name = called_name(request.function, resources)
@@ -109,6 +112,7 @@ def run(settings: Settings, request: Request, messages: Console, say: Say) -> Re
 
 def dry_run(settings: Settings, request: Request, say: Say) -> Iterator[str]:
     """What `run` would do, and what it might cost, in words; nothing is changed."""
+    refuse_too_few(request)
     with placed(settings, request.function, say, look_only=True) as (settings, place, resources):
         function = TunedVersions.of(settings, client(settings, "lambda"), called_name(request.function, resources))
         before = existing(function, place, request.function)
@@ -124,6 +128,8 @@ def dry_run(settings: Settings, request: Request, say: Say) -> Iterator[str]:
             f"would invoke each {request.rounds} times, {pace}, with "
             f"{len(payloads)} payload{'' if len(payloads) == 1 else 's'}"
         )
+        if few := too_few_ahead(request):
+            yield few
         if request.promote is not None:
             yield f"would move alias {request.promote} to the version chosen by {request.strategy}"
         if request.apply:
@@ -155,6 +161,31 @@ def payloads_for(settings: Settings, request: Request, resources: RunTarget | No
             f"{', '.join(sampled_functions())}"
         )
     return sampled
+
+
+def refuse_too_few(request: Request) -> None:
+    """Raises ConfigError where something is to be set by a run that can choose nothing."""
+    options = [name for name, wanted in (("--apply", request.apply), ("--promote", request.promote)) if wanted]
+    if options and request.rounds < LEAST_WARM:
+        raise ConfigError(
+            f"NUM: {request.rounds} leaves no value with {LEAST_WARM} warm invocations, and without them nothing is "
+            f"chosen for {' and '.join(options)}; NUM={_num_enough(request)} does"
+        )
+
+
+def too_few_ahead(request: Request) -> str | None:
+    """What to say before a run that can choose nothing; None where it may."""
+    if request.rounds >= LEAST_WARM:
+        return None
+    return (
+        f"NUM={request.rounds} leaves no value with {LEAST_WARM} warm invocations: there will be figures, and nothing "
+        f"is chosen; NUM={_num_enough(request)} does"
+    )
+
+
+def _num_enough(request: Request) -> int:
+    """So many leave LEAST_WARM warm ones, should each of those under way at a time be a cold start."""
+    return LEAST_WARM + request.concurrency
 
 
 def _plan(settings: Settings, request: Request, payloads: Sequence[Payload], place: Place) -> Plan:
