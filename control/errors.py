@@ -3,7 +3,7 @@
 ControlError            3   the work could not be completed
 +- DeployError          3   CloudFormation refused or rolled back
 +- ProcessError         3   a process that was started (sandbox, Locust) ended too early
-+- tuning.errors          3   a function's memory could not be tuned, or something is left of trying
++- temporary_versions     3   versions for an experiment could not be made, or something is left of them
 config.errors.ConfigError   2   something to mend before anything starts
 """
 

@@ -78,14 +78,15 @@ def provisioned(
     """
     from analysis.terminal import print_table
     from control.provisioned import experiment, result
+    from control.provisioned.versions import ArmVersions
     from control.run_lock import run_lock
-    from control.tuning import tuner
+    from control.temporary_versions.taking_back import clean as take_back
     from runstore.rundir import PROVISIONED
 
     settings = settings_of(target, stack_name)
     if clean:
         with run_lock(settings.runs_dir / PROVISIONED, "provisioned --clean"):
-            done = tuner.clean(settings, say, dry_run=dry_run, folder=PROVISIONED, versions=experiment.arm_versions)
+            done = take_back(ArmVersions, settings, say, dry_run=dry_run)
         for line in done or ["nothing was left"]:
             click.echo(line)
         return 0

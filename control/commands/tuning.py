@@ -91,14 +91,18 @@ def tune(
     A version and an alias are published for each value and deleted in the end; aliases of yours are not touched, and
     $LATEST has its memory again before the first invocation. After a kill, --clean takes everything back.
 
+    A value with fewer than 10 warm invocations is not compared with others, nor chosen.
+
     Exit codes: 0 chosen, and set where that was asked for · 1 a check failed, nothing was set · 3 nothing could be
-    measured, MAX_COST_USD ended it, or something is left.
+    chosen, MAX_COST_USD ended it, or something is left.
     """
+    from control.temporary_versions.taking_back import clean as take_back
     from control.tuning import report, tuner
+    from control.tuning.versions import TunedVersions
 
     settings = settings_of(target, stack_name)
     if clean:
-        for line in tuner.clean(settings, say, dry_run=dry_run) or ["nothing was left"]:
+        for line in take_back(TunedVersions, settings, say, dry_run=dry_run) or ["nothing was left"]:
             click.echo(line)
         return 0
     if not function:

@@ -34,9 +34,9 @@ from control.provisioned.result import (
 from control.provisioned.versions import ArmVersions
 from control.provisioned.warmer import Warmed, warming
 from control.run_lock import run_lock
-from control.tuning.journal import Journal
-from control.tuning.session import Place, taken_back
-from control.tuning.tuner import existing, placed, poll_s, refuse_leftovers
+from control.temporary_versions.journal import Journal
+from control.temporary_versions.place import Place, existing, placed, unqualified
+from control.temporary_versions.taking_back import refuse_leftovers, taken_back
 from runstore.rundir import PROVISIONED, RunDir, new_run_id
 
 FILE = "provisioned.json"
@@ -125,7 +125,7 @@ def experiment(
         prices=place.prices,
     )
     journal = Journal.create(directory, place.found(directory.name, function, before))
-    with taken_back(function, journal, say, PROVISIONED):
+    with taken_back(function, journal, say):
         published = function.publish_arms(request.arms, journal)
         for arm in request.arms:
             alias, version = published[arm]
@@ -212,14 +212,10 @@ def _found(
     """
     with placed(settings, CALLED, say, look_only=look_only) as (settings, place, resources):
         name = called_function(request.function, {} if resources is None else resources.functions)
-        function = arm_versions(client(settings, "lambda"), name, settings)
+        function = ArmVersions.of(settings, client(settings, "lambda"), name)
         before = existing(function, place, request.function)
-        refuse_leftovers(settings, place, before["FunctionName"], PROVISIONED)
+        refuse_leftovers(settings, place, function)
         yield settings, place, function, before
-
-
-def arm_versions(control_client: Any, name: str, settings: Settings) -> ArmVersions:
-    return ArmVersions(control_client, name, clock=time.monotonic, sleep=time.sleep, poll_s=poll_s(settings))
 
 
 def _check(settings: Settings, request: Request, environ: Mapping[str, str]) -> orchestrate.Checked:
@@ -260,10 +256,8 @@ def called_function(function: str, known: Mapping[str, str]) -> str:
     plain = function_name(called)
     if function_name(function) not in (CALLED, plain):
         raise ConfigError(f"FUNCTION: {function} is not what flow {FLOW} invokes; it invokes {CALLED} ({plain})")
-    for name in (called, function):
-        if not name.endswith(function_name(name)):
-            raise ConfigError(f"FUNCTION: {name} names a version or an alias; versions are made of $LATEST")
-    return called
+    unqualified(function)
+    return unqualified(called)
 
 
 def _load(

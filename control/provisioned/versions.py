@@ -11,9 +11,10 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from control.tuning.errors import TuningError
-from control.tuning.journal import Journal
-from control.tuning.versions import FunctionVersions
+from control.temporary_versions.errors import VersionsError
+from control.temporary_versions.journal import Journal
+from control.temporary_versions.versions import FunctionVersions
+from runstore.rundir import PROVISIONED
 
 READY_TIMEOUT_S = 900.0
 """AWS names no limit; most allocations take a minute or two."""
@@ -27,8 +28,10 @@ def names_prefix(run_id: str) -> str:
 class ArmVersions(FunctionVersions):
     """The control plane of the function under test."""
 
+    command = PROVISIONED
+
     def publish_arms(self, arms: Sequence[str], journal: Journal) -> dict[str, tuple[str, str]]:
-        """Arm -> (alias, version), and $LATEST as it was. Raises botocore's errors and TuningError."""
+        """Arm -> (alias, version), and $LATEST as it was. Raises botocore's errors and VersionsError."""
         run_id, before = journal.found.run_id, self.configuration().get("Description", "")
         made = {}
         for arm in arms:
@@ -41,7 +44,9 @@ class ArmVersions(FunctionVersions):
             )
             version, alias = str(published["Version"]), f"{names_prefix(run_id)}{arm}"
             if version in journal.found.versions:
-                raise TuningError(f"{self.name}: Lambda published no new version; somebody else changes it; try again")
+                raise VersionsError(
+                    f"{self.name}: Lambda published no new version; somebody else changes it; try again"
+                )
             journal.about_to("create_alias", name=alias)
             self._client.create_alias(FunctionName=self.name, Name=alias, FunctionVersion=version)
             made[arm] = alias, version
@@ -53,7 +58,7 @@ class ArmVersions(FunctionVersions):
     def provision(self, alias: str, environments: int, journal: Journal) -> float:
         """Provision environments of an alias and wait until all are there; -> the seconds that it took.
 
-        Raises botocore's errors, TuningError where Lambda gives up.
+        Raises botocore's errors, VersionsError where Lambda gives up.
         """
         asked_at = self._clock()
         journal.about_to("provision", alias=alias)
@@ -66,10 +71,10 @@ class ArmVersions(FunctionVersions):
                 return self._clock() - asked_at
             if found["Status"] == "FAILED":
                 reason = found.get("StatusReason") or "Lambda does not say why"
-                raise TuningError(f"{self.name}: provisioned concurrency failed: {reason}")
+                raise VersionsError(f"{self.name}: provisioned concurrency failed: {reason}")
             if self._clock() - asked_at > READY_TIMEOUT_S:
                 there = found.get("AllocatedProvisionedConcurrentExecutions", 0)
-                raise TuningError(
+                raise VersionsError(
                     f"{self.name}: {there} of {environments} environments are provisioned after "
                     f"{READY_TIMEOUT_S:.0f} s; ask for fewer with CONCURRENCY"
                 )
@@ -97,7 +102,7 @@ class ArmVersions(FunctionVersions):
             done.append(f"provisioned concurrency of {alias} deleted")
         done += self._restore_description(journal)
         prefix = names_prefix(journal.found.run_id)
-        return done + self._delete_own(journal, prefix)
+        return done + self.delete_own(journal, prefix)
 
     def _restore_description(self, journal: Journal) -> list[str]:
         given = set(journal.noted("describe", "description"))

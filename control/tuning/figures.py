@@ -7,6 +7,9 @@ draws): what a round has in common, such as its payload or a slow moment, stands
 is the spread over the draws, the interval takes Student's t on it, as `analysis.bootstrap` does with environments;
 which environment served an invocation is not in the tail of its log.
 
+**Compared** is what has LEAST_WARM warm invocations. The spread over resamples of n units is itself uncertain by about
+1 / sqrt(2 (n - 1)) of it: a quarter with ten, a half with three; of one there is none.
+
 **Best.** By `cost` the least GB-seconds, by `speed` the least mean duration, by `balanced` the least
 
     weight * cost / (greatest cost) + (1 - weight) * duration / (greatest duration)
@@ -37,6 +40,8 @@ from control.tuning.measuring import Invocation
 Strategy = Literal["cost", "speed", "balanced"]
 STRATEGIES: tuple[Strategy, ...] = ("cost", "speed", "balanced")
 CONFIDENCE = 0.95
+LEAST_WARM = 10
+"""Warm invocations that a memory value needs to be compared with others."""
 WITHIN = 0.02
 Floats = NDArray[np.float64]
 
@@ -94,6 +99,24 @@ class MemoryFigures:
     billed: int
     """Invocations that were billed."""
 
+    @property
+    def compared(self) -> bool:
+        """Whether it was measured often enough to be chosen, or not."""
+        return self.warm >= LEAST_WARM
+
+    def num_to_compare(self, concurrency: int | None) -> int | None:
+        """Invocations that would leave LEAST_WARM warm ones, if as large a share is lost or throttled again.
+
+        `concurrency`: each invocation under way at a time may be a cold start; None: as many as were. None is returned
+        where none was warm though not all were cold: more of them would be as vain, as far as anybody knows.
+        """
+        cold = self.cold.invocations if self.cold is not None else 0
+        not_cold = self.invocations - cold
+        if not_cold and not self.warm:
+            return None
+        share = self.warm / not_cold if not_cold else 1.0
+        return max(cold, concurrency or 0) + math.ceil(LEAST_WARM / share)
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -110,7 +133,7 @@ class Choice:
     scores: dict[int, float]
     num_to_tell: dict[int, int] = field(default_factory=dict)
     """Of what is tied: about so many invocations at each value would tell it from the best, if both are as far apart as
-    measured. What was measured equal, or once, is not in it."""
+    measured. What was measured equal is not in it."""
 
 
 def figures(memory_mb: Sequence[int], invocations: Sequence[Invocation]) -> list[MemoryFigures]:
@@ -152,8 +175,8 @@ def figures(memory_mb: Sequence[int], invocations: Sequence[Invocation]) -> list
 def choose(
     found: Sequence[MemoryFigures], invocations: Sequence[Invocation], strategy: Strategy, weight: float = 0.5
 ) -> Choice | None:
-    """The best of the values that have figures, from their invocations; None where none has."""
-    measured = [one.memory_mb for one in found if one.duration_ms is not None]
+    """The best of the values that can be compared, from their invocations; None where there is none."""
+    measured = [one.memory_mb for one in found if one.compared]
     if not measured:
         return None
     duration = _matrix(measured, invocations, "duration_ms")
@@ -171,10 +194,10 @@ def choose(
         rounds = int(min(warm[best], warm[other]))
         error = _error(drawn[:, other] - drawn[:, best], rounds)
         difference = float(scores[other] - scores[best])
-        half_width = None if error is None else interval_half_width(error, rounds - 1, confidence)
-        if half_width is None or difference <= half_width:
+        half_width = interval_half_width(error, rounds - 1, confidence)
+        if difference <= half_width:
             tied.append(other)
-        if half_width is not None and 0 < difference <= half_width:
+        if 0 < difference <= half_width:
             # The width goes with the square root of the invocations.
             num_to_tell[measured[other]] = math.ceil(rounds * (half_width / difference) ** 2)
     as_good = [best, *(other for other in tied if scores[other] <= scores[best] * (1 + WITHIN))]
@@ -231,17 +254,14 @@ def _means(matrix: Floats, draws: Floats) -> Floats:
 def _estimate(figure: Floats, draws: Floats) -> Estimate:
     there = figure[~np.isnan(figure)]
     value, rounds = float(there.mean()), len(there)
-    error = _error(_means(figure[:, None], draws)[:, 0], rounds)
-    if error is None:
+    if rounds < 2:
         return Estimate(value)
-    half = interval_half_width(error, rounds - 1, CONFIDENCE)
+    half = interval_half_width(_error(_means(figure[:, None], draws)[:, 0], rounds), rounds - 1, CONFIDENCE)
     return Estimate(value, max(0.0, value - half), value + half)
 
 
-def _error(drawn: Floats, rounds: int) -> float | None:
-    """The standard error from the draws; n resampled units understate it by sqrt(1 - 1/n). None: too few."""
-    if rounds < 2:
-        return None
+def _error(drawn: Floats, rounds: int) -> float:
+    """The standard error from the draws; n resampled units, two at least, understate it by sqrt(1 - 1/n)."""
     return float(np.nanstd(drawn) * np.sqrt(rounds / (rounds - 1)))
 
 

@@ -10,7 +10,7 @@ from analysis.formatting import NOTHING, count, decimal, milliseconds, percent, 
 from analysis.tables import Column, Row, Table, text
 from config.prices import Prices, lambda_compute_item
 from control.tuning.checks import Check
-from control.tuning.figures import WITHIN, Choice, Estimate, MemoryFigures, Strategy
+from control.tuning.figures import LEAST_WARM, WITHIN, Choice, Estimate, MemoryFigures, Strategy
 
 SCHEMA = 1
 MILLION = 1_000_000
@@ -43,7 +43,7 @@ class Result:
     weight: float
     figures: Sequence[MemoryFigures]
     choices: Mapping[Strategy, Choice]
-    """By each strategy, where anything was measured."""
+    """By each strategy, where any value was measured often enough."""
     prices: Prices
     greatest_late_ms: float
     cut_short: str | None = None
@@ -58,8 +58,17 @@ class Result:
 
     @property
     def choice(self) -> Choice | None:
-        """By the strategy that was asked for; None where nothing was measured."""
+        """By the strategy that was asked for; None where no value was measured often enough."""
         return self.choices.get(self.strategy)
+
+    @property
+    def too_few(self) -> list[MemoryFigures]:
+        """Values that were not stopped, and have too few warm invocations to be compared."""
+        return [one for one in self.figures if one.failure is None and not one.compared]
+
+    def num_to_compare(self, one: MemoryFigures) -> int | None:
+        """NUM with which a value could be compared. Arrivals at a rate meet in no certain number."""
+        return one.num_to_compare(self.concurrency if self.rate_per_s is None else None)
 
     @property
     def run_usd(self) -> float | None:
@@ -91,7 +100,11 @@ class Result:
         for one in self.figures:
             cost = self.usd_per_million(one.gb_s)
             cold_cost = None if one.cold is None else self.usd_per_million(Estimate(one.cold.gb_s))
-            shown = asdict(one) | {"usd_per_million": None if cost is None else asdict(cost)}
+            shown = asdict(one) | {
+                "usd_per_million": None if cost is None else asdict(cost),
+                "compared": one.compared,
+                "num_to_compare": self.num_to_compare(one) if one in self.too_few else None,
+            }
             if one.cold is not None:
                 shown["cold"]["usd_per_million"] = None if cold_cost is None else cold_cost.value
             shown["score"] = None if self.choice is None else self.choice.scores.get(one.memory_mb)
@@ -118,6 +131,7 @@ class Result:
                 "cost_usd": self.run_usd,
             },
             "values": values,
+            "least_warm": LEAST_WARM,
             "strategy": self.strategy,
             "choice": None if self.choice is None else _chosen(self.choice),
             "choices": {strategy: _chosen(choice) for strategy, choice in self.choices.items()},
@@ -140,6 +154,22 @@ def _chosen(choice: Choice) -> dict[str, Any]:
     return {key: value for key, value in asdict(choice).items() if key != "scores"}
 
 
+def _not_compared(result: Result) -> str:
+    few = result.too_few
+    said = _listed([f"{one.memory_mb} MB ({count(one.warm)})" for one in few])
+    needed = [number for one in few if (number := result.num_to_compare(one)) is not None]
+    if result.cut_short is not None:
+        advice = "the run was cut short"
+    elif needed:
+        advice = f"{'' if result.rate_per_s is None else 'about '}NUM={max(needed)} would do"
+    else:
+        advice = "what hindered them is to be mended first"
+    return (
+        f"Not compared, for fewer than {LEAST_WARM} invocations were warm: {said}. "
+        f"Of so few the interval means little; {advice}."
+    )
+
+
 def _what_would_tell(choice: Choice) -> str:
     within_reach = sorted((number, mb) for mb, number in choice.num_to_tell.items() if number <= MOST_TO_TELL)
     if not within_reach:
@@ -157,7 +187,8 @@ def headline(result: Result) -> str:
     """`512 MB by balanced: 81.4 ms, $0.6790 per million`."""
     choice, chosen = result.choice, result.chosen
     if choice is None or chosen is None or chosen.duration_ms is None:
-        return "Nothing could be measured"
+        measured = any(one.duration_ms is not None for one in result.figures)
+        return "Nothing is chosen: too few warm invocations" if measured else "Nothing could be measured"
     cost = result.usd_per_million(chosen.gb_s)
     by = f"balanced, weight {choice.weight:g}" if choice.strategy == "balanced" else choice.strategy
     paid = "" if cost is None else f", {usd(cost.value)} per million"
@@ -174,13 +205,15 @@ def remarks(result: Result) -> Iterator[str]:
             + ("" if choice.memory_mb == choice.best_mb else f"; {_why_not_best(choice)}")
             + f". {_what_would_tell(choice)}"
         )
+    if result.too_few:
+        yield _not_compared(result)
     if choice is not None and chosen is not None:
         before = next((one for one in result.figures if one.memory_mb == result.memory_before_mb), None)
         if before is None:
             yield f"$LATEST has {result.memory_before_mb} MB, which was not among the values."
         elif before is chosen:
             yield f"$LATEST has {result.memory_before_mb} MB already."
-        elif before.duration_ms and before.gb_s and chosen.duration_ms and chosen.gb_s:
+        elif before.compared and before.duration_ms and before.gb_s and chosen.duration_ms and chosen.gb_s:
             yield (
                 f"Against {result.memory_before_mb} MB, which $LATEST has: duration "
                 f"{_change(chosen.duration_ms.value, before.duration_ms.value)}, cost "
@@ -226,6 +259,8 @@ def table(result: Result) -> Table:
         verdict = ""
         if one.failure is not None:
             verdict = "stopped"
+        elif one in result.too_few:
+            verdict = "too few"
         elif choice is not None and one.memory_mb == choice.memory_mb:
             verdict = "chosen"
         elif choice is not None and one.memory_mb in (choice.best_mb, *choice.tied_mb):
@@ -243,7 +278,7 @@ def table(result: Result) -> Table:
             count(one.max_memory_mb),
             verdict,
         )
-        tone = {"chosen": "good", "tied": "warn", "stopped": "bad"}.get(verdict)
+        tone = {"chosen": "good", "tied": "warn", "too few": "warn", "stopped": "bad"}.get(verdict)
         rows.append(Row(cells, tone))  # type: ignore[arg-type]
     return Table(
         f"{visible(result.function)} by memory",

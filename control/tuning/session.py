@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 import json
-import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
-from types import FrameType
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
-from config.aws_refusals import explain
 from config.errors import ConfigError
 from config.prices import Prices, lambda_compute_item, lambda_gb_s
-from control import policies
+from control.temporary_versions.journal import Journal
+from control.temporary_versions.place import Place
+from control.temporary_versions.taking_back import taken_back
 from control.tuning import checks
-from control.tuning.errors import LeftoversError, TuningError
 from control.tuning.figures import STRATEGIES, Strategy, choose, figures
-from control.tuning.journal import Found, Journal
 from control.tuning.measuring import Invocation, Invoker, measure
 from control.tuning.payloads import Payload
 from control.tuning.result import Result
 from control.tuning.schedule import Call, calls
-from control.tuning.versions import FunctionVersions, TunedVersion
+from control.tuning.versions import TunedVersion, TunedVersions
 
 ROWS = "invocations.jsonl"
 
@@ -53,32 +47,6 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where the function is."""
-
-    target: str
-    simulated: bool
-    region: str
-    endpoint_url: str | None
-    own_sandbox: bool
-    prices: Prices
-
-    def found(self, run_id: str, function: FunctionVersions, before: Mapping[str, Any]) -> Found:
-        """What the journal of a run begins with. `before`: the configuration of $LATEST."""
-        return Found(
-            run_id=run_id,
-            target=self.target,
-            region=self.region,
-            endpoint_url=self.endpoint_url,
-            own_sandbox=self.own_sandbox,
-            function=function.name,
-            memory_mb=before["MemorySize"],
-            code_sha256=before["CodeSha256"],
-            versions=tuple(function.published()),
-        )
-
-
-@dataclass(frozen=True)
 class Edge:
     """Time and what is told of progress."""
 
@@ -93,7 +61,7 @@ class Edge:
 def tune(
     plan: Plan,
     place: Place,
-    function: FunctionVersions,
+    function: TunedVersions,
     invoke_client: Any,
     directory: Path,
     edge: Edge,
@@ -101,8 +69,8 @@ def tune(
 ) -> Result:
     """Do it all. `directory`: empty, for journal and rows; `store` is handed the result, and again when it was kept.
 
-    However this is left, what the run changed is taken back, or stands in the journal. Raises ConfigError, TuningError,
-    LeftoversError, botocore's errors, KeyboardInterrupt.
+    However this is left, what the run changed is taken back, or stands in the journal. Raises ConfigError,
+    VersionsError, LeftoversError, botocore's errors, KeyboardInterrupt.
     """
     before = function.configuration()
     alias = None if plan.promote is None else function.alias(plan.promote)
@@ -204,7 +172,7 @@ class _Budget:
 def _keep(
     plan: Plan,
     result: Result,
-    function: FunctionVersions,
+    function: TunedVersions,
     journal: Journal,
     before: dict[str, Any],
     alias: dict[str, Any] | None,
@@ -212,9 +180,10 @@ def _keep(
 ) -> Result:
     """Set the choice for good, as far as the plan says so and every check passed."""
     choice, chosen = result.choice, result.chosen
+    made = checks.of_run(result.figures, choice, result.cut_short)
     if choice is None or chosen is None:
-        return result
-    made = checks.of_measurement(choice, chosen, result.timeout_s, result.cut_short)
+        return replace(result, checks=made)
+    made += checks.of_measurement(choice, chosen, result.timeout_s)
     version = next(one.version for one in versions if one.memory_mb == choice.memory_mb)
     now = None
     if plan.apply:
@@ -232,48 +201,3 @@ def _keep(
             function.apply(choice.memory_mb, journal)
             kept.append(f"$LATEST has {choice.memory_mb} MB")
     return replace(result, checks=made, kept=kept)
-
-
-@contextmanager
-def taken_back(
-    function: FunctionVersions, journal: Journal, say: Callable[[str], None], command: str = "tune"
-) -> Iterator[None]:
-    """Whatever happens inside, what the run changed is taken back in the end, undisturbed by signals.
-
-    `command` has the `--clean` that takes back what could not be. Raises LeftoversError.
-    """
-    try:
-        yield
-    finally:
-        with _signals_held(say):
-            try:
-                function.take_back(journal)
-            except (ClientError, BotoCoreError, TuningError, OSError) as error:
-                refused = explain(error) if isinstance(error, ClientError | BotoCoreError) else None
-                why = refused.message if refused else error
-                hint = refused and (policies.hint(refused.action, command) or refused.hint)
-                raise LeftoversError(
-                    f"not everything could be taken back: {why}; when that is mended, "
-                    f"`python -m control {command} --clean` removes what is left" + (f"\nhint: {hint}" if hint else "")
-                ) from error
-
-
-@contextmanager
-def _signals_held(say: Callable[[str], None]) -> Iterator[None]:
-    """A signal that comes meanwhile is heeded afterwards."""
-    came: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        came.append(number)
-        say("taking back what the run changed; a moment")
-
-    held = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    try:
-        for number in held:
-            signal.signal(number, note)
-        yield
-    finally:
-        for number, handler in held.items():
-            signal.signal(number, handler)
-    if came:
-        raise KeyboardInterrupt

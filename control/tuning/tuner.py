@@ -11,29 +11,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
-from urllib.parse import urlsplit
 
-from botocore.exceptions import ClientError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from config.aws import client
 from config.errors import ConfigError
-from config.prices import Prices, lambda_compute_item, lambda_gb_s, load_prices
-from config.settings import FUNCTION_VARIABLES, Settings, function_name
+from config.prices import Prices, lambda_compute_item, lambda_gb_s
+from config.settings import Settings, function_name
 from control.run_lock import run_lock
-from control.sandbox_process import is_sandbox
-from control.scratch import scratch_directory
 from control.stack_outputs import RunTarget, with_public_key
-from control.target import find_resources, ready_target
+from control.temporary_versions.place import Place, existing, placed, unqualified
+from control.temporary_versions.taking_back import refuse_leftovers
 from control.tuning import report
-from control.tuning.errors import LeftoversError
-from control.tuning.figures import Strategy
-from control.tuning.journal import Journal, open_journals
+from control.tuning.figures import LEAST_WARM, Strategy
 from control.tuning.payloads import Payload, read_payloads, sample_payloads, sampled_functions
 from control.tuning.result import Result
-from control.tuning.session import Edge, Place, Plan, tune
-from control.tuning.versions import FunctionVersions
+from control.tuning.session import Edge, Plan, tune
+from control.tuning.versions import TunedVersions
 from runstore.rundir import TUNING, new_run_id
 
 SAMPLE = "sample"
@@ -79,16 +74,19 @@ def parse_memory(text: str) -> tuple[int, ...]:
 
 def run(settings: Settings, request: Request, messages: Console, say: Say) -> Result:
     """Tune a function, and write the result to `runs/tune/<id>/`. Raises what `session.tune` does."""
+    refuse_too_few(request)
+    if few := too_few_ahead(request):
+        say(few)
     started_at = time.time()
     with placed(settings, request.function, say) as (settings, place, resources):
         name = called_name(request.function, resources)
-        function = function_versions(client(settings, "lambda"), name, settings)
+        function = TunedVersions.of(settings, client(settings, "lambda"), name)
         timeout_s = float(existing(function, place, request.function).get("Timeout") or 3)
         payloads = payloads_for(settings, request, resources)
         plain_name = function_name(name)
         directory = settings.runs_dir / TUNING / f"{new_run_id(plain_name, started_at)}-{secrets.token_hex(2)}"
         with run_lock(settings.runs_dir, directory.name):
-            refuse_leftovers(settings, place, plain_name)
+            refuse_leftovers(settings, place, function)
             plan = _plan(settings, request, payloads, place)
             directory.mkdir(parents=True)
             invoke_client = _invoke_client(settings, timeout_s, plan.concurrency)
@@ -114,13 +112,14 @@ def run(settings: Settings, request: Request, messages: Console, say: Say) -> Re
 
 def dry_run(settings: Settings, request: Request, say: Say) -> Iterator[str]:
     """What `run` would do, and what it might cost, in words; nothing is changed."""
+    refuse_too_few(request)
     with placed(settings, request.function, say, look_only=True) as (settings, place, resources):
-        function = function_versions(client(settings, "lambda"), called_name(request.function, resources), settings)
+        function = TunedVersions.of(settings, client(settings, "lambda"), called_name(request.function, resources))
         before = existing(function, place, request.function)
         payloads = payloads_for(settings, request, resources)
         if request.promote is not None and function.alias(request.promote) is None:
             raise ConfigError(f"PROMOTE: {before['FunctionName']} has no alias {request.promote!r}")
-        refuse_leftovers(settings, place, before["FunctionName"])
+        refuse_leftovers(settings, place, function)
         values = ", ".join(map(str, request.memory_mb))
         yield f"would publish versions of {before['FunctionName']} with {values} MB, each with an alias"
         yield f"would set $LATEST to each of them meanwhile, and back to {before['MemorySize']} MB"
@@ -129,6 +128,8 @@ def dry_run(settings: Settings, request: Request, say: Say) -> Iterator[str]:
             f"would invoke each {request.rounds} times, {pace}, with "
             f"{len(payloads)} payload{'' if len(payloads) == 1 else 's'}"
         )
+        if few := too_few_ahead(request):
+            yield few
         if request.promote is not None:
             yield f"would move alias {request.promote} to the version chosen by {request.strategy}"
         if request.apply:
@@ -137,96 +138,10 @@ def dry_run(settings: Settings, request: Request, say: Say) -> Iterator[str]:
         yield _estimate(place.prices, before, request)
 
 
-def clean(
-    settings: Settings,
-    say: Say,
-    *,
-    dry_run: bool = False,
-    folder: str = TUNING,
-    versions: Callable[[Any, str, Settings], FunctionVersions] | None = None,
-) -> list[str]:
-    """Take back what runs left that were killed; -> what was done, or would be, in words.
-
-    `folder`: where below RUNS_DIR their journals are; `versions(client, function, settings)`: who takes back. Raises
-    LeftoversError where something is left that these settings do not reach.
-    """
-    with run_lock(settings.runs_dir, f"{folder} --clean"):
-        done, elsewhere = [], []
-        for journal in open_journals(settings.runs_dir / folder):
-            found = journal.found
-            if found.own_sandbox and not is_sandbox(str(found.endpoint_url)):
-                done.append(f"{found.run_id}: its sandbox is gone, and everything with it")
-                if not dry_run:
-                    journal.close()
-                continue
-            # A sandbox of a run's own, still there, is reached by no setting but by its address.
-            there = settings.model_copy(update={"endpoint_url": found.endpoint_url}) if found.own_sandbox else settings
-            control_client = client(there, "lambda")
-            if _whereabouts(there, control_client) != (found.target, found.region, found.endpoint_url):
-                at = f", AWS_ENDPOINT_URL={found.endpoint_url}" if found.endpoint_url else ""
-                elsewhere.append(f"{found.run_id}: needs TARGET={found.target}, AWS_REGION={found.region}{at}")
-                continue
-            if dry_run:
-                done.append(f"{found.run_id}: would take back what it changed of {function_name(found.function)}")
-                continue
-            say(f"taking back what {found.run_id} changed of {function_name(found.function)}")
-            function = (versions or function_versions)(control_client, found.function, there)
-            done += [f"{found.run_id}: {line}" for line in _take_back(function, journal)]
-    if elsewhere:
-        raise LeftoversError("left where these settings do not lead: " + "; ".join(elsewhere))
-    return done
-
-
-def _take_back(function: FunctionVersions, journal: Journal) -> list[str]:
-    try:
-        return function.take_back(journal) or ["nothing was left"]
-    except ClientError as error:
-        if error.response["Error"]["Code"] != "ResourceNotFoundException":
-            raise
-        journal.close()
-        return [f"{journal.found.function} is gone, and everything with it"]
-
-
-@contextmanager
-def placed(
-    settings: Settings, function: str, say: Say, *, look_only: bool = False
-) -> Iterator[tuple[Settings, Place, RunTarget | None]]:
-    """The settings with the endpoint there is, the place, and the stack's resources where they are needed.
-
-    `look_only`: see `control.target.reachable_target`.
-    """
-    given_endpoint = settings.endpoint_url
-    if settings.target == "sandbox":
-        with scratch_directory() as logs, ready_target(settings, (), logs, say, look_only=look_only) as target:
-            own = target.settings.endpoint_url != given_endpoint
-            yield target.settings, _place_of(target.settings, own_sandbox=own), target.resources
-        return
-    # A function of the user's own needs no stack, nor the right to look for one.
-    resources = find_resources(settings, (), say) if function in FUNCTION_VARIABLES else None
-    yield settings, _place_of(settings, own_sandbox=False), resources
-
-
-def _place_of(settings: Settings, *, own_sandbox: bool) -> Place:
-    """Raises ConfigError where ALLOWED_HOSTS does not name Lambda's host."""
-    control_client = client(settings, "lambda")
-    host = urlsplit(control_client.meta.endpoint_url).hostname
-    if settings.allowed_hosts is not None and not settings.host_allowed(host):
-        raise ConfigError(f"ALLOWED_HOSTS: invoking at {host} is not allowed with TARGET={settings.target}")
-    target, region, endpoint_url = _whereabouts(settings, control_client)
-    return Place(target, settings.simulated, region, endpoint_url, own_sandbox, load_prices(region))
-
-
-def _whereabouts(settings: Settings, control_client: Any) -> tuple[str, str, str | None]:
-    return settings.target, control_client.meta.region_name, settings.endpoint_url
-
-
 def called_name(function: str, resources: RunTarget | None) -> str:
     """The name or ARN to call, of a function's logical or own name. Raises ConfigError."""
     known = resources.functions if resources is not None else {}
-    name = known.get(function, function)
-    if not name.endswith(function_name(name)):
-        raise ConfigError(f"FUNCTION: {name} names a version or an alias; versions are made of $LATEST")
-    return name
+    return unqualified(known.get(function, function))
 
 
 def payloads_for(settings: Settings, request: Request, resources: RunTarget | None) -> Sequence[Payload]:
@@ -248,14 +163,29 @@ def payloads_for(settings: Settings, request: Request, resources: RunTarget | No
     return sampled
 
 
-def existing(function: FunctionVersions, place: Place, name: str) -> dict[str, Any]:
-    """Its configuration. Raises ConfigError where there is no such function."""
-    try:
-        return function.configuration()
-    except ClientError as error:
-        if error.response["Error"]["Code"] != "ResourceNotFoundException":
-            raise
-        raise ConfigError(f"FUNCTION: there is no {name} in {place.region} (TARGET={place.target})") from None
+def refuse_too_few(request: Request) -> None:
+    """Raises ConfigError where something is to be set by a run that can choose nothing."""
+    options = [name for name, wanted in (("--apply", request.apply), ("--promote", request.promote)) if wanted]
+    if options and request.rounds < LEAST_WARM:
+        raise ConfigError(
+            f"NUM: {request.rounds} leaves no value with {LEAST_WARM} warm invocations, and without them nothing is "
+            f"chosen for {' and '.join(options)}; NUM={_num_enough(request)} does"
+        )
+
+
+def too_few_ahead(request: Request) -> str | None:
+    """What to say before a run that can choose nothing; None where it may."""
+    if request.rounds >= LEAST_WARM:
+        return None
+    return (
+        f"NUM={request.rounds} leaves no value with {LEAST_WARM} warm invocations: there will be figures, and nothing "
+        f"is chosen; NUM={_num_enough(request)} does"
+    )
+
+
+def _num_enough(request: Request) -> int:
+    """So many leave LEAST_WARM warm ones, should each of those under way at a time be a cold start."""
+    return LEAST_WARM + request.concurrency
 
 
 def _plan(settings: Settings, request: Request, payloads: Sequence[Payload], place: Place) -> Plan:
@@ -279,15 +209,6 @@ def _plan(settings: Settings, request: Request, payloads: Sequence[Payload], pla
     )
 
 
-def function_versions(control_client: Any, name: str, settings: Settings) -> FunctionVersions:
-    return FunctionVersions(control_client, name, clock=time.monotonic, sleep=time.sleep, poll_s=poll_s(settings))
-
-
-def poll_s(settings: Settings) -> float:
-    """How often to ask how far an update is."""
-    return 1.0 if settings.target == "aws" else 0.05
-
-
 def _invoke_client(settings: Settings, timeout_s: float, concurrency: int) -> Any:
     return client(
         settings,
@@ -296,18 +217,6 @@ def _invoke_client(settings: Settings, timeout_s: float, concurrency: int) -> An
         read_timeout=timeout_s + READ_MARGIN_S,
         max_pool_connections=concurrency,
     )
-
-
-def refuse_leftovers(settings: Settings, place: Place, function: str, folder: str = TUNING) -> None:
-    """Raises ConfigError where an earlier run left something of this function. `folder` has the command's name."""
-    for journal in open_journals(settings.runs_dir / folder):
-        found = journal.found
-        there = (found.target, found.region, found.endpoint_url) == (place.target, place.region, place.endpoint_url)
-        if there and function_name(found.function) == function:
-            raise ConfigError(
-                f"FUNCTION: run {found.run_id} left versions or aliases of {function}, maybe other settings; "
-                f"`python -m control {folder} --clean` takes that back"
-            )
 
 
 def _estimate(prices: Prices, before: dict[str, Any], request: Request) -> str:

@@ -31,12 +31,12 @@ from config.settings import Settings, settings_from
 from control import deploy, policies
 from control.__main__ import main as control
 from control.processes import ROOT
-from control.provisioned.experiment import arm_versions
+from control.provisioned.versions import ArmVersions
 from control.sandbox_process import SandboxProcess
 from control.smoke import read_shop
 from control.stack_outputs import RunTarget
 from control.target import find_resources
-from control.tuning.journal import Found, Journal
+from control.temporary_versions.journal import Found, Journal
 
 pytestmark = pytest.mark.timeout(240)  # everything but Locust runs while the fixture is made
 
@@ -190,7 +190,7 @@ def give_an_alias(world: World) -> None:
 def provision(world: World) -> None:
     """As `provisioned` does around its runs of load."""
     name = f"{STACK}-place-vote"
-    function = arm_versions(client(world.settings, "lambda"), name, world.settings)
+    function = ArmVersions.of(world.settings, client(world.settings, "lambda"), name)
     latest, folder = function.configuration(), world.folder / "provisioned"
     folder.mkdir()
     place = ("sandbox", REGION, world.settings.endpoint_url, False)

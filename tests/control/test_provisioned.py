@@ -38,9 +38,9 @@ from control.provisioned.result import (
 from control.provisioned.versions import ArmVersions
 from control.provisioned.warmer import EVENT, warming
 from control.run_lock import run_lock
-from control.tuning.errors import LeftoversError, TuningError
-from control.tuning.journal import FILE, Journal, open_journals
-from control.tuning.session import Place
+from control.temporary_versions.errors import LeftoversError, VersionsError
+from control.temporary_versions.journal import FILE, Journal, open_journals
+from control.temporary_versions.place import Place
 from runstore.rundir import RunDir
 from tests.control.preflight_facts import paced
 from tests.control.test_tuning_interrupted import KilledError
@@ -257,7 +257,7 @@ def test_an_allocation_that_fails_is_told_by_its_reason(lab, unchanged, tmp_path
         def get_provisioned_concurrency_config(self, **_: Any) -> dict[str, str]:
             return {"Status": "FAILED", "StatusReason": "FUNCTION_ERROR_INIT_FAILURE"}
 
-    with pytest.raises(TuningError, match="FUNCTION_ERROR_INIT_FAILURE"):
+    with pytest.raises(VersionsError, match="FUNCTION_ERROR_INIT_FAILURE"):
         lab.experiment(tmp_path / "run", lambda alias: stored_run(tmp_path / alias, {}), Failing(lab.client))
 
 

@@ -16,7 +16,7 @@ from config.settings import settings_from
 from control.__main__ import main
 from control.processes import ROOT
 from control.target import known_resources
-from control.tuning.journal import open_journals
+from control.temporary_versions.journal import open_journals
 from tests.control.test_processes import is_alive, until
 
 NAME = "swarmscope-place-vote"

@@ -18,7 +18,7 @@ from config.aws import client
 from config.settings import settings_from
 from control.__main__ import main
 from control.processes import ROOT
-from control.tuning.journal import open_journals
+from control.temporary_versions.journal import open_journals
 
 FUNCTION = "swarmscope-topic-consumer"
 QUICK = ("--function", "topic-consumer", "--memory", "128,512")
@@ -46,7 +46,7 @@ def tune(environment: dict[str, str]) -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def tuned(tune: Any) -> dict[str, Any]:
     """A whole run, on a sandbox that the stack is deployed into where it is not yet: its result."""
-    done = tune(*QUICK, "--num", "12", "--format", "json")
+    done = tune(*QUICK, "--num", "16", "--format", "json")
     assert done.exit_code == 0, done.stderr
     return dict(json.loads(done.stdout))
 
@@ -79,10 +79,10 @@ AS_DEPLOYED = {"memory": {"$LATEST": 128}, "aliases": []}
 
 def test_a_run_measures_every_value_and_leaves_the_function_as_it_was(tuned, environment, lambda_client):
     assert [(one["memory_mb"], one["invocations"], one["failure"]) for one in tuned["values"]] == [
-        (128, 12, None),
-        (512, 12, None),
+        (128, 16, None),
+        (512, 16, None),
     ]
-    assert all(one["warm"] + one["cold"]["invocations"] == 12 for one in tuned["values"])
+    assert all(one["warm"] + one["cold"]["invocations"] == 16 for one in tuned["values"])
     assert tuned["choice"]["memory_mb"] == 128
     assert state(lambda_client) == AS_DEPLOYED
 
@@ -90,7 +90,7 @@ def test_a_run_measures_every_value_and_leaves_the_function_as_it_was(tuned, env
 def test_a_run_leaves_its_result_as_files(tuned, environment):
     directory = Path(environment["RUNS_DIR"]) / "tune" / tuned["run"]["id"]
     assert json.loads((directory / "tune.json").read_text()) == tuned
-    assert (directory / "invocations.jsonl").read_text().count("\n") == 24
+    assert (directory / "invocations.jsonl").read_text().count("\n") == 32
     assert (directory / "tune.md").read_text().startswith("## 128 MB by cost: ")
     assert "Plotly.newPlot" in (directory / "tune.html").read_text()
 
@@ -138,6 +138,7 @@ def test_a_dry_run_says_what_it_would_do_and_does_nothing(tuned, tune, environme
     ("arguments", "message"),
     [
         (("--function", "nope", "--payload", "event.json"), "FUNCTION: there is no nope in us-east-1"),
+        ((*QUICK, "--num", "9", "--apply"), "nothing is chosen for --apply; NUM=15 does"),
         ((*QUICK, "--promote", "live"), "PROMOTE: swarmscope-topic-consumer has no alias 'live'"),
     ],
 )

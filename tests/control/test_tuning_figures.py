@@ -59,7 +59,7 @@ def test_a_value_whose_function_failed_has_no_figures_and_is_not_chosen():
     rows = [
         *warm(128, [1.0, 1.0]),
         invocation(2, 128, 5, "failed", error="Runtime.OutOfMemory"),
-        *warm(256, [9.0, 9.0]),
+        *warm(256, [9.0] * 10),
     ]
     failed, _ = figures([128, 256], rows)
     assert (failed.failure, failed.warm, failed.duration_ms, failed.invocations) == ("Runtime.OutOfMemory", 0, None, 3)
@@ -107,7 +107,7 @@ def test_what_cannot_be_told_apart_is_tied_and_the_cheaper_one_is_taken():
 
 def test_a_tie_that_is_much_worse_by_its_mean_is_not_taken():
     """Few invocations tell little apart, which is no reason to take the slower one."""
-    rows = [*warm(512, [100, 40, 90]), *warm(2048, [40, 80, 60])]
+    rows = [*warm(512, [100, 40, 90] * 4), *warm(2048, [40, 80, 60] * 4)]
     found = chosen(rows, "speed")
     assert (found.memory_mb, found.tied_mb) == (2048, (512,))
 
@@ -142,9 +142,34 @@ def test_what_drifts_for_all_values_does_not_make_a_tie():
     assert chosen(rows, "speed").tied_mb == ()
 
 
-def test_one_invocation_tells_nothing_apart():
-    found = chosen([*warm(512, [100]), *warm(1024, [50])], "speed")
-    assert (found.memory_mb, found.tied_mb) == (1024, (512,))
+def test_a_value_with_too_few_warm_invocations_is_neither_chosen_nor_tied():
+    """It is the fastest by the nine that were measured."""
+    rows = [*warm(512, jittered(100)), *warm(1024, jittered(50, 9)), *warm(2048, jittered(80, 10))]
+    found = chosen(rows, "speed")
+    assert (found.memory_mb, found.tied_mb, sorted(found.scores)) == (2048, (), [512, 2048])
+
+
+def test_where_every_value_has_too_few_none_is_chosen():
+    rows = [*warm(512, jittered(100, 9)), *warm(1024, [50])]
+    assert choose(figures([512, 1024], rows), rows, "speed") is None
+
+
+@pytest.mark.parametrize(
+    ("warm_ones", "cold", "throttled", "concurrency", "num"),
+    [
+        (1, 1, 0, 5, 15),  # at most five cold starts
+        (1, 1, 0, None, 11),  # as many cold starts as there were
+        (0, 3, 0, 5, 15),
+        (4, 0, 4, 0, 20),  # every other one is throttled
+        (0, 1, 3, 5, None),
+    ],
+)
+def test_the_number_that_would_do_leaves_ten_warm_ones(warm_ones, cold, throttled, concurrency, num):
+    rows = warm(128, [100.0] * warm_ones)
+    rows += [invocation(warm_ones, 128, 300, "cold", init_ms=200.0) for _ in range(cold)]
+    rows += [Invocation(Call(0, 128, 0, None), 0, 0, 5, "throttled") for _ in range(throttled)]
+    [found] = figures([128], rows)
+    assert found.num_to_compare(concurrency) == num
 
 
 def result(rows: Sequence[Invocation], **changes: Any) -> Result:
@@ -247,6 +272,21 @@ def test_the_table_says_what_was_chosen_and_what_stopped():
     assert [row.cells[-1] for row in table(result(rows)).rows] == ["chosen", "", "", "stopped"]
 
 
+def test_what_had_too_few_is_said_in_table_words_and_document():
+    found = result([*CLEAR, *warm(3008, jittered(10, 3))])
+    assert [row.cells[-1] for row in table(found).rows] == ["chosen", "", "", "too few"]
+    assert any("fewer than 10 invocations were warm: 3008 MB (3)" in line for line in remarks(found))
+    assert any("NUM=15 would do" in line for line in remarks(found))
+    values = {one["memory_mb"]: (one["compared"], one["num_to_compare"]) for one in found.document()["values"]}
+    assert values == {128: (True, None), 512: (True, None), 2048: (True, None), 3008: (False, 15)}
+
+
+def test_a_run_of_too_few_says_so_instead_of_a_choice():
+    found = result(warm(128, [100.0] * 3))
+    assert headline(found) == "Nothing is chosen: too few warm invocations"
+    assert (found.document()["choice"], found.choice) == (None, None)
+
+
 def measured(**changes: Any) -> MemoryFigures:
     [found] = figures([128], warm(128, jittered(100)))
     return MemoryFigures(**{**{name: getattr(found, name) for name in found.__dataclass_fields__}, **changes})
@@ -256,7 +296,6 @@ def measured(**changes: Any) -> MemoryFigures:
     ("changes", "failed"),
     [
         ({}, []),
-        ({"warm": 9}, ["at least 10 warm invocations"]),
         ({"throttled": 1}, ["each invocation was measured"]),
         ({"lost": 1}, ["each invocation was measured"]),
         ({"max_memory_mb": 116}, ["uses at most 90% of the memory"]),
@@ -265,7 +304,7 @@ def measured(**changes: Any) -> MemoryFigures:
     ],
 )
 def test_a_measurement_is_checked_before_anything_is_set(changes, failed):
-    made = checks.of_measurement(Choice("cost", 0.5, 128, 128, (), {}), measured(**changes), 10.0, None)
+    made = checks.of_measurement(Choice("cost", 0.5, 128, 128, (), {}), measured(**changes), 10.0)
     assert [check.name for check in made if not check.passed] == failed
 
 

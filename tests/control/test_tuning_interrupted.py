@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from control.tuning.errors import LeftoversError
-from control.tuning.journal import FILE, Found, Journal, open_journals
+from control.temporary_versions.errors import LeftoversError
+from control.temporary_versions.journal import FILE, Found, Journal, open_journals
 from control.tuning.payloads import Payload
 from tests.control.tuned import TuningLab
 

@@ -14,13 +14,14 @@ from botocore.exceptions import ClientError
 
 from config.prices import load_prices
 from control.stack_outputs import FUNCTION_OUTPUTS
-from control.tuning.journal import Journal
+from control.temporary_versions.journal import Journal
+from control.temporary_versions.place import Place
 from control.tuning.measuring import Invocation, Invoker
 from control.tuning.payloads import Payload, sample_payloads
 from control.tuning.result import Result
 from control.tuning.schedule import Call
-from control.tuning.session import Edge, Place, Plan, measure_versions, tune
-from control.tuning.versions import FunctionVersions, TunedVersion
+from control.tuning.session import Edge, Plan, measure_versions, tune
+from control.tuning.versions import TunedVersion, TunedVersions
 from sandbox.faults import parse_faults
 from tests.sandbox.boto3_in_process import REGION, answered_by, boto3_client, zipped
 from tests.sandbox.deployed import Deployed
@@ -91,8 +92,8 @@ class TuningLab:
         assert made is not None
         return made
 
-    def versions(self, logical: str, client: Any = None) -> FunctionVersions:
-        return FunctionVersions(
+    def versions(self, logical: str, client: Any = None) -> TunedVersions:
+        return TunedVersions(
             client or self.client, self.name(logical), clock=self.clock.now, sleep=self._sleep, poll_s=0.05
         )
 

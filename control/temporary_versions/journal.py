@@ -1,8 +1,8 @@
-"""The journal of a tuning run: what it is about to change, on disk before each change.
+"""The journal of an experiment on a function: what it is about to change, on disk before each change.
 
-`runs/tune/<id>/journal.jsonl`: a line with the function as it was found, then a line before each change, then a line
-once everything is taken back. Whoever finds a journal without that last line can take back what its run began, however
-that ended; a line that was cut off stands for a change that was not made.
+`runs/<command>/<id>/journal.jsonl`: a line with the function as it was found, then a line before each change, then a
+line once everything is taken back. Whoever finds a journal without that last line can take back what its run began,
+however that ended; a line that was cut off stands for a change that was not made.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class Journal:
 
 
 def open_journals(directory: Path) -> list[Journal]:
-    """The journals below `runs/tune/` whose runs left something, oldest first."""
+    """The journals in the directories below `directory` whose runs left something, oldest first."""
     found = (Journal.read(path) for path in sorted(directory.glob(f"*/{FILE}")))
     return [journal for journal in found if journal is not None and not journal.closed]
 
