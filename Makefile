@@ -133,9 +133,11 @@ clean: ## Remove what the tools left, the environment too; runs stay
 $(RUNTIME): requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "Swarmscope needs Python 3.11 or newer, and $(PYTHON) is not: try make PYTHON=python3.12" >&2; exit 1; }
-	@echo "setting up $(VENV) (once)" >&2
+	@echo "setting up $(VENV) (once, a minute or two)" >&2
 	@$(PYTHON) -m venv $(VENV)
-	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt || { \
+		echo "the packages could not be installed, for the reason that pip gives above: it needs a package index," \
+			"PyPI or the one that PIP_INDEX_URL names; then run make again" >&2; exit 1; }
 	@touch $@
 
 $(DEV): requirements-dev.txt $(RUNTIME)

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 from rich.console import Console
 
 from analysis import errors, truth
 from runstore.rundir import RunDir
+
+BOTTLENECK = "stream votes"
+"""What the profile `demo` asks too much of."""
+ENDPOINT = "POST /vote"
 
 
 def conclude(run: RunDir, exit_code: int, out: Console) -> int:
@@ -32,5 +38,28 @@ def conclude(run: RunDir, exit_code: int, out: Console) -> int:
         say(f"  {one.name}: summary {one.summary}, truth {one.truth}")
     if different:
         return errors.INCOMPLETE
+    if exit_code == errors.THRESHOLD_FAILED:
+        exit_code = errors.OK
+    if exit_code == errors.OK and (missed := missed_bottleneck(summary)) is not None:
+        say(missed)
     say(f"open {run.file('report.html')} in a browser")
-    return errors.OK if exit_code == errors.THRESHOLD_FAILED else exit_code
+    return exit_code
+
+
+def missed_bottleneck(summary: Mapping[str, Any]) -> str | None:
+    """Why the report has nothing to say of the stream's limit; None where it does.
+
+    Sandbox, Locust and its workers share this machine. Where they have to wait for its cores the users do so too, and
+    ask less of the stream than they were meant to.
+    """
+    if any(cause["resource"] == BOTTLENECK for cause in summary.get("root_causes") or ()):
+        return None
+    text = f"the load stayed below the limit that the demo is to show: {BOTTLENECK} refused no record"
+    means_ms = {part: figures.get("mean") for part, figures in summary.get("breakdown", {}).get(ENDPOINT, {}).items()}
+    waited_ms, took_ms = means_ms.get("client_network_ms") or 0.0, sum(mean_ms or 0.0 for mean_ms in means_ms.values())
+    if waited_ms > took_ms / 2:
+        text += (
+            f"; of {took_ms:,.0f} ms that {ENDPOINT} took on the average, {waited_ms:,.0f} ms went between Locust and "
+            "the sandbox, waiting for a processor: run it again when this machine is less busy"
+        )
+    return text

@@ -48,6 +48,26 @@ def test_a_count_that_differs_is_named_and_fails(run):
     assert "api.by_status.200: summary 4, truth 3" in text
 
 
+THROTTLED = {"resource": "stream votes", "requests": 3}
+
+
+@pytest.mark.parametrize(
+    ("causes", "waited_ms", "said"),
+    [
+        ([THROTTLED], 390.0, ""),
+        ([], 5.0, "stream votes refused no record\n"),
+        ([{"resource": None, "requests": 1}], 390.0, "of 430 ms that POST /vote took on the average, 390 ms went"),
+    ],
+)
+def test_a_machine_too_slow_for_the_bottleneck_is_said(run, causes, waited_ms, said):
+    parts = {"client_network_ms": {"mean": waited_ms}, "gateway_ms": {"mean": None}, "handler_ms": {"mean": 40.0}}
+    run.write_json("summary.json", SUMMARY | {"root_causes": causes, "breakdown": {"POST /vote": parts}})
+    exit_code, text = concluded(run, errors.THRESHOLD_FAILED)
+    assert exit_code == errors.OK
+    assert said in text
+    assert ("the load stayed below the limit" in text) == bool(said)
+
+
 def test_a_missing_truth_is_said(run):
     run.file("truth.json").unlink()
     exit_code, text = concluded(run, errors.OK)
