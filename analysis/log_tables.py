@@ -1,8 +1,8 @@
 """Raw log events -> the tables of a run: invocations, log_errors, inits, correlations, access_log (Parquet).
 
 DuckDB does the work over whole columns. A REPORT in the form that AWS writes for an ordinary invocation is split at its
-tabulators; every other event (failures, SnapStart, JSON records, older forms) goes through `lambda_lines.parse_event`,
-the one place that knows them all.
+tabulators, and an ordinary record of the JSON format taken apart by `report_records`; every other event (failures,
+SnapStart, older forms) goes through `lambda_lines.parse_event`, the one place that knows them all.
 
 Times are epoch seconds, absent values NULL.
 """
@@ -17,6 +17,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from analysis import report_records
 from analysis.evidence import connect
 from analysis.lambda_lines import Event, is_failure, parse_event
 from analysis.log_queries import ERROR, INIT
@@ -160,11 +161,23 @@ def write_invocations(files: Files, target: Path) -> int:
     if not db.execute(f"SELECT 1 {others} LIMIT 1").fetchone():
         first.replace(target)
         return rows
-    events = f"events SEMI JOIN ({others}) USING (log_group, ptr)"
-    _create_parsed(db, events, REPORT_TYPES, lambda message: _only(parse_event(message), "report"))
+    db.execute(f"CREATE VIEW others AS FROM events SEMI JOIN ({others}) USING (log_group, ptr)")
+    db.execute(
+        f"""CREATE TABLE records AS
+            SELECT * REPLACE (CASE WHEN NOT ordinary THEN message END AS message)
+            FROM ({report_records.read("others")})"""
+    )
+    _create_parsed(
+        db, "records WHERE NOT ordinary", REPORT_TYPES, lambda message: _only(parse_event(message), "report")
+    )
     parsed = """SELECT function, log_group, log_stream, logged_at, ptr, parsed.* EXCLUDE (log_group, ptr)
-                FROM events JOIN parsed USING (log_group, ptr)"""
-    rows = _write(db, target, f"FROM {read} WHERE request_id IS NOT NULL UNION ALL BY NAME {_invocations(parsed)}")
+                FROM records JOIN parsed USING (log_group, ptr)"""
+    rows = _write(
+        db,
+        target,
+        f"""FROM {read} WHERE request_id IS NOT NULL UNION ALL BY NAME {_invocations(parsed)}
+            UNION ALL BY NAME {_invocations("FROM records WHERE ordinary")}""",
+    )
     first.unlink()
     return rows
 

@@ -15,6 +15,7 @@ from analysis.insights import epoch_s
 from analysis.lambda_lines import parse_event
 from analysis.slice_files import Piece, save
 from analysis.slices import Slice
+from tests.analysis.test_report_records import json_report
 
 SAMPLES = [
     json.loads(line)
@@ -158,6 +159,15 @@ def test_the_quick_way_and_the_parser_read_the_same(tmp_path_factory: pytest.Tem
         f"events{number}": {key: parse_event(text).get(key) for key in log_tables.REPORT_TYPES}
         for number, text in enumerate(texts)
     }
+
+
+def test_an_ordinary_record_is_read_without_the_parser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = json_report(errorType='"E"')
+    told = parse_event(text)
+    monkeypatch.delattr(log_tables, "parse_event")
+    (row,) = invocations(tmp_path, text)
+    assert {key: row[key] for key in log_tables.REPORT_TYPES} == {key: told.get(key) for key in log_tables.REPORT_TYPES}
+    assert (row["duration_ms"], row["billed_ms"], row["xray_trace_id"], row["sampled"]) == (17.493, 18, ROOT, True)
 
 
 def test_attempts_of_one_event_are_a_row_each(tmp_path: Path) -> None:
