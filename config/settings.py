@@ -121,6 +121,8 @@ class Settings(BaseModel):
     """Names, with wildcards, of stacks that are never deployed or destroyed."""
     api_base_url: str | None = Field(None, alias="API_BASE_URL")
     api_key: SecretStr | None = Field(None, alias="API_KEY")
+    api_key_id: str | None = Field(None, alias="API_KEY_ID")
+    """API Gateway's id of that key, which is no secret: the preflight finds its usage plan by it."""
     api_auth: Literal["none", "iam", "bearer"] = Field("none", alias="API_AUTH")
     api_bearer_token: SecretStr | None = Field(None, alias="API_BEARER_TOKEN")
     api_bearer_command: SecretStr | None = Field(None, alias="API_BEARER_COMMAND")

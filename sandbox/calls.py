@@ -213,7 +213,8 @@ def _resource_of_path(service: str, region: str, path: str) -> str:
     if service == "lambda" and parts[1:2] == ["functions"] and len(parts) > 2:
         return _function_arn(parts[2], region)
     if service == "apigateway":
-        return f"arn:aws:apigateway:{region}::/{'/'.join(parts)}"
+        # IAM knows no version of the API in what it guards.
+        return f"arn:aws:apigateway:{region}::/{'/'.join(parts[1:] if parts[0] == 'v2' else parts)}"
     return "*"
 
 

@@ -22,15 +22,18 @@ _RAISE_PLAN = "raise the usage plan's throttling, take a key of another plan, or
 
 
 def throttles(api: Api | Absent | Unknown | None, rate: float | None) -> list[Row]:
-    """Limits of stage and account against the planned rate. None of the API: it is no API Gateway."""
+    """Limits of stage and account against the planned rate. None of the API: see `gateway.address_of`."""
     check = "api throttle"
     if api is None:
-        return [Row(check, "", WARN, "API_BASE_URL is no address of API Gateway: its limits are not known")]
+        said = "API_BASE_URL is no address of API Gateway, nor a custom domain of this account in this Region"
+        return [Row(check, "", WARN, said, "its limits are not known: ask whoever runs it")]
     if isinstance(api, Unknown):
         return [not_asked(check, "", api)]
     if isinstance(api, Absent):
-        return [Row(check, "", FAIL, "the target has no such API or stage", "look at API_BASE_URL, with the stage")]
-    rows = list(_against(check, f"stage {api.stage}", api.of_stage, rate, _RAISE_STAGE))
+        advice = "look at API_BASE_URL, with the stage or, of a custom domain, the base path"
+        return [Row(check, "", FAIL, "the target has no such API, stage or base path", advice)]
+    behind = f" behind {api.address.domain}" if api.address.domain else ""
+    rows = list(_against(check, f"stage {api.address.stage}{behind}", api.of_stage, rate, _RAISE_STAGE))
     if isinstance(api.of_account, Unknown):
         rows.append(not_asked(check, "account", api.of_account))
     else:
@@ -42,7 +45,7 @@ def usage_plans(api: Api | Absent | Unknown | None, rate: float | None, requests
     """Throttle and quota of the stage's usage plans against the load. `requests`: of the whole run.
 
     A plan counts only for methods that require a key (API Gateway, "Set up API keys for REST APIs"). Values of keys are
-    secrets that are not asked for: where there are several plans, any may be that of API_KEY.
+    secrets that are not asked for: without API_KEY_ID any of several plans may be that of API_KEY.
     """
     check = "usage plan"
     if not isinstance(api, Api):
@@ -54,7 +57,12 @@ def usage_plans(api: Api | Absent | Unknown | None, rate: float | None, requests
         return [Row(check, "", PASS, "no method requires a key, so that no plan counts")]
     sure = len(api.plans) == 1 and keyed is not None and all(keyed)
     rows: list[Row] = []
+    if len(api.plans) > 1:
+        said = f"{len(api.plans)} plans have the stage, and which one has the key is not known"
+        rows.append(Row(check, "", WARN, said, "set API_KEY_ID to the id of the key, which is no secret"))
     for plan in api.plans:
+        if isinstance(plan.left, Unknown):
+            rows.append(not_asked(check, plan.name, plan.left))
         rows += _against(check, plan.name, plan.limits, rate, _RAISE_PLAN, sure=sure)
         rows += [] if plan.quota is None else [_quota(check, plan, requests, sure=sure)]
     return rows
@@ -65,14 +73,14 @@ def entrance(api: Api | Absent | Unknown | None, api_auth: str, *, has_key: bool
     if not isinstance(api, Api) or not api.methods:
         return []
     if isinstance(api.methods, Unknown):
-        return [not_asked("api access", api.stage, api.methods)]
+        return [not_asked("api access", api.address.stage, api.methods)]
     rows = []
     for asking, carried, what, advice in (
         (
             [one.name for one in api.methods if one.key_required],
             has_key and bool(api.plans),
             "an API key of a usage plan of the stage",
-            "set API_KEY, and see that a usage plan has the stage",
+            "set API_KEY, and see that its usage plan has the stage",
         ),
         (
             [one.name for one in api.methods if one.authorization == "AWS_IAM"],
@@ -83,8 +91,10 @@ def entrance(api: Api | Absent | Unknown | None, api_auth: str, *, has_key: bool
     ):
         if asking and not carried:
             verdict = FAIL if len(asking) == len(api.methods) else WARN
-            rows.append(Row("api access", api.stage, verdict, f"without {what} 403 from {', '.join(asking)}", advice))
-    return rows or [Row("api access", api.stage, PASS, "requests carry what its methods ask for")]
+            rows.append(
+                Row("api access", api.address.stage, verdict, f"without {what} 403 from {', '.join(asking)}", advice)
+            )
+    return rows or [Row("api access", api.address.stage, PASS, "requests carry what its methods ask for")]
 
 
 def access_log(api: Api | Absent | Unknown | None) -> list[Row]:
@@ -92,7 +102,7 @@ def access_log(api: Api | Absent | Unknown | None) -> list[Row]:
     if not isinstance(api, Api) or api.access_log:
         return []
     advice = "with one in JSON (docs/your-own-functions.md) requests that fail before the function are explained"
-    return [Row("access log", api.stage, WARN, "the stage writes none", advice)]
+    return [Row("access log", api.address.stage, WARN, "the stage writes none", advice)]
 
 
 def _against(
@@ -124,12 +134,19 @@ def least_burst(rate: float, limit: float) -> int:
 
 
 def _quota(check: str, plan: UsagePlan, requests: float | None, *, sure: bool) -> Row:
-    said = f"{count(plan.quota)} requests a {plan.period.lower()}, some of which may be spent already"
+    assert plan.quota is not None
+    left = plan.left if isinstance(plan.left, float) else None
+    of_period = f"{count(plan.quota)} requests a {plan.period.lower()}"
+    said = f"{of_period}, {'some of which may be spent already' if left is None else f'{count(left)} left'}"
+    most = plan.quota if left is None else left
+    if left == 0:
+        return Row(check, plan.name, FAIL if sure else WARN, said, "raise the quota, or take a key of another plan")
     if requests is None:
         return Row(check, plan.name, WARN, f"{said}; how many are planned is not known")
     finding = f"{said}; {count(requests)} planned"
-    if plan.quota is not None and requests > plan.quota:
+    if requests > most:
         return Row(check, plan.name, FAIL if sure else WARN, finding, "raise the usage plan's quota, or send less")
-    if plan.quota is not None and requests > ROOM * plan.quota:
-        return Row(check, plan.name, WARN, finding, "little room is left; see what is spent, raise the quota")
+    if requests > ROOM * most:
+        advice = "little room is left; " + ("see what is spent, raise the quota" if left is None else "raise the quota")
+        return Row(check, plan.name, WARN, finding, advice)
     return Row(check, plan.name, PASS, finding)

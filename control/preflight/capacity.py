@@ -15,7 +15,7 @@ from analysis.advice import REQUESTS_PER_ENVIRONMENT_S, SCALING_ENVIRONMENTS, SC
 from analysis.formatting import count, decimal, plural
 from config.quotas import Quota
 from control.preflight.demand import BEHIND_API, DIRECT, OF_STREAM, Demand
-from control.preflight.facts import Absent, Account, Function, Key, Measured, Source, Stream, Table, Unknown
+from control.preflight.facts import Absent, Account, Function, Key, Measured, Source, Stream, Table, Unknown, called
 from control.preflight.rates import ROOM, planned_in_words, rate_row
 from control.preflight.rows import FAIL, PASS, WARN, Row, Verdict, not_asked
 
@@ -125,33 +125,34 @@ def reserved(function: str, found: Function, needs: Need) -> Row:
     return _against(check, function, needs, found.reserved, "reserved", found)
 
 
-def provisioned(function: str, found: Function, needs: Need, qualifiers: tuple[str, ...]) -> Row | None:
-    """Provisioned concurrency: ready, on what is called, and enough; None where there is none."""
+def provisioned(function: str, found: Function, needs: Need, qualifiers: tuple[str, ...]) -> list[Row]:
+    """Provisioned concurrency: ready, on what is called, and enough for its share; no row where there is none."""
     check = "provisioned concurrency"
     if isinstance(found.provisioned, Unknown):
-        return not_asked(check, function, found.provisioned)
+        return [not_asked(check, function, found.provisioned)]
     if not found.provisioned:
-        return None
+        return []
     of_run = [one for one in found.provisioned if one.qualifier in qualifiers]
     if not of_run:
         there = ", ".join(f"{one.requested} of {one.qualifier}" for one in found.provisioned)
-        called = ", ".join(qualifiers) or "$LATEST, or what an API or a mapping names"
-        return Row(
-            check,
-            function,
-            WARN,
-            f"{there}; the run calls {called}",
-            "see that it is the one that is called: it costs money all the time",
-        )
-    one = of_run[0]
-    said = f"{one.available} of {one.requested} environments of {one.qualifier} are ready ({one.status})"
-    if one.status != "READY":
-        return Row(check, function, WARN, said, "wait until it is READY: what comes before that starts cold")
-    if needs.environments is not None and needs.environments > one.available:
-        return Row(
-            check, function, WARN, f"{said}, {count(needs.environments)} needed: {needs.how}", "the rest starts cold"
-        )
-    return Row(check, function, PASS, said)
+        calls = ", ".join(qualifiers) or "$LATEST, or what an API or a mapping names"
+        advice = "see that it is the one that is called: it costs money all the time"
+        return [Row(check, function, WARN, f"{there}; the run calls {calls}", advice)]
+    # Flow direct calls its qualifiers in turns.
+    needed = None if needs.environments is None else math.ceil(needs.environments / len(qualifiers))
+    share = "" if len(qualifiers) == 1 else f", one of {len(qualifiers)} qualifiers"
+    rows = []
+    for one in of_run:
+        subject = called(function, one.qualifier)
+        said = f"{one.available} of {one.requested} environments are ready ({one.status})"
+        if one.status != "READY":
+            rows.append(Row(check, subject, WARN, said, "wait until it is READY: what comes before that starts cold"))
+        elif needed is not None and needed > one.available:
+            finding = f"{said}, {count(needed)} needed: {needs.how}{share}"
+            rows.append(Row(check, subject, WARN, finding, "the rest starts cold"))
+        else:
+            rows.append(Row(check, subject, PASS, said))
+    return rows
 
 
 def account_concurrency(

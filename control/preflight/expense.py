@@ -18,7 +18,7 @@ from config.profiles import Profile
 from config.settings import Settings
 from control.preflight.capacity import Durations
 from control.preflight.demand import OF_STREAM, Demand
-from control.preflight.facts import Api, Facts, Function, Measured, Stream, Unknown
+from control.preflight.facts import Api, Facts, Measured, Stream, Unknown
 from control.preflight.rows import FAIL, PASS, WARN, Row
 
 _BY_TIME = frozenset({"kinesis_shard_hours"})
@@ -78,23 +78,27 @@ def planned(demand: Demand, facts: Facts, durations: Durations, sampled_share: f
     calls = demand.total("function")
     found["lambda_requests"] = calls
     for logical, trigger in demand.triggers.items():
-        function = facts.functions.get(logical)
-        if not isinstance(function, Function) or trigger == OF_STREAM:
+        there = facts.there(logical)
+        if not there or trigger == OF_STREAM:
             continue  # consumers of streams get batches: how many nobody knows
-        item = lambda_compute_item(function.architecture)
         invocations, duration_ms = demand.total("function", logical), durations.of(logical)
-        gb_s = (
-            None
-            if invocations is None or duration_ms is None or logical in demand.unknown_share
-            else lambda_gb_s(invocations * duration_ms, function.memory_mb)
-        )
-        before = found.get(item, 0.0)
-        found[item] = None if gb_s is None or before is None else before + gb_s
-        if function.provisioned and not isinstance(function.provisioned, Unknown) and demand.duration_s is not None:
-            kept = lambda_provisioned_item(function.architecture)
-            environments = sum(one.requested for one in function.provisioned)
-            gb_s = lambda_gb_s(environments * demand.duration_s * 1000, function.memory_mb)
-            found[kept] = (found.get(kept) or 0.0) + gb_s
+        for function in there:  # flow direct calls its qualifiers in turns
+            item = lambda_compute_item(function.architecture)
+            gb_s = (
+                None
+                if invocations is None or duration_ms is None or logical in demand.unknown_share
+                else lambda_gb_s(invocations / len(there) * duration_ms, function.memory_mb)
+            )
+            before = found.get(item, 0.0)
+            found[item] = None if gb_s is None or before is None else before + gb_s
+        if isinstance(there[0].provisioned, Unknown) or demand.duration_s is None:
+            continue
+        for kept in there[0].provisioned:
+            # One that is not called is paid for, too; its memory is not known.
+            function = next((one for one in there if one.qualifier == kept.qualifier), there[0])
+            item = lambda_provisioned_item(function.architecture)
+            gb_s = lambda_gb_s(kept.requested * demand.duration_s * 1000, function.memory_mb)
+            found[item] = (found.get(item) or 0.0) + gb_s
     if demand.names("api"):
         kind = facts.api.kind if isinstance(facts.api, Api) else "rest"
         found[f"api_{kind}_requests"] = demand.total("api")

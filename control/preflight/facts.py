@@ -2,8 +2,8 @@
 
 Sources of the AWS figures: GetCallerIdentity, GetFunctionConfiguration, GetFunctionConcurrency,
 GetFunctionEventInvokeConfig, ListProvisionedConcurrencyConfigs, ListEventSourceMappings, GetAccountSettings,
-DescribeLogGroups, GetStage, GetAccount, GetUsagePlans, GetResources (API Gateway), DescribeStreamSummary,
-DescribeTable, DescribeKey, GetServiceQuota, GetQueueAttributes (AWS API references).
+DescribeLogGroups, GetStage, GetAccount, GetUsagePlans, GetUsage, GetResources, GetBasePathMappings, GetApiMappings (API
+Gateway), DescribeStreamSummary, DescribeTable, DescribeKey, GetServiceQuota, GetQueueAttributes (AWS API references).
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Provisioned:
 
 @dataclass(frozen=True)
 class Function:
-    """A function, with the qualifier that the run calls."""
+    """A function, as a qualifier that the run calls has it."""
 
     name: str
     timeout_s: float
@@ -88,7 +88,16 @@ class Function:
     on_failure: str | Unknown | None
     """ARN of the destination of asynchronous events that failed."""
     reserved: int | Unknown | None
+    """Of the function as a whole."""
     provisioned: tuple[Provisioned, ...] | Unknown
+    """Of all its versions and aliases."""
+    qualifier: str | None = None
+    """The version or alias that the run calls; None where it calls none by name."""
+
+
+def called(logical: str, qualifier: str | None) -> str:
+    """What a function goes by in a row."""
+    return f"{logical}:{qualifier}" if qualifier else logical
 
 
 @dataclass(frozen=True)
@@ -144,6 +153,10 @@ class UsagePlan:
     """Requests a period."""
     period: str = ""
     """`DAY`, `WEEK` or `MONTH`."""
+    key_id: str | None = None
+    """The key that is known to be in this plan; None where nobody says which one the load has."""
+    left: float | Unknown | None = None
+    """Requests that this key may still send in the period; None where the target does not tell."""
 
 
 @dataclass(frozen=True)
@@ -158,17 +171,27 @@ class Method:
 
 
 @dataclass(frozen=True)
+class ApiAddress:
+    """A stage of an API."""
+
+    api_id: str
+    stage: str
+    domain: str = ""
+    """The custom domain that leads to it; empty where it has its own address."""
+
+
+@dataclass(frozen=True)
 class Api:
     """What lets requests through to an API."""
 
     kind: str
     """`rest` or `http`."""
-    stage: str
+    address: ApiAddress
     of_stage: tuple[Limit, ...]
     of_account: Limit | Unknown
     access_log: bool
     plans: tuple[UsagePlan, ...] | Unknown = ()
-    """Those that have the stage; HTTP APIs have none."""
+    """Those that have the stage and, where it is known, the load's key; HTTP APIs have none."""
     methods: tuple[Method, ...] | Unknown = ()
     """Of a REST API, OPTIONS left out; of an HTTP API they are not asked for."""
 
@@ -247,8 +270,8 @@ class Facts:
     asked: bool = False
     """Whether anything else was: without credentials nothing is."""
     answers: tuple[Answer, ...] = ()
-    functions: Mapping[str, Function | Absent | Unknown] = field(default_factory=dict)
-    """By logical name, those that take part."""
+    functions: Mapping[str, Mapping[str | None, Function | Absent | Unknown]] = field(default_factory=dict)
+    """By logical name, those that take part, then by qualifier that is called; under None where none is."""
     sources: tuple[Source, ...] = ()
     log_groups: Mapping[str, LogGroup | Absent | Unknown] = field(default_factory=dict)
     account: Account | Unknown | None = None
@@ -261,3 +284,7 @@ class Facts:
     """IAM action -> whether the caller's policies allow it; None where nothing had to be asked."""
     denied: tuple[str, ...] = ()
     """IAM actions that questions were refused for."""
+
+    def there(self, logical: str) -> list[Function]:
+        """A function as each of its qualifiers has it, in their order; those that are there."""
+        return [one for one in self.functions.get(logical, {}).values() if isinstance(one, Function)]

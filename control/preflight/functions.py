@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from analysis.advice import GATEWAY_WAIT_S, MEMORY_HEADROOM, TIMEOUT_HEADROOM
 from config.profiles import Profile
 from control.preflight.demand import ASYNCHRONOUS, BEHIND_API, DIRECT, OF_QUEUE, OF_STREAM, Demand
-from control.preflight.facts import Absent, Facts, Function, LogGroup, Measured, Queue, Source, Unknown
+from control.preflight.facts import Absent, Facts, Function, LogGroup, Measured, Queue, Source, Unknown, called
 from control.preflight.rows import FAIL, PASS, WARN, Row, not_asked
 
 CLIENT_WAIT_S = 32.0
@@ -23,29 +23,29 @@ _BELOW_INFO = ("WARN", "ERROR", "FATAL")
 
 def existence(logical: str, found: Function | Absent | Unknown, qualifier: str | None) -> Row:
     """The function, with the qualifier that is called, is there."""
-    called = f"{logical}:{qualifier}" if qualifier else logical
+    subject = called(logical, qualifier)
     if isinstance(found, Unknown):
-        return not_asked("function", called, found)
+        return not_asked("function", subject, found)
     if isinstance(found, Absent):
         return Row(
             "function",
-            called,
+            subject,
             FAIL,
             "the target has no such function, version or alias",
             "look at its variable, QUALIFIER and STACK_NAME; `make deploy` makes the sample functions",
         )
-    return Row("function", called, PASS, f"{found.name}, {found.architecture}")
+    return Row("function", subject, PASS, f"{found.name}, {found.architecture}")
 
 
 def timeout(logical: str, function: Function, trigger: str, profile: Profile, measured: Measured | None) -> Row:
     """The time limit against who waits for the function, against the profile's own limits, and against what it took
     before."""
-    limit = f"{function.timeout_s:g} s"
+    limit, subject = f"{function.timeout_s:g} s", called(logical, function.qualifier)
     worst_ms = (measured.max_ms if measured else {}).get(logical)
     if worst_ms is not None and worst_ms >= 1000 * function.timeout_s / TIMEOUT_HEADROOM:
         return Row(
             "timeout",
-            logical,
+            subject,
             WARN,
             f"{limit}, and an invocation took {worst_ms / 1000:.1f} s in run {measured.run_id if measured else ''}",
             f"raise it to {TIMEOUT_HEADROOM:g} times that, or expect timeouts under more load",
@@ -53,7 +53,7 @@ def timeout(logical: str, function: Function, trigger: str, profile: Profile, me
     if trigger == BEHIND_API and function.timeout_s > GATEWAY_WAIT_S:
         return Row(
             "timeout",
-            logical,
+            subject,
             WARN,
             f"{limit}, and API Gateway answers 504 after {GATEWAY_WAIT_S} s",
             "lower it: what goes on behind a 504 is billed and helps nobody",
@@ -61,7 +61,7 @@ def timeout(logical: str, function: Function, trigger: str, profile: Profile, me
     if trigger == DIRECT and function.timeout_s > CLIENT_WAIT_S:
         return Row(
             "timeout",
-            logical,
+            subject,
             WARN,
             f"{limit}, and the load generator waits {CLIENT_WAIT_S:g} s for an answer",
             "slower invocations count as failed requests; invoke it asynchronously (INVOCATION_TYPE=Event)",
@@ -69,36 +69,38 @@ def timeout(logical: str, function: Function, trigger: str, profile: Profile, me
     if trigger in (ASYNCHRONOUS, OF_QUEUE) and function.timeout_s > profile.chain_limit_s:
         return Row(
             "timeout",
-            logical,
+            subject,
             WARN,
             f"{limit}, and the profile calls a message late after {profile.chain_limit_s:g} s",
             "raise the profile's chain_limit, or lower the timeout",
         )
     if trigger in (BEHIND_API, DIRECT) and profile.response_limit_s is not None:
         limit += f"; the profile fails answers that take {profile.response_limit_s:g} s"
-    return Row("timeout", logical, PASS, limit)
+    return Row("timeout", subject, PASS, limit)
 
 
 def memory(logical: str, function: Function, measured: Measured | None) -> Row:
     """The memory configured against what was used before."""
+    subject = called(logical, function.qualifier)
     used_mb = (measured.max_memory_mb if measured else {}).get(logical)
     if used_mb is None:
-        return Row("memory", logical, PASS, f"{function.memory_mb} MB, nothing measured yet")
+        return Row("memory", subject, PASS, f"{function.memory_mb} MB, nothing measured yet")
     said = f"{used_mb:.0f} of {function.memory_mb} MB used before"
     if used_mb >= function.memory_mb:
-        return Row("memory", logical, FAIL, said, "it runs out of memory: raise it")
+        return Row("memory", subject, FAIL, said, "it runs out of memory: raise it")
     if used_mb * MEMORY_HEADROOM > function.memory_mb:
-        return Row("memory", logical, WARN, said, "raise it: little is left under more load")
-    return Row("memory", logical, PASS, said)
+        return Row("memory", subject, WARN, said, "raise it: little is left under more load")
+    return Row("memory", subject, PASS, said)
 
 
 def tracing(logical: str, function: Function, sampled_share: float) -> Row:
     """Whether X-Ray's part of the log can be expected."""
+    subject = called(logical, function.qualifier)
     if function.tracing == "Active" or not sampled_share:
-        return Row("tracing", logical, PASS, f"{function.tracing}, {sampled_share:.0%} of requests marked as sampled")
+        return Row("tracing", subject, PASS, f"{function.tracing}, {sampled_share:.0%} of requests marked as sampled")
     return Row(
         "tracing",
-        logical,
+        subject,
         WARN,
         f"{function.tracing}: requests marked as sampled leave no trace of the function",
         "set TracingConfig to Active, or TRACE_SAMPLE=0; joins by trace id need it",
@@ -138,7 +140,7 @@ def log_group(logical: str, group: LogGroup | Absent | Unknown) -> Row:
 
 def log_format(logical: str, function: Function, expected_group: str | None) -> Row:
     """What the function writes is what the analysis reads. `expected_group`: where it will look."""
-    said = function.log_format
+    said, subject = function.log_format, called(logical, function.qualifier)
     if function.system_log_level:
         said += f", system {function.system_log_level}"
     if function.application_log_level:
@@ -146,7 +148,7 @@ def log_format(logical: str, function: Function, expected_group: str | None) -> 
     if expected_group is not None and function.log_group != expected_group:
         return Row(
             "log format",
-            logical,
+            subject,
             FAIL,
             f"it logs to {function.log_group}, and the analysis looks into {expected_group}",
             f"set LOG_GROUPS to {function.log_group}",
@@ -154,7 +156,7 @@ def log_format(logical: str, function: Function, expected_group: str | None) -> 
     if function.system_log_level in _BELOW_INFO:
         return Row(
             "log format",
-            logical,
+            subject,
             FAIL,
             said,
             "set SystemLogLevel to INFO: now only failed invocations leave a report, and every statistic is wrong",
@@ -162,28 +164,28 @@ def log_format(logical: str, function: Function, expected_group: str | None) -> 
     if function.application_log_level in _BELOW_INFO:
         return Row(
             "log format",
-            logical,
+            subject,
             WARN,
             said,
             "set ApplicationLogLevel to INFO, where the correlation line is; without it fewer requests are joined",
         )
-    return Row("log format", logical, PASS, said)
+    return Row("log format", subject, PASS, said)
 
 
 def lost_events(
     logical: str, function: Function, trigger: str, sources: Iterable[Source], queue: Queue | Absent | Unknown | None
 ) -> Row | None:
     """Whether what fails for good is kept somewhere; None for functions whose caller gets the error."""
-    check = "dead letters"
+    check, subject = "dead letters", called(logical, function.qualifier)
     if trigger == ASYNCHRONOUS:
         if isinstance(function.on_failure, Unknown) and function.dead_letter is None:
-            return not_asked(check, logical, function.on_failure)
+            return not_asked(check, subject, function.on_failure)
         kept = function.dead_letter or (None if isinstance(function.on_failure, Unknown) else function.on_failure)
         if kept is not None:
-            return Row(check, logical, PASS, f"to {_plain(kept)}")
+            return Row(check, subject, PASS, f"to {_plain(kept)}")
         return Row(
             check,
-            logical,
+            subject,
             WARN,
             "none: an event that fails three times is gone",
             "give the function a dead-letter queue or an on-failure destination; the analysis counts such messages as "
@@ -192,37 +194,37 @@ def lost_events(
     if trigger == OF_STREAM:
         of_streams = [source for source in sources if source.function == logical and source.kind != "sqs"]
         if not of_streams:
-            return Row(check, logical, WARN, "no stream feeds it", "look at its event source mappings")
+            return Row(check, subject, WARN, "no stream feeds it", "look at its event source mappings")
         if stopped := [source.name for source in of_streams if source.state not in ("Enabled", "Enabling")]:
-            return Row(check, logical, FAIL, f"the mapping of {', '.join(stopped)} is not enabled", "enable it")
+            return Row(check, subject, FAIL, f"the mapping of {', '.join(stopped)} is not enabled", "enable it")
         if all(source.on_failure for source in of_streams):
-            return Row(check, logical, PASS, f"to {_plain(str(of_streams[0].on_failure))}")
+            return Row(check, subject, PASS, f"to {_plain(str(of_streams[0].on_failure))}")
         return Row(
             check,
-            logical,
+            subject,
             WARN,
             "none: a batch that fails holds its shard up, and is gone when it expires",
             "give the mapping an on-failure destination and a number of attempts",
         )
     if trigger == OF_QUEUE:
         if isinstance(queue, Unknown):
-            return not_asked(check, logical, queue)
+            return not_asked(check, subject, queue)
         if not isinstance(queue, Queue):
             return None
         if function.timeout_s > queue.visibility_timeout_s:
             return Row(
                 check,
-                logical,
+                subject,
                 FAIL,
                 f"its timeout of {function.timeout_s:g} s is above the queue's visibility timeout of "
                 f"{queue.visibility_timeout_s:g} s",
                 "raise the visibility timeout, to six times the function's: messages come twice otherwise",
             )
         if queue.dead_letter:
-            return Row(check, logical, PASS, "the queue has a dead-letter queue")
+            return Row(check, subject, PASS, "the queue has a dead-letter queue")
         return Row(
             check,
-            logical,
+            subject,
             WARN,
             "none: a message that fails comes back until it expires",
             "give the queue a redrive policy",
@@ -244,14 +246,14 @@ def rows(
         return []
     found: list[Row] = []
     for logical, trigger in demand.triggers.items():
-        function = facts.functions.get(logical)
-        if function is None:
+        qualified = facts.functions.get(logical)
+        if qualified is None:
             found.append(
                 Row("function", logical, WARN, "nothing names it", "set its variable, or deploy the sample stack")
             )
             continue
-        found.append(existence(logical, function, next(iter(demand.invoked.get(logical, ())), None)))
-        if isinstance(function, Function):
+        found += [existence(logical, one, qualifier) for qualifier, one in qualified.items()]
+        for function in facts.there(logical):
             found.append(timeout(logical, function, trigger, profile, measured))
             found.append(memory(logical, function, measured))
             found.append(tracing(logical, function, sampled_share))

@@ -13,58 +13,44 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from analysis.deployment import api_address
 from config.aws_refusals import explain
 from config.settings import function_name, is_loopback
+from control.preflight import gateway
 from control.preflight.demand import OF_QUEUE, OF_SAMPLES, OF_STREAM, Demand
 from control.preflight.facts import (
     Absent,
     Account,
     Answer,
-    Api,
+    ApiAddress,
     Caller,
     Facts,
     Function,
     Key,
-    Limit,
     LogGroup,
     Machine,
-    Method,
     Provisioned,
     Queue,
     Source,
     Stream,
     Table,
     Unknown,
-    UsagePlan,
 )
+from control.preflight.questions import Questions
 from control.stack_outputs import RunTarget
 
 ENDPOINT_TIMEOUT_S = 10.0
 DATE_ERROR_S = 1.0
 """A Date is cut to the second, and servers may send one that is a second old: the true time is up to two later."""
-_NOT_THERE = frozenset(
-    {
-        "404",
-        "NotFoundException",
-        "NotFound",
-        "ResourceNotFoundException",
-        "AWS.SimpleQueueService.NonExistentQueue",
-        "QueueDoesNotExist",
-        "ProvisionedConcurrencyConfigNotFoundException",
-        "NoSuchEntity",
-        "NoSuchResourceException",
-    }
-)
 _KMS_QUOTAS = {"RSA": "L-2AC98190", "SYMMETRIC_DEFAULT": "L-6E3AF000"}
 """Kind of key -> quota code of its cryptographic operations (AWS KMS developer guide, "Request quotas"; the code of RSA
 keys stands in "Request an AWS KMS quota increase")."""
@@ -75,34 +61,6 @@ _LOAD_ACTIONS = {
     "kinesis": ("kinesis:PutRecord", "stream/{}"),
 }
 """Service that messages are sent to -> IAM action, form of the resource in its ARN."""
-
-T = TypeVar("T")
-
-
-@dataclass
-class Questions:
-    """The control plane of a target."""
-
-    client: Callable[[str], Any]
-    """Makes a boto3 client of a service."""
-    profile: str | None = None
-    denied: list[str] = field(default_factory=list)
-    """Actions that were refused, in their order."""
-
-    def ask(self, action: str, question: Callable[[], T]) -> T | Absent | Unknown:
-        """What `question` returns, which needs the IAM action."""
-        try:
-            return question()
-        except (ClientError, BotoCoreError) as error:
-            if isinstance(error, ClientError) and error.response.get("Error", {}).get("Code") in _NOT_THERE:
-                return Absent()
-            refused = explain(error, self.profile)
-            if refused is None:
-                return Unknown(action, str(error))
-            missing = refused.action if isinstance(error, ClientError) else None
-            if missing is not None and missing not in self.denied:
-                self.denied.append(missing)
-            return Unknown(missing or action, refused.message, denied=missing is not None, hint=refused.hint)
 
 
 def machine() -> Machine:
@@ -141,11 +99,13 @@ def gather(
     may_ask_api: bool,
     signs: bool,
     has_key: bool,
+    key_id: str | None,
 ) -> Facts:
     """Everything about the parts of the target that the demand uses. `may_ask_api`: load may go to its host; `signs`,
-    `has_key`: what requests to the API carry."""
+    `has_key`: what requests to the API carry; `key_id`: which key that is, where somebody says so."""
+    address = gateway.address_of(questions, target.api_base_url) if demand.names("api") else None
     functions = {
-        logical: _function(questions, target.functions[logical], first_of(demand.invoked.get(logical)))
+        logical: _functions(questions, target.functions[logical], demand.invoked.get(logical) or (None,))
         for logical in demand.triggers
         if logical in target.functions
     }
@@ -170,7 +130,7 @@ def gather(
         ),
         log_groups={logical: _log_group(questions, group) for logical, group in log_groups.items()},
         account=_account(questions) if demand.triggers else None,
-        api=_api(questions, target.api_base_url, has_key=has_key) if demand.names("api") else None,
+        api=gateway.ask_api(questions, address, has_key=has_key, key_id=key_id, today=datetime.now(UTC).date()),
         streams={
             name: _stream(questions, target.streams.get(name, name))
             for name in demand.names("stream")
@@ -187,18 +147,13 @@ def gather(
             if "events" in demand.names("queue") and "sqs" in target.event_destinations
             else None
         ),
-        permissions=_permissions(questions, who, demand, target, region, signs=signs),
+        permissions=_permissions(questions, who, demand, target, region, address if signs else None),
     )
     # Only now is it known what was refused.
     return replace(found, denied=tuple(questions.denied))
 
 
 # ---------------------------------------------------------------- endpoints
-
-
-def first_of(qualifiers: tuple[str, ...] | None) -> str | None:
-    """The version or alias whose settings are looked at; None: $LATEST."""
-    return qualifiers[0] if qualifiers else None
 
 
 def _answers(questions: Questions, target: RunTarget, demand: Demand, *, may_ask_api: bool) -> Iterable[Answer]:
@@ -294,29 +249,17 @@ def _asked(questions: Questions, answer: Answer, question: Callable[[], dict[str
 # ---------------------------------------------------------------- functions
 
 
-def _function(questions: Questions, name: str, qualifier: str | None) -> Function | Absent | Unknown:
-    lambda_ = questions.client("lambda")
-    options = {"Qualifier": qualifier} if qualifier else {}
-    configuration = questions.ask(
-        "lambda:GetFunctionConfiguration",
-        lambda: lambda_.get_function_configuration(FunctionName=name, **options),
-    )
-    if isinstance(configuration, Absent | Unknown):
-        return configuration
-    logging = configuration.get("LoggingConfig") or {}
-    plain = function_name(name)
+def _functions(
+    questions: Questions, name: str, qualifiers: Iterable[str | None]
+) -> dict[str | None, Function | Absent | Unknown]:
+    """A function as each qualifier has it."""
+    found = {qualifier: _function(questions, name, qualifier) for qualifier in qualifiers}
+    if not any(isinstance(one, Function) for one in found.values()):
+        return found
+    lambda_, plain = questions.client("lambda"), function_name(name)
     reserved = questions.ask(
         "lambda:GetFunctionConcurrency",
         lambda: lambda_.get_function_concurrency(FunctionName=plain).get("ReservedConcurrentExecutions"),
-    )
-    on_failure = questions.ask(
-        "lambda:GetFunctionEventInvokeConfig",
-        lambda: (
-            (lambda_.get_function_event_invoke_config(FunctionName=name, **options).get("DestinationConfig") or {}).get(
-                "OnFailure"
-            )
-            or {}
-        ).get("Destination"),
     )
     provisioned = questions.ask(
         "lambda:ListProvisionedConcurrencyConfigs",
@@ -330,8 +273,41 @@ def _function(questions: Questions, name: str, qualifier: str | None) -> Functio
             for one in lambda_.list_provisioned_concurrency_configs(FunctionName=plain)["ProvisionedConcurrencyConfigs"]
         ),
     )
+    return {
+        qualifier: replace(
+            one,
+            reserved=None if isinstance(reserved, Absent) else reserved,
+            provisioned=() if isinstance(provisioned, Absent) else provisioned,
+        )
+        if isinstance(one, Function)
+        else one
+        for qualifier, one in found.items()
+    }
+
+
+def _function(questions: Questions, name: str, qualifier: str | None) -> Function | Absent | Unknown:
+    """What a version has of its own; what the function has as a whole is left out."""
+    lambda_ = questions.client("lambda")
+    options = {"Qualifier": qualifier} if qualifier else {}
+    configuration = questions.ask(
+        "lambda:GetFunctionConfiguration",
+        lambda: lambda_.get_function_configuration(FunctionName=name, **options),
+    )
+    if isinstance(configuration, Absent | Unknown):
+        return configuration
+    logging, plain = configuration.get("LoggingConfig") or {}, function_name(name)
+    on_failure = questions.ask(
+        "lambda:GetFunctionEventInvokeConfig",
+        lambda: (
+            (lambda_.get_function_event_invoke_config(FunctionName=name, **options).get("DestinationConfig") or {}).get(
+                "OnFailure"
+            )
+            or {}
+        ).get("Destination"),
+    )
     return Function(
         name=plain,
+        qualifier=qualifier,
         timeout_s=configuration["Timeout"],
         memory_mb=configuration["MemorySize"],
         architecture=(configuration.get("Architectures") or ["x86_64"])[0],
@@ -342,8 +318,8 @@ def _function(questions: Questions, name: str, qualifier: str | None) -> Functio
         system_log_level=logging.get("SystemLogLevel"),
         dead_letter=(configuration.get("DeadLetterConfig") or {}).get("TargetArn"),
         on_failure=None if isinstance(on_failure, Absent) else on_failure,
-        reserved=None if isinstance(reserved, Absent) else reserved,
-        provisioned=() if isinstance(provisioned, Absent) else provisioned,
+        reserved=None,
+        provisioned=(),
     )
 
 
@@ -392,116 +368,6 @@ def _account(questions: Questions) -> Account | Unknown:
 
 
 # ---------------------------------------------------------------- what stands before and behind functions
-
-
-def _api(questions: Questions, url: str | None, *, has_key: bool) -> Api | Absent | Unknown | None:
-    """`has_key`: requests carry an API key, which has a usage plan."""
-    address = api_address(url)
-    if address is None:
-        return None
-    api_id, stage = address
-    rest = questions.client("apigateway")
-    found = questions.ask("apigateway:GET", lambda: rest.get_stage(restApiId=api_id, stageName=stage))
-    if isinstance(found, Absent):
-        return _http_api(questions, api_id, stage)
-    if isinstance(found, Unknown):
-        return found
-    log = found.get("accessLogSettings") or {}
-    return Api(
-        kind="rest",
-        stage=stage,
-        of_stage=tuple(
-            Limit(
-                settings.get("throttlingRateLimit"),
-                settings.get("throttlingBurstLimit"),
-                "" if path == "*/*" else _method_of_setting(path),
-            )
-            for path, settings in (found.get("methodSettings") or {}).items()
-        ),
-        of_account=_account_limit(questions),
-        access_log=bool(log.get("destinationArn")),
-        plans=_usage_plans(questions, api_id, stage) if has_key else (),
-        methods=_methods(questions, api_id),
-    )
-
-
-def _http_api(questions: Questions, api_id: str, stage: str) -> Api | Absent | Unknown:
-    http_apis = questions.client("apigatewayv2")
-    found = questions.ask("apigateway:GET", lambda: http_apis.get_stage(ApiId=api_id, StageName=stage))
-    if isinstance(found, Absent | Unknown):
-        return found
-    of_routes = found.get("RouteSettings") or {}
-    settings = {"": found.get("DefaultRouteSettings") or {}, **of_routes}
-    return Api(
-        kind="http",
-        stage=stage,
-        of_stage=tuple(
-            Limit(one.get("ThrottlingRateLimit"), one.get("ThrottlingBurstLimit"), route)
-            for route, one in settings.items()
-        ),
-        of_account=_account_limit(questions),
-        access_log=bool((found.get("AccessLogSettings") or {}).get("DestinationArn")),
-    )
-
-
-def _account_limit(questions: Questions) -> Limit | Unknown:
-    rest = questions.client("apigateway")
-    found = questions.ask("apigateway:GET", lambda: rest.get_account().get("throttleSettings") or {})
-    if isinstance(found, Unknown):
-        return found
-    told = {} if isinstance(found, Absent) else found
-    return Limit(told.get("rateLimit"), told.get("burstLimit"))
-
-
-def _method_of_setting(path: str) -> str:
-    """`~1vote~1{vote_id}/GET`, as the settings of a stage name a method -> `GET /vote/{vote_id}`."""
-    resource, _, method = path.rpartition("/")
-    return f"{method} {resource.replace('~1', '/')}"
-
-
-def _usage_plans(questions: Questions, api_id: str, stage: str) -> tuple[UsagePlan, ...] | Unknown:
-    paginator = questions.client("apigateway").get_paginator("get_usage_plans")
-    found = questions.ask("apigateway:GET", lambda: list(paginator.paginate().search("items[]")))
-    if isinstance(found, Unknown):
-        return found
-    return tuple(
-        UsagePlan(
-            plan.get("name", plan.get("id", "")),
-            limits=(
-                _plan_limit(plan.get("throttle") or {}, ""),
-                *(
-                    _plan_limit(throttle, " ".join(reversed(path.rsplit("/", 1))))
-                    for path, throttle in (of_stage.get("throttle") or {}).items()
-                ),
-            ),
-            quota=(plan.get("quota") or {}).get("limit"),
-            period=(plan.get("quota") or {}).get("period", ""),
-        )
-        for plan in ([] if isinstance(found, Absent) else found)
-        for of_stage in plan.get("apiStages") or []
-        if (of_stage.get("apiId"), of_stage.get("stage")) == (api_id, stage)
-    )
-
-
-def _plan_limit(throttle: Mapping[str, Any], method: str) -> Limit:
-    return Limit(throttle.get("rateLimit"), throttle.get("burstLimit"), method)
-
-
-def _methods(questions: Questions, api_id: str) -> tuple[Method, ...] | Unknown:
-    paginator = questions.client("apigateway").get_paginator("get_resources")
-    found = questions.ask(
-        "apigateway:GET", lambda: list(paginator.paginate(restApiId=api_id, embed=["methods"]).search("items[]"))
-    )
-    if isinstance(found, Unknown):
-        return found
-    return tuple(
-        Method(
-            f"{name} {resource['path']}", method.get("authorizationType", "NONE"), bool(method.get("apiKeyRequired"))
-        )
-        for resource in ([] if isinstance(found, Absent) else found)
-        for name, method in (resource.get("resourceMethods") or {}).items()
-        if name != "OPTIONS"
-    )
 
 
 def _stream(questions: Questions, name: str) -> Stream | Absent | Unknown:
@@ -569,11 +435,16 @@ def _queue(questions: Questions, url: str) -> Queue | Absent | Unknown:
 
 
 def needed(
-    demand: Demand, target: RunTarget, account: str, region: str, partition: str = "aws", *, signs: bool = False
+    demand: Demand,
+    target: RunTarget,
+    account: str,
+    region: str,
+    partition: str = "aws",
+    signed_to: ApiAddress | Absent | Unknown | None = None,
 ) -> Iterator[tuple[str, str]]:
     """(IAM action, ARN that it is needed on) of what load and analysis do and no question above has tried.
 
-    `signs`: requests to the API are signed. Of a custom domain nobody knows which API it leads to.
+    `signed_to`: where requests go that are signed.
     """
 
     def arn(service: str, resource: str) -> str:
@@ -581,10 +452,9 @@ def needed(
 
     for logical in sorted(demand.invoked.keys() & target.functions.keys()):
         yield "lambda:InvokeFunction", arn("lambda", f"function:{function_name(target.functions[logical])}")
-    api = api_address(target.api_base_url)
-    if signs and api is not None:
+    if isinstance(signed_to, ApiAddress):
         for method, path in demand.api_methods:
-            yield "execute-api:Invoke", arn("execute-api", f"{'/'.join(api)}/{method}{path}")
+            yield "execute-api:Invoke", arn("execute-api", f"{signed_to.api_id}/{signed_to.stage}/{method}{path}")
     for service, destination, batched in demand.sent:
         address = target.event_destinations.get(service, "") if destination == "events" else destination
         action, resource = _LOAD_ACTIONS[service]
@@ -600,7 +470,12 @@ def needed(
 
 
 def _permissions(
-    questions: Questions, who: Caller | Unknown, demand: Demand, target: RunTarget, region: str | None, *, signs: bool
+    questions: Questions,
+    who: Caller | Unknown,
+    demand: Demand,
+    target: RunTarget,
+    region: str | None,
+    signed_to: ApiAddress | Absent | Unknown | None,
 ) -> Mapping[str, bool] | Unknown | None:
     if isinstance(who, Unknown):
         return None
@@ -609,7 +484,7 @@ def _permissions(
         return Unknown("iam:SimulatePrincipalPolicy", f"{who.arn} has no policies of its own to look at")
     iam = questions.client("iam")
     allowed: dict[str, bool] = {}
-    for action, resource in needed(demand, target, who.account, region or "*", who.arn.split(":")[1], signs=signs):
+    for action, resource in needed(demand, target, who.account, region or "*", who.arn.split(":")[1], signed_to):
         found = questions.ask(
             "iam:SimulatePrincipalPolicy",
             lambda action=action, resource=resource: iam.simulate_principal_policy(  # type: ignore[misc]

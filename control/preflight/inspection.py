@@ -23,9 +23,10 @@ from control.preflight import access, api, capacity, expense, functions, generat
 from control.preflight.capacity import Durations, Need
 from control.preflight.demand import Demand, demand_of
 from control.preflight.expense import Estimate
-from control.preflight.facts import Caller, Facts, Function, Unknown
-from control.preflight.gather import Questions, caller, gather, machine
+from control.preflight.facts import Caller, Facts, Unknown
+from control.preflight.gather import caller, gather, machine
 from control.preflight.measured import measured_before
+from control.preflight.questions import Questions
 from control.preflight.rows import FAIL, WARN, Row
 from control.stack_outputs import RunTarget, from_settings, with_custom, with_public_key
 from control.target import known_resources, nowhere_else
@@ -90,6 +91,7 @@ def inspect(
             may_ask_api=may_ask_api,
             signs=settings.api_auth == "iam",
             has_key=settings.api_key is not None,
+            key_id=settings.api_key_id,
         )
     expected_groups = {} if settings.log_groups else known.log_groups
     rows = [
@@ -172,14 +174,14 @@ def _capacity(
     region: str | None,
 ) -> list[Row]:
     quotas = load_quotas()
-    there = {name: one for name, one in facts.functions.items() if isinstance(one, Function)}
+    # What a function has as a whole is the same in each of its qualifiers.
+    there = {name: versions[0] for name in facts.functions if (versions := facts.there(name))}
     needs: dict[str, Need] = {
         name: capacity.need(name, demand, durations, facts.sources, facts.streams) for name in there
     }
-    found = [capacity.reserved(name, one, needs[name]) for name, one in there.items()]
+    found: list[Row] = [capacity.reserved(name, one, needs[name]) for name, one in there.items()]
     for name, one in there.items():
-        row = capacity.provisioned(name, one, needs[name], demand.invoked.get(name, ()))
-        found += [] if row is None else [row]
+        found += capacity.provisioned(name, one, needs[name], demand.invoked.get(name, ()))
     found += capacity.account_concurrency(facts.account, there, needs)
     if facts.asked and demand.names("api"):
         found += api.throttles(facts.api, demand.rate("api"))

@@ -30,6 +30,9 @@ from config.aws import client, process_environment
 from config.settings import Settings, settings_from
 from control import deploy, policies
 from control.__main__ import main as control
+from control.preflight.facts import ApiAddress
+from control.preflight.gateway import address_of
+from control.preflight.questions import Questions
 from control.processes import ROOT
 from control.provisioned.versions import ArmVersions
 from control.sandbox_process import SandboxProcess
@@ -105,6 +108,30 @@ def ask_for_signatures(world: World) -> None:
     apis.put_integration(**vote, type="AWS_PROXY", integrationHttpMethod="POST", uri=uri)
 
 
+def give_a_key(world: World) -> None:
+    """In a usage plan of the stage, with a quota."""
+    apis = client(world.settings, "apigateway")
+    (api,) = apis.get_rest_apis()["items"]
+    of_stage = [{"apiId": api["id"], "stage": "prod"}]
+    plan = apis.create_usage_plan(name="load", apiStages=of_stage, quota={"limit": 10**9, "period": "DAY"})
+    key = apis.create_api_key(name="load", enabled=True)
+    apis.create_usage_plan_key(usagePlanId=plan["id"], keyId=key["id"], keyType="API_KEY")
+    world.environment["API_KEY_ID"] = key["id"]
+
+
+def follow_a_custom_domain(world: World) -> None:
+    questions = Questions(lambda service: client(world.settings, service))
+    found = address_of(questions, "https://api.example.com/v1/vote")
+    assert isinstance(found, ApiAddress)
+
+
+def have_a_custom_domain(world: World) -> None:
+    apis = client(world.settings, "apigateway")
+    (api,) = apis.get_rest_apis()["items"]
+    apis.create_domain_name(domainName="api.example.com", endpointConfiguration={"types": ["REGIONAL"]})
+    apis.create_base_path_mapping(domainName="api.example.com", basePath="v1", restApiId=api["id"], stage="prod")
+
+
 def get_ready(world: World) -> None:
     """What a run does before Locust starts."""
     world.resources = resources = find_resources(world.settings, FLOWS, lambda line: None)
@@ -160,9 +187,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     try:
         made.do(("deploy",), deploy_and_change)
         ask_for_signatures(made)
+        give_a_key(made)
+        have_a_custom_domain(made)
         give_an_alias(made)
         made.do(("load",), get_ready)
         made.command(("load", "analysis"), control, *PREFLIGHT)
+        made.do(("analysis",), follow_a_custom_domain)
         made.do(("load",), run_locust)
         made.command(("analysis",), analysis, "analyze", "latest")
         made.command(("analysis",), analysis, "query", "errors", "--since", "1h")
@@ -233,6 +263,11 @@ def test_everything_that_is_called_is_allowed(world, role):
         if not policies.allows(map(policy, roles), *call)
     ]
     assert refused == []
+
+
+def test_the_preflight_has_asked_what_is_left_of_the_keys_quota_and_where_a_domain_leads(world):
+    asked = {resource.rpartition("/")[2] for calls in world.called.values() for _, resource in calls}
+    assert {"usage", "basepathmappings", "apimappings"} <= asked
 
 
 @pytest.mark.parametrize("role", policies.ROLES)

@@ -154,6 +154,27 @@ def keyed_api(sandbox: str) -> Iterator[str]:
     apis.delete_rest_api(restApiId=api_id)
 
 
+@pytest.fixture
+def free_key(sandbox: str, keyed_api: str) -> Iterator[str]:
+    """The id of a key in another plan of the same stage, without limits."""
+    apis = client(settings_from({"AWS_ENDPOINT_URL": sandbox}), "apigateway")
+    of_stage = [{"apiId": keyed_api.split("/")[4], "stage": "v1"}]
+    plan = apis.create_usage_plan(name="free", apiStages=of_stage)
+    key = apis.create_api_key(name="mine", enabled=True)
+    apis.create_usage_plan_key(usagePlanId=plan["id"], keyId=key["id"], keyType="API_KEY")
+    yield key["id"]
+    apis.delete_usage_plan_key(usagePlanId=plan["id"], keyId=key["id"])
+    apis.delete_usage_plan(usagePlanId=plan["id"])
+    apis.delete_api_key(apiKey=key["id"])
+
+
+def test_the_id_of_a_key_tells_its_plan_among_several(preflight, keyed_api, free_key):
+    known = {"API_BASE_URL": keyed_api, "API_AUTH": "iam", "API_KEY": "k" * 20}
+    arguments = ("--load-profile", "burst", "--duration-ms", "50")
+    assert set(verdicts(preflight(*arguments, **known)[1], "usage plan")) == {"", "partners", "free"}
+    assert verdicts(preflight(*arguments, **known, API_KEY_ID=free_key)[1], "usage plan") == {"free": "pass"}
+
+
 def test_the_keys_usage_plan_and_the_right_to_sign_are_looked_at(preflight, sandbox, keyed_api):
     told(sandbox, "faults", {"kind": "deny", "actions": ["execute-api:Invoke"]})
     arguments = ("--load-profile", "burst", "--duration-ms", "50")

@@ -11,13 +11,13 @@ from config.settings import settings_from
 from control.preflight import api as checks
 from control.preflight.api import least_burst
 from control.preflight.demand import Demand
-from control.preflight.facts import Absent, Api, Limit, Method, UsagePlan
+from control.preflight.facts import Absent, Api, ApiAddress, Limit, Method, Unknown, UsagePlan
 from control.preflight.gather import needed
 from control.stack_outputs import from_settings
 from tests.control.preflight_facts import DENIED, demand, paced
 
 NO_LIMIT = Limit(None)
-API = Api("rest", "prod", of_stage=(NO_LIMIT,), of_account=Limit(10_000, 5000), access_log=True)
+API = Api("rest", ApiAddress("a1b2c3", "prod"), of_stage=(NO_LIMIT,), of_account=Limit(10_000, 5000), access_log=True)
 PLAN = UsagePlan("partners", (Limit(2000, 500),), quota=1_000_000, period="DAY")
 
 KEYED, SIGNED = Method("POST /a", "NONE", True), Method("POST /b", "AWS_IAM", False)
@@ -77,8 +77,36 @@ def test_of_several_plans_nobody_knows_which_one_has_the_key():
     small = replace(PLAN, name="free", limits=(Limit(1, 1),), quota=10)
     rows = checks.usage_plans(with_plans(PLAN, small), 1000.0, 60_000.0)
     assert [(row.subject, row.verdict) for row in rows] == [
-        ("partners", "pass"), ("partners", "pass"), ("free", "warn"), ("free", "warn"),
+        ("", "warn"), ("partners", "pass"), ("partners", "pass"), ("free", "warn"), ("free", "warn"),
     ]  # fmt: skip
+    assert "API_KEY_ID" in rows[0].advice
+
+
+@pytest.mark.parametrize(
+    ("left", "requests", "verdict", "said"),
+    [
+        (60_000.0, 60_000.0, "warn", "60,000 left; 60,000 planned"),
+        (59_999.0, 60_000.0, "fail", "59,999 left; 60,000 planned"),
+        (900_000.0, 60_000.0, "pass", "900,000 left"),
+        (0.0, None, "fail", "0 left"),
+        (None, 60_000.0, "pass", "some of which may be spent already"),
+    ],
+)
+def test_what_is_left_of_a_keys_quota_is_what_the_run_may_send(left, requests, verdict, said):
+    plan = replace(PLAN, key_id="k1", left=left)
+    *_, row = checks.usage_plans(with_plans(plan), 100.0, requests)
+    assert (row.verdict, said in row.finding) == (verdict, True), row
+
+
+def test_usage_that_may_not_be_read_is_a_warning_beside_the_quota():
+    plan = replace(PLAN, key_id="k1", left=Unknown("apigateway:GET", "no", denied=True))
+    rows = checks.usage_plans(with_plans(plan), 100.0, 60_000.0)
+    assert [row.verdict for row in rows] == ["warn", "pass", "pass"]
+
+
+def test_a_stage_behind_a_custom_domain_says_so():
+    behind = replace(API, address=ApiAddress("a1b2c3", "prod", "api.example.com"))
+    assert checks.throttles(behind, 100.0)[0].subject == "stage prod behind api.example.com"
 
 
 def test_a_plan_counts_for_methods_that_require_a_key_only():
@@ -128,9 +156,11 @@ def test_a_stage_without_an_access_log_is_told():
 # ---------------------------------------------------------------- execute-api:Invoke
 
 
-def called(of: Demand, url: str = "https://a1b2c3.execute-api.eu-west-1.amazonaws.com/prod") -> list[str]:
-    target = from_settings(settings_from({"API_BASE_URL": url}))
-    found = needed(of, target, "123456789012", "eu-west-1", signs=True)
+ADDRESS = ApiAddress("a1b2c3", "prod", "api.example.com")
+
+
+def called(of: Demand, address: ApiAddress | None = ADDRESS) -> list[str]:
+    found = needed(of, from_settings(settings_from({})), "123456789012", "eu-west-1", signed_to=address)
     return [arn for action, arn in found if action == "execute-api:Invoke"]
 
 
@@ -180,10 +210,5 @@ def test_batches_of_flow_events_need_the_action_of_batches():
     assert first == ("kinesis:PutRecords", "arn:aws:kinesis:eu-west-1:123456789012:stream/s")
 
 
-def test_of_a_custom_domain_nobody_knows_the_api():
-    assert called(demand(paced()), "https://api.example.com/prod") == []
-
-
-def test_unsigned_requests_need_nothing():
-    target = from_settings(settings_from({"API_BASE_URL": "https://a1b2c3.execute-api.eu-west-1.amazonaws.com/prod"}))
-    assert "execute-api:Invoke" not in dict(needed(demand(paced()), target, "1", "eu-west-1"))
+def test_requests_that_are_not_signed_or_lead_nobody_knows_where_need_nothing():
+    assert called(demand(paced()), None) == []

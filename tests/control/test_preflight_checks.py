@@ -29,7 +29,8 @@ from control.preflight.facts import (
     Table,
     Unknown,
 )
-from control.preflight.gather import Questions, _kms_quota, ask_endpoint, policy_source
+from control.preflight.gather import _kms_quota, ask_endpoint, policy_source
+from control.preflight.questions import Questions
 from control.processes import free_port
 from tests.control.preflight_facts import DENIED, demand, function, measured, paced
 
@@ -331,9 +332,35 @@ def test_reserved_concurrency_against_the_need(reserved, given, verdict):
 )  # fmt: skip
 def test_provisioned_concurrency_is_ready_enough_and_called(available, status, qualifier, verdict):
     found = function(provisioned=(Provisioned("live", 10, available, status),))
-    row = capacity.provisioned("place-vote", found, needs(paced(200), {"": 50}), qualifier)
-    assert row is not None
+    (row,) = capacity.provisioned("place-vote", found, needs(paced(200), {"": 50}), qualifier)
     assert row.verdict == verdict
+
+
+def test_each_of_several_qualifiers_needs_its_share_of_provisioned_concurrency():
+    """Of 10 environments needed 5 each."""
+    found = function(provisioned=(Provisioned("blue", 5, 5, "READY"), Provisioned("green", 4, 4, "READY")))
+    rows = capacity.provisioned("place-vote", found, needs(paced(200), {"": 50}), ("blue", "green"))
+    assert [(row.subject, row.verdict) for row in rows] == [("place-vote:blue", "pass"), ("place-vote:green", "warn")]
+
+
+def test_each_qualifier_has_rows_of_its_own():
+    versions = {"blue": function(qualifier="blue"), "green": function(qualifier="green", timeout_s=60)}
+    facts = Facts(Caller("1", "arn"), asked=True, functions={"place-vote": versions | {"red": Absent()}})
+    direct = demand(paced(flows=["direct"]), qualifiers=("blue", "green", "red"))
+    rows = functions.rows(direct, facts, paced(), {}, None, 0.0)
+    of = {(row.check, row.subject): row.verdict for row in rows}
+    assert (of["function", "place-vote:green"], of["function", "place-vote:red"]) == ("pass", "fail")
+    assert (of["timeout", "place-vote:blue"], of["timeout", "place-vote:green"]) == ("pass", "warn")
+    assert ("memory", "place-vote:red") not in of
+
+
+def test_versions_of_different_memory_share_the_cost():
+    """6,000 calls of 0.2 s, in turns with 256 and 512 MB."""
+    versions = {"blue": function(memory_mb=256), "green": function(memory_mb=512)}
+    facts = Facts(Caller("1", "arn"), functions={"place-vote": versions})
+    direct = demand(paced(100, flows=["direct"]), qualifiers=("blue", "green"))
+    found = expense.planned(direct, facts, Durations({"": 200}), sampled_share=0.0)
+    assert found["lambda_x86_64_gb_s"] == pytest.approx(3000 * 0.2 * (0.25 + 0.5), rel=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -481,7 +508,7 @@ def test_ports_against_all_connections(users, verdict):
 
 def test_plan_is_priced_by_durations_and_memory():
     """100 users for 60 s: 6,000 votes of 0.2 s and 256 MB."""
-    facts = Facts(Caller("1", "arn"), functions={"place-vote": function(memory_mb=256)})
+    facts = Facts(Caller("1", "arn"), functions={"place-vote": {None: function(memory_mb=256)}})
     found = expense.planned(demand(paced(100)), facts, Durations({"": 200}), sampled_share=0.5)
     assert found["lambda_requests"] == found["api_rest_requests"] == pytest.approx(6000, abs=0.01)
     assert found["lambda_x86_64_gb_s"] == pytest.approx(6000 * 0.2 * 0.25, rel=1e-4)
@@ -509,7 +536,7 @@ def test_estimate_says_its_source_and_what_is_missing():
 def test_environments_that_are_kept_cost_as_long_as_the_run_goes():
     """Ten of 256 MB for a minute."""
     kept = function(provisioned=(Provisioned("live", 10, 10, "READY"),))
-    facts = Facts(Caller("1", "arn"), functions={"place-vote": kept})
+    facts = Facts(Caller("1", "arn"), functions={"place-vote": {None: kept}})
     bill = expense.estimate(demand(paced(100)), facts, Durations({}), load_prices("us-east-1"), 0.0)
     (line,) = [line for line in bill.lines if line.item == "lambda_provisioned_x86_64_gb_s"]
     assert line.quantity == 10 * 60 * 0.25
