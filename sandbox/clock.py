@@ -1,9 +1,9 @@
 """Time as the sandbox sees it: one scheduler interface, two implementations.
 
 Everything in the sandbox that waits (an invocation that takes 200 ms, a retry after a minute, a log line that
-becomes visible late) asks a `Scheduler`. The server runs on `LoopScheduler`, which is the event loop's own timer
-wheel; tests and virtual-time experiments run the very same code on `VirtualScheduler`, where an hour takes as long
-as the work in it.
+becomes visible late) asks a `Scheduler`. The server runs on `LoopScheduler`, which rings by the event loop's timers;
+tests and virtual-time experiments run the very same code on `VirtualScheduler`, where an hour takes as long as the
+work in it.
 
 All instants are epoch seconds (float), so that they can go into log lines, headers and metrics unchanged.
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import math
 import time
 from collections.abc import Callable
 from typing import Protocol
@@ -29,6 +30,10 @@ class Scheduler(Protocol):
         """Run `action` at `when` (epoch seconds), or as soon as possible where that is past."""
         ...
 
+    def catch_up(self) -> None:
+        """Run now what is overdue, in the order of time: for whoever asks what the world is like at this moment."""
+        ...
+
 
 _HALF_A_TICK_S = 0.0005
 """Of uvloop's timers, which know whole milliseconds."""
@@ -40,18 +45,61 @@ class LoopScheduler:
     `now` follows the wall clock as it stood at the start plus the monotonic time since, so that a clock step during
     a run cannot turn a duration negative. It is not the loop's own time, which is the same clock but cut to whole
     milliseconds, and as old as the loop's last look: requests would seem to arrive before they were sent.
+
+    Actions wait in a queue of our own, with one timer of the loop for the first of them. A loop with a hundred requests
+    to read looks at no timer until it has read them all: whoever needs to know what ended meanwhile calls `catch_up`.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._offset = time.time() - time.monotonic()
+        self._queue: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = math.inf
+        self._catching_up = False
 
     def now(self) -> float:
         return time.monotonic() + self._offset
 
     def at(self, when: float, action: Callable[[], None]) -> None:
-        # Rounded to the nearest millisecond, an alarm might ring before its time, and whoever set it find it too early.
-        self._loop.call_at(when - self._offset + _HALF_A_TICK_S, action)
+        heapq.heappush(self._queue, (when, next(self._order), action))
+        if when < self._alarm_at and not self._catching_up:
+            self._set_alarm()
+
+    def catch_up(self) -> None:
+        # An action that asks for it is a part of the catching up that goes on.
+        if self._catching_up or not self._queue or self._queue[0][0] > (now := self.now()):
+            return
+        self._catching_up = True
+        try:
+            # No more than there are now: actions may add others that are overdue, and these others again.
+            for _ in range(len(self._queue)):
+                if not self._queue or self._queue[0][0] > now:
+                    break
+                self._run(heapq.heappop(self._queue)[2])
+        finally:
+            self._catching_up = False
+
+    def _run(self, action: Callable[[], None]) -> None:
+        """As the loop would: an action that fails keeps no other from running, least of all who caught up with it."""
+        try:
+            action()
+        except Exception as failure:  # noqa: BLE001 -- see above
+            self._loop.call_exception_handler({"message": f"scheduled {action!r} failed", "exception": failure})
+
+    def _ring(self) -> None:
+        self._alarm, self._alarm_at = None, math.inf
+        self.catch_up()
+        if self._queue:
+            self._set_alarm()
+
+    def _set_alarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm_at = self._queue[0][0]
+        # Rounded to the nearest millisecond, an alarm might ring before its time, and find nothing due.
+        self._alarm = self._loop.call_at(self._alarm_at - self._offset + _HALF_A_TICK_S, self._ring)
 
 
 class VirtualScheduler:
@@ -67,6 +115,9 @@ class VirtualScheduler:
 
     def at(self, when: float, action: Callable[[], None]) -> None:
         heapq.heappush(self._queue, (max(when, self._now), next(self._order), action))
+
+    def catch_up(self) -> None:
+        """Nothing: this clock is never late."""
 
     def run_until(self, when: float) -> None:
         """Run every action due at or before `when`, then stand at `when`."""

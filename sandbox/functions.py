@@ -301,6 +301,7 @@ class LambdaService:
             event = orjson.loads(payload) if payload else {}
         except orjson.JSONDecodeError as error:
             return on_done(invalid_request_content(error, request_id))
+        self._scheduler.catch_up()  # what has ended by now is free
         now = self._scheduler.now()
         state = self._function(function)
         refused = self._faults.admission(state.logical_name, request_id, event)

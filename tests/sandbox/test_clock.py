@@ -30,3 +30,39 @@ def test_no_alarm_rings_before_its_time():
         return await asyncio.gather(*(wait(0.005 + number / 10_000) for number in range(100)))
 
     assert min(uvloop.run(wait_for_all())) >= 0
+
+
+def test_who_looks_while_the_loop_is_busy_finds_what_is_overdue_done_in_the_order_of_time():
+    async def look():
+        scheduler, done = LoopScheduler(asyncio.get_running_loop()), []
+        start = scheduler.now()
+        for after_s in (0.003, 0.001, 0.002, 60.0):
+            scheduler.at(start + after_s, lambda after_s=after_s: done.append(after_s))
+        scheduler.catch_up()
+        early = list(done)
+        time.sleep(0.005)
+        scheduler.catch_up()
+        return early, done
+
+    assert uvloop.run(look()) == ([], [0.001, 0.002, 0.003])
+
+
+def test_what_an_overdue_action_asks_for_is_done_too_and_one_that_fails_keeps_none_from_it():
+    async def look():
+        loop, failures = asyncio.get_running_loop(), []
+        loop.set_exception_handler(lambda _, context: failures.append(context["exception"]))
+        scheduler, over = LoopScheduler(loop), loop.create_future()
+
+        def ask_for_more():
+            scheduler.catch_up()
+            scheduler.at(start, lambda: over.set_result(None))
+
+        start = scheduler.now()
+        scheduler.at(start, lambda: 1 / 0)
+        scheduler.at(start, ask_for_more)
+        scheduler.catch_up()
+        later = not over.done()
+        await asyncio.wait_for(over, 5)
+        return later, [type(failure) for failure in failures]
+
+    assert uvloop.run(look()) == (True, [ZeroDivisionError])
