@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 import duckdb
+import numpy as np
+from numpy.typing import NDArray
 
 from analysis.formatting import ratio
 from analysis.functions import COLD, OCCUPIED_FROM
@@ -22,43 +24,54 @@ def cold_start_shares(db: duckdb.DuckDBPyConnection) -> dict[str, dict[str, list
 
     function -> `by_concurrency`: for each doubling of the invocations that were under way when one began (itself
     included; `at_least` 1, 2, 4, ...), and `over_time`: for each of PARTS equal parts (`from_s`, `to_s` since the first
-    invocation), the invocations, the cold starts and their share.
+    invocation), the invocations, the cold starts and their share. Invocations without a time are in neither.
     """
-    db.execute(
-        f"""CREATE OR REPLACE TEMP TABLE begun AS
-            WITH changes AS (
-                SELECT inv, function, {OCCUPIED_FROM} AS moment, 1 AS change,
-                       {COLD} AS cold
-                FROM invocations
-                UNION ALL SELECT NULL, function, reported_at, -1, false FROM invocations
-            ), running AS (
-                SELECT *, sum(change) OVER (PARTITION BY function ORDER BY moment) AS busy FROM changes
-            )
-            SELECT function, moment, cold, greatest(busy, 1) AS busy FROM running WHERE inv IS NOT NULL
-              AND function IN (SELECT function FROM invocations WHERE {COLD})"""
-    )
-    by_concurrency = db.execute(
-        """SELECT function, (2 ** floor(log2(busy)))::BIGINT AS at_least, count(*), count(*) FILTER (WHERE cold)
-           FROM begun GROUP BY ALL ORDER BY ALL"""
+    functions = db.execute(
+        f"SELECT DISTINCT function FROM invocations WHERE ({COLD}) AND started_at IS NOT NULL ORDER BY function"
     ).fetchall()
-    over_time = db.execute(
-        f"""WITH spans AS (
-                SELECT function, min(moment) AS first, greatest(max(moment) - min(moment), 1e-3) / {PARTS} AS width
-                FROM begun GROUP BY function
-            )
-            SELECT function, least(floor((moment - first) / width), {PARTS - 1})::BIGINT AS part, any_value(width),
-                   count(*), count(*) FILTER (WHERE cold)
-            FROM begun JOIN spans USING (function) GROUP BY function, part ORDER BY function, part"""
-    ).fetchall()
-    shares: dict[str, dict[str, list[dict[str, Any]]]] = {}
-    for function, at_least, invocations, cold in by_concurrency:
-        of_function = shares.setdefault(function, {"by_concurrency": [], "over_time": []})
-        of_function["by_concurrency"].append({"at_least": at_least, **_counts(invocations, cold)})
-    for function, part, width_s, invocations, cold in over_time:
-        span = {"from_s": round(part * width_s, 3), "to_s": round((part + 1) * width_s, 3)}
-        shares[function]["over_time"].append({**span, **_counts(invocations, cold)})
+    shares = {}
+    for (function,) in functions:
+        # by one function after the other in arrays, for a window over all of them sorts rows with all their columns
+        columns = db.execute(
+            f"""SELECT {OCCUPIED_FROM} AS begun_at, reported_at, {COLD} AS cold FROM invocations
+                WHERE function = $function AND started_at IS NOT NULL""",
+            {"function": function},
+        ).fetchnumpy()
+        begun_at, ended_at = (np.asarray(columns[name], dtype=float) for name in ("begun_at", "reported_at"))
+        order = np.argsort(begun_at)
+        begun_at, cold = begun_at[order], np.asarray(columns["cold"])[order]
+        shares[function] = {
+            "by_concurrency": _by_concurrency(begun_at, ended_at, cold),
+            "over_time": _over_time(begun_at, cold),
+        }
     return shares
 
 
-def _counts(invocations: int, cold: int) -> dict[str, Any]:
-    return {"invocations": invocations, "cold_starts": cold, "cold_start_rate": ratio(cold, invocations)}
+def _by_concurrency(
+    begun_at: NDArray[np.float64], ended_at: NDArray[np.float64], cold: NDArray[np.bool_]
+) -> list[dict[str, Any]]:
+    """`begun_at` is sorted. What ends at the moment when another begins has made room for it."""
+    begun = np.searchsorted(begun_at, begun_at, "right")
+    busy = np.maximum(begun - np.searchsorted(np.sort(ended_at), begun_at, "right"), 1)
+    doublings = np.log2(busy).astype(np.int64)
+    return [{"at_least": 2**doubling, **counts} for doubling, counts in _counts(doublings, cold)]
+
+
+def _over_time(begun_at: NDArray[np.float64], cold: NDArray[np.bool_]) -> list[dict[str, Any]]:
+    first, last = float(begun_at[0]), float(begun_at[-1])
+    width_s = max(last - first, 1e-3) / PARTS
+    parts = np.minimum(np.floor((begun_at - first) / width_s), PARTS - 1).astype(np.int64)
+    return [
+        {"from_s": round(part * width_s, 3), "to_s": round((part + 1) * width_s, 3), **counts}
+        for part, counts in _counts(parts, cold)
+    ]
+
+
+def _counts(group: NDArray[np.int64], cold: NDArray[np.bool_]) -> list[tuple[int, dict[str, Any]]]:
+    """Of each group that has any: invocations, cold starts and their share."""
+    invocations, cold_starts = np.bincount(group).tolist(), np.bincount(group[cold], minlength=group.max() + 1).tolist()
+    return [
+        (number, {"invocations": of, "cold_starts": starts, "cold_start_rate": ratio(starts, of)})
+        for number, (of, starts) in enumerate(zip(invocations, cold_starts, strict=True))
+        if of
+    ]

@@ -1,5 +1,8 @@
 """Where cold starts belong."""
 
+from collections import Counter
+from random import Random
+
 from analysis.cold_starts import cold_start_shares
 
 
@@ -27,3 +30,26 @@ def test_over_time_the_parts_add_up_to_the_whole(build):
 def test_functions_without_a_cold_start_are_not_listed(build):
     build.invocation()
     assert cold_start_shares(build.joined()) == {}
+
+
+def test_each_invocation_counts_where_counting_one_by_one_puts_it(build):
+    """300 of two functions, at whole eighths of a second, so that many begin and end together."""
+    random = Random(3)
+    for number in range(300):
+        columns = {"function": random.choice(("a", "b")), "init_ms": random.choice((None, None, 125.0))}
+        build.invocation(random.randrange(400) / 8, random.randrange(40) * 125.0, request_id=f"l{number}", **columns)
+    shares = cold_start_shares(build.joined())
+    assert list(shares) == ["a", "b"]
+    for function, share in shares.items():
+        rows = [row for row in build.tables["invocations"] if row["function"] == function]
+        spans = [(row["started_at"] - (row["init_ms"] or 0) / 1000, row["reported_at"], row["init_ms"]) for row in rows]
+        steps, parts, first = Counter(), Counter(), min(spans)[0]
+        width_s = (max(spans)[0] - first) / 10
+        for begun_at, _, init_ms in spans:
+            busy = sum(start <= begun_at for start, _, _ in spans) - sum(end <= begun_at for _, end, _ in spans)
+            steps[2 ** (max(busy, 1).bit_length() - 1), init_ms is not None] += 1
+            parts[min(int((begun_at - first) / width_s), 9), init_ms is not None] += 1
+        told = {step["at_least"]: (step["invocations"], step["cold_starts"]) for step in share["by_concurrency"]}
+        assert told == {step: (steps[step, True] + steps[step, False], steps[step, True]) for step, _ in steps}
+        told = [(part["invocations"], part["cold_starts"]) for part in share["over_time"]]
+        assert told == [(parts[part, True] + parts[part, False], parts[part, True]) for part in range(10)]
