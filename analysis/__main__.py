@@ -17,7 +17,7 @@ from typing import Any
 import click
 
 from analysis import errors
-from analysis.errors import AnalysisError, DataFormatError, TargetError, UsageError
+from analysis.errors import AnalysisError, TargetError, UsageError
 from analysis.finite_float import FiniteFloat
 from config.errors import ConfigError
 from runstore.rundir import RunDir, RunNotFoundError
@@ -171,8 +171,9 @@ def analyze(run: str, no_pull: bool, duration_limit_ms: float, memory_headroom_m
 )
 def summary(run: str, form: str) -> int:
     """Print the summary of an analysed run."""
-    found = find_run(run)
-    show_summary(read_summary(found), form)
+    from analysis.run_files import read_summary
+
+    show_summary(read_summary(find_run(run)), form)
     return errors.OK
 
 
@@ -182,6 +183,7 @@ def summary(run: str, form: str) -> int:
 def report(run: str, dry_run: bool) -> int:
     """Write report.html, summary.md and junit.xml again."""
     from analysis import report as reports
+    from analysis.run_files import read_summary
     from analysis.workplace import SHOWN, at_work_in
 
     found = find_run(run)
@@ -254,6 +256,7 @@ def cost(
     """
     from analysis import tables, terminal
     from analysis.cost import of_summary, what_if
+    from analysis.run_files import read_summary
     from config.prices import load_prices, priced_regions
     from config.settings import SANDBOX_REGION, load_settings
 
@@ -290,22 +293,6 @@ def find_run(run: str) -> RunDir:
     from runstore import rundir
 
     return rundir.find(run, load_settings().runs_dir)
-
-
-def read_summary(run: RunDir) -> dict[str, Any]:
-    """`summary.json` of a run. Raises UsageError where it was not analysed yet, DataFormatError where it is broken."""
-    file = run.file("summary.json")
-    try:
-        read = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UsageError(
-            f"{run.run_id} has no summary.json", f"analyse it first: python -m analysis analyze {run.run_id}"
-        ) from None
-    except ValueError as error:
-        raise DataFormatError(f"{file} is not JSON: {error}", "analyse the run again") from error
-    if not isinstance(read, dict):
-        raise DataFormatError(f"{file} is not a summary", "analyse the run again")
-    return read
 
 
 def show_summary(summary: Mapping[str, Any], form: str = "text") -> None:

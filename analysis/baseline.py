@@ -21,7 +21,7 @@ from analysis.errors import DataFormatError, UsageError
 from analysis.evidence import connect
 from analysis.functions import COLD
 from analysis.requests_table import ENDPOINT, literal
-from analysis.run_files import read_json
+from analysis.run_files import read_json, read_summary
 from config.prices import lambda_compute_item
 from runstore.columns import DROPPED
 from runstore.rundir import RunDir
@@ -59,12 +59,12 @@ def measure(run: RunDir, split: tuple[str, str] | None = None) -> Baseline:
 
     Raises UsageError where the run was not analysed, or no request has the value.
     """
-    summary = read_json(run, "summary.json")
     joined, invocations = run.file("joined.parquet"), run.file("invocations.parquet")
-    if not summary or not joined.is_file():
+    if not run.file("summary.json").is_file() or not joined.is_file():
         raise UsageError(
             f"{run.run_id} has not been analysed", f"analyse it first: python -m analysis analyze {run.run_id}"
         )
+    summary = read_summary(run)
     db = connect()
     try:
         _open(db, joined, invocations, split)

@@ -151,8 +151,9 @@ def _panels(series: Series) -> list[Panel]:
 def _line(name: str, values: Floats, colour: str, fill: bool = False, step: bool = False) -> Json:
     return {
         "type": "scatter",
-        "mode": "lines+markers" if _has_lone_values(values) else "lines",
-        "marker": {"size": 4},
+        # the only value of a run stands on the axis, where half of it would be cut off
+        **({"mode": "lines+markers", "cliponaxis": False} if _has_lone_values(values) else {"mode": "lines"}),
+        "marker": {"size": 5},
         "name": label(name),
         "y": numbers(values),
         "line": {"color": colour, "width": 1.6, "shape": "hv" if step else "linear"},

@@ -88,7 +88,9 @@ def render(
     run = {**dict.fromkeys(_RUN), **(summary.get("run") or {})}
     client = {**dict.fromkeys(_CLIENT), **(summary.get("client") or {})}
     drawn = figure.draw(series) if series is not None else None
-    charts = {"time": drawn, "latency": latency_chart.draw(response_times) if response_times else None}
+    # of one request there is no curve
+    has_curve = response_times is not None and any(curve.requests > 1 for curve in response_times.curves)
+    charts = {"time": drawn, "latency": latency_chart.draw(response_times) if response_times and has_curve else None}
     shown = charts if drawn and drawn["traces"] else None
     return pages.get_template("report.html").render(
         run=run,
@@ -105,6 +107,7 @@ def render(
         breakdown=breakdown_bars(summary)[:BARS_SHOWN],
         search=_search(summary),
         parts=tables.PARTS,
+        has_curve=has_curve,
         tables=[
             (key, table.first(ROWS_SHOWN))
             for key, table in (
@@ -150,7 +153,7 @@ def tiles(summary: Mapping[str, Any]) -> list[dict[str, str]]:
         ("p50, ms", formatting.milliseconds(client.get("p50_ms"))),
         ("p95, ms", formatting.milliseconds(client.get("p95_ms"))),
         ("p99, ms", formatting.milliseconds(client.get("p99_ms"))),
-        (f"cold starts of {formatting.count(invocations)} calls", formatting.count(cold_starts)),
+        (f"cold starts of {formatting.plural(invocations, 'call')}", formatting.count(cold_starts)),
         ("per million requests", formatting.usd(spent)),
     ]
     if client.get("dropped"):

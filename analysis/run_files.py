@@ -9,9 +9,12 @@ from typing import Any
 
 import duckdb
 
-from analysis.errors import DataFormatError, IncompleteError, is_interruption
+from analysis.errors import DataFormatError, IncompleteError, UsageError, is_interruption
 from analysis.evidence import MEMORY_LIMIT
 from runstore.rundir import RunDir
+
+SUMMARY_SCHEMA = 1
+"""Of `summary.json`."""
 
 
 def read_json(run: RunDir, name: str) -> dict[str, Any]:
@@ -26,6 +29,23 @@ def read_json(run: RunDir, name: str) -> dict[str, Any]:
     if not isinstance(read, dict):
         raise DataFormatError(f"{file} is not a JSON object")
     return read
+
+
+def read_summary(run: RunDir) -> dict[str, Any]:
+    """`summary.json`. Raises UsageError where the run was not analysed yet, DataFormatError where the file is damaged
+    or of another version."""
+    if not run.file("summary.json").exists():
+        raise UsageError(
+            f"{run.run_id} has no summary.json", f"analyse it first: python -m analysis analyze {run.run_id}"
+        )
+    summary = read_json(run, "summary.json")
+    schema = summary.get("schema", SUMMARY_SCHEMA)
+    if schema != SUMMARY_SCHEMA:
+        raise DataFormatError(
+            f"{run.file('summary.json')} has schema {schema!r}, and here {SUMMARY_SCHEMA} is read",
+            f"analyse the run again: python -m analysis analyze {run.run_id}",
+        )
+    return summary
 
 
 def read_pull(run: RunDir) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from analysis.errors import UsageError
 from analysis.evidence import connect, quoted
 from analysis.join import JOINED_COLUMNS
 from analysis.requests_table import COLUMN_TYPES, create_requests, literal
-from analysis.run_files import read_json
+from analysis.run_files import read_summary
 from runstore.columns import ADDED_COLUMNS, REQUEST_COLUMNS
 from runstore.rundir import RunDir, RunNotFoundError
 
@@ -81,8 +81,7 @@ class Run:
     @cached_property
     def summary(self) -> dict[str, Any]:
         """`summary.json`. Raises UsageError before the run was analysed."""
-        self._file("summary.json")
-        return read_json(self.directory, "summary.json")
+        return read_summary(self.directory)
 
     def _parquet(self, name: str) -> pd.DataFrame:
         return connect().execute(f"FROM read_parquet({literal(str(self._file(name)))})").df()

@@ -25,7 +25,7 @@ from analysis.formatting import date_and_time, plural, share, timespan, usd
 from analysis.functions import Limits, create_measured_invocations, functions
 from analysis.join import Coverage, counts
 from analysis.metrics import disagreements, expectations, judge_metrics
-from analysis.run_files import read_json, read_pull
+from analysis.run_files import SUMMARY_SCHEMA, read_json, read_pull
 from analysis.starts import create_starts, starts_told
 from analysis.thresholds import judge_thresholds
 from analysis.windows import worst_window
@@ -34,7 +34,6 @@ from config.prices import load_prices
 from config.thresholds import Threshold, parse_threshold
 from runstore.rundir import ABORTED, COMPLETE, RunDir
 
-SCHEMA = 1
 STRANGERS_TOLERATED = 0.01
 """Share of the invocations that may answer no request before the summary warns of others who use the functions."""
 COVERAGE_WANTED = 0.99
@@ -80,7 +79,7 @@ def build_summary(
     expected = expectations(db, of_functions, metrics, deployed)
     shortcomings = [*also, *_shortcomings(manifest, pulled, evidence, coverage)]
     summary: dict[str, Any] = {
-        "schema": SCHEMA,
+        "schema": SUMMARY_SCHEMA,
         "run": {
             "id": manifest.get("run_id", run.run_id),
             "profile": (manifest.get("profile") or {}).get("name"),

@@ -16,6 +16,7 @@
   const epoch = (text) => Date.parse(`${text.replace(" ", "T")}Z`) / 1000;
   const whole = () => seen[0] <= span[0] && seen[1] >= span[1];
   const count = (number) => number.toLocaleString("en-US");
+  const plural = (number, noun) => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
 
   // The bins that lie in the stretch by their middle: [first, beyond the last].
   function binsSeen() {
@@ -91,9 +92,9 @@
     const words = [whole() ? "Whole run" : `${clock(from)} to ${clock(from + seconds)} UTC (${count(seconds)} s)`];
     if (bins.sent) {
       const [sent, failed] = [sum(bins.sent), sum(bins.failed)];
-      words.push(`${count(sent)} requests`, `${count(failed)} failed${sent ? ` (${((100 * failed) / sent).toFixed(2)} %)` : ""}`);
+      words.push(plural(sent, "request"), `${count(failed)} failed${sent ? ` (${((100 * failed) / sent).toFixed(2)} %)` : ""}`);
     }
-    if (bins.cold_starts) words.push(`${count(sum(bins.cold_starts))} cold starts`);
+    if (bins.cold_starts) words.push(plural(sum(bins.cold_starts), "cold start"));
     document.getElementById("stretch").textContent = words.join(" · ");
     document.querySelectorAll("[data-move]").forEach((button) => {
       button.disabled = button.dataset.move === "in" ? beyond - first < 2 : whole();

@@ -71,6 +71,14 @@ def test_a_broken_summary_is_incomplete_data(run: Path, text: str) -> None:
     assert call("report", str(run)).exit_code == 3
 
 
+@pytest.mark.parametrize("command", ["summary", "report", "cost"])
+def test_a_summary_of_another_version_is_named_with_what_to_do(run: Path, command: str) -> None:
+    (run / "summary.json").write_text('{"schema": 99, "run": "x", "client": [], "cost": 7}')
+    result = call(command, str(run))
+    assert result.exit_code == 3
+    assert "summary.json has schema 99, and here 1 is read\nhint: analyse the run again: python -m" in result.stderr
+
+
 def test_statistics_of_a_run_without_logs_is_incomplete_data(run: Path) -> None:
     assert call("statistics", str(run)).exit_code == 3
 

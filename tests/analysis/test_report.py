@@ -230,6 +230,17 @@ def test_a_run_without_data_still_gives_a_page(summary: dict[str, Any]) -> None:
     assert page.scripts == []
 
 
+def test_one_request_has_no_curve_and_is_seen_all_the_same() -> None:
+    alone = replace(response_times("POST /vote"), curves=[replace(response_times(None).curves[0], requests=1)])
+    lone = {name: np.array([1.0]) for name in ("users", "sent_per_s", "failed_per_s")}
+    page = Page(report.render(SUMMARY, Series(T0, 1, 1, latency_ms={"p50": np.array([5.0])}, **lone), alone))
+    charts = json.loads(page.scripts[0])
+    assert charts["latency"] is None
+    assert "latency-chart" not in {attributes.get("id") for _, attributes in page.tags}
+    assert "Latency distribution" in page.text
+    assert {(trace["mode"], trace["cliponaxis"]) for trace in charts["time"]["traces"]} == {("lines+markers", False)}
+
+
 def test_the_parts_of_a_request_add_up_to_its_mean() -> None:
     (bar,) = report.breakdown_bars(
         {
