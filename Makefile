@@ -116,7 +116,7 @@ check: $(DEV) ## Linter, formatter, types, template, pipeline files, docs
 	@$(PY) -m pytest -q tests/docs
 
 bench: $(BENCHMARKS) ## A benchmark, as JSON and a table (BENCH=generator|arrivals|breakpoint|shipping|sandbox_votes|pull|join|report|compare)
-	@$(PY) -m "benchmarks.$${BENCH:-generator}"
+	@$(PY) -m benchmarks "$${BENCH:-generator}"
 
 lock: ## Resolve requirements*.in into requirements*.txt (needs uv)
 	$(UV) pip compile -q --universal --python-version 3.11 --no-header requirements.in -o requirements.txt

@@ -102,7 +102,6 @@ def main(debug: bool) -> None:
 
     RUN is a run's id, its directory, or `latest`, which is also what is meant without it.
 
-    \b
     Exit codes: 0 all well, 1 a threshold failed or a comparison found a regression, 2 wrong usage or configuration,
     3 the run or its data is incomplete, 130 interrupted.
     """
