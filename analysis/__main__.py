@@ -151,8 +151,7 @@ def analyze(run: str, no_pull: bool, duration_limit_ms: float, memory_headroom_m
 
     found, settings = find_run(run), load_settings()
     if dry_run:
-        for line in pipeline.rehearse(found, settings, pull=not no_pull):
-            click.echo(line)
+        terminal.print_lines(pipeline.rehearse(found, settings, pull=not no_pull))
         return errors.OK
     return pipeline.analyze(
         found,

@@ -303,8 +303,8 @@ def bins_command(run: str, every: str, functions: tuple[str, ...], form: str, dr
     if dry_run:
         from analysis.pull import rehearse
 
-        for line in ["the logs are there already"] if read_pull(found).get("complete") else rehearse(found, settings):
-            click.echo(line)
+        there = read_pull(found).get("complete")
+        terminal.print_lines(["the logs are there already"] if there else rehearse(found, settings))
         return OK
     exit_code = pull_if_needed(found, settings)
     frame = table(found, every_s, functions)

@@ -6,7 +6,7 @@ a file it is plain text.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import IO, Any
 
 from rich import box
@@ -46,6 +46,13 @@ def console(file: IO[str] | None = None) -> Console:
     own = Console(file=file, highlight=False, markup=False, emoji=False)
     own.width = min(own.width, WIDTH) if own.is_terminal else WIDTH
     return own
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Print prose, wrapped between words in a terminal; elsewhere a line stays a line."""
+    to = console()
+    for line in lines:
+        to.print(Text(line), soft_wrap=not to.is_terminal)
 
 
 def print_summary(summary: Mapping[str, Any], to: Console) -> None:

@@ -157,8 +157,7 @@ def test_of_a_table_that_is_cut_what_calls_for_attention_stays_in_its_order() ->
 def test_what_differs_between_two_runs_is_said_in_words() -> None:
     stages = [{"duration_s": 30.0, "users": 200, "rate": None}, {"duration_s": 5.5, "users": 0, "rate": None}]
     said = tables.difference_in_words(Difference("profile.stages", stages, stages[:1]))
-    assert (
-        said == "profile.stages: duration_s 30, users 200; duration_s 5.5, users 0 in A, duration_s 30, users 200 in B"
-    )
+    one = "duration_s 30, users 200"
+    assert said == f"profile.stages: {one}; duration_s 5.5, users 0 in A, {one} in B"
     flows = Difference("flows", ["vote", "shop"], ["vote"])
     assert tables.difference_in_words(flows) == "flows: vote, shop in A, vote in B"
