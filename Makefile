@@ -116,7 +116,7 @@ check: $(DEV) ## Linter, formatter, types, template, pipeline files, docs
 	@$(PY) -m pytest -q tests/docs
 
 bench: $(BENCHMARKS) ## A benchmark, as JSON and a table (BENCH=generator|arrivals|breakpoint|shipping|sandbox_votes|pull|join|report|compare)
-	@$(PY) -m "benchmarks.$${BENCH:-generator}"
+	@$(PY) -m benchmarks "$${BENCH:-generator}"
 
 lock: ## Resolve requirements*.in into requirements*.txt (needs uv)
 	$(UV) pip compile -q --universal --python-version 3.11 --no-header requirements.in -o requirements.txt
@@ -124,7 +124,9 @@ lock: ## Resolve requirements*.in into requirements*.txt (needs uv)
 	$(UV) pip compile -q --universal --python-version 3.11 --no-header requirements-bench.in -o requirements-bench.txt
 	$(UV) pip compile -q --universal --python-version 3.11 --no-header requirements-emulator.in -o requirements-emulator.txt
 
-clean: ## Remove what the tools left, the environment too; runs stay
+clean: ## Remove what the tools and killed processes left, the environment too; runs stay
+	-@$(PYTHON) -m sandbox.workplace
+	-@$(PYTHON) -m analysis.workplace "$${RUNS_DIR:-runs}"
 	rm -rf $(VENV) $(EMULATOR_VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -name __pycache__ -not -path './runs/*' -prune -exec rm -rf {} +
 

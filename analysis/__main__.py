@@ -102,7 +102,6 @@ def main(debug: bool) -> None:
 
     RUN is a run's id, its directory, or `latest`, which is also what is meant without it.
 
-    \b
     Exit codes: 0 all well, 1 a threshold failed or a comparison found a regression, 2 wrong usage or configuration,
     3 the run or its data is incomplete, 130 interrupted.
     """
@@ -152,8 +151,7 @@ def analyze(run: str, no_pull: bool, duration_limit_ms: float, memory_headroom_m
 
     found, settings = find_run(run), load_settings()
     if dry_run:
-        for line in pipeline.rehearse(found, settings, pull=not no_pull):
-            click.echo(line)
+        terminal.print_lines(pipeline.rehearse(found, settings, pull=not no_pull))
         return errors.OK
     return pipeline.analyze(
         found,

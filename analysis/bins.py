@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -32,17 +32,17 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 
-from analysis import cloudwatch_metrics, locust_csv
+from analysis import cloudwatch_metrics, locust_csv, terminal
 from analysis.attribution import attribute_lines
 from analysis.errors import INCOMPLETE, OK, AnalysisError, NoRowsError, UsageError
 from analysis.evidence import open_evidence
-from analysis.formatting import count, date_and_time
+from analysis.formatting import count, date_and_time, decimal, milliseconds
 from analysis.functions import COLD, OCCUPIED_FROM
-from analysis.query import print_table
 from analysis.requests_table import literal
 from analysis.run_files import read_json, read_pull
 from analysis.series import most_at_once
 from analysis.starts import starts_told
+from analysis.tables import Column, Row, Table, text
 from analysis.workplace import at_work_in
 from config.settings import Settings, load_settings
 from config.timespans import parse_timespan
@@ -70,17 +70,25 @@ _COUNTS = (
     *("users", "requests", "failures"),
     *("invocations", "cold_starts", "errors", "timeouts", "throttles", "concurrency"),
 )
-_SHORT = {
-    "at": "UTC",
-    "requests": "req",
-    "requests_per_s": "req/s",
-    "failures": "failed",
-    "invocations": "invoked",
-    "cold_starts": "cold",
-    "throttles": "thrott.",
-    "concurrency": "at once",
+_CLIENT = {
+    "at": text("UTC"),
+    "users": Column("users"),
+    "requests": Column("requests"),
+    "requests_per_s": Column("rate", "/s"),
+    "failures": Column("failed"),
+    **{f"client_p{percent}_ms": Column(f"p{percent}", "ms") for percent in _PERCENTILES},
 }
-"""What the columns are called where there is little room."""
+_FUNCTIONS = {
+    "at": text("UTC"),
+    "invocations": Column("invoked"),
+    "cold_starts": Column("cold"),
+    "errors": Column("errors"),
+    "timeouts": Column("timeouts"),
+    "throttles": Column("throttled"),
+    "concurrency": Column("at once"),
+    **{f"duration_p{percent}_ms": Column(f"p{percent}", "ms") for percent in _PERCENTILES},
+}
+"""What the columns are called in the terminal, where all of them side by side are too wide."""
 
 
 def table(run: RunDir, every_s: float, functions: Sequence[str] = ()) -> pd.DataFrame:
@@ -295,8 +303,8 @@ def bins_command(run: str, every: str, functions: tuple[str, ...], form: str, dr
     if dry_run:
         from analysis.pull import rehearse
 
-        for line in ["the logs are there already"] if read_pull(found).get("complete") else rehearse(found, settings):
-            click.echo(line)
+        there = read_pull(found).get("complete")
+        terminal.print_lines(["the logs are there already"] if there else rehearse(found, settings))
         return OK
     exit_code = pull_if_needed(found, settings)
     frame = table(found, every_s, functions)
@@ -310,19 +318,24 @@ def bins_command(run: str, every: str, functions: tuple[str, ...], form: str, dr
         if form == "json":
             click.echo(json.dumps(rows, indent=1))
         else:
-            print_table([{_short(name): _brief(value) for name, value in row.items()} for row in rows])
+            console = terminal.console()
+            terminal.print_table(_drawn("What the client saw", _CLIENT, rows), console)
+            console.print()
+            terminal.print_table(_drawn("What the functions did", _FUNCTIONS, rows), console)
     return exit_code
 
 
-def _short(column: str) -> str:
-    return _SHORT.get(column) or column.replace("client_", "").replace("duration", "dur.").replace("_", " ")
+def _drawn(title: str, columns: Mapping[str, Column], rows: Iterable[Mapping[str, Any]]) -> Table:
+    cells = (Row(tuple(_brief(name, row[name]) for name in columns)) for row in rows)
+    return Table(title, tuple(columns.values()), tuple(cells))
 
 
-def _brief(value: Any) -> Any:
-    """A cell as the table has it: the time of the day, and milliseconds to a tenth."""
-    if isinstance(value, str):
-        return value[11:19]
-    return round(value, 1) if isinstance(value, float) else value
+def _brief(column: str, value: Any) -> str:
+    if column == "at":
+        return str(value)[11:19]
+    if column.endswith("_ms"):
+        return milliseconds(value)
+    return decimal(value) if column == "requests_per_s" else count(value)
 
 
 def _plain(value: Any) -> Any:

@@ -14,7 +14,7 @@ import duckdb
 import pandas as pd
 from rich.console import Console
 
-from analysis import cloudwatch_metrics, deployment, errors, locust_csv, log_groups, log_tables
+from analysis import cloudwatch_metrics, deployment, errors, locust_csv, log_groups, log_tables, terminal
 from analysis.errors import AnalysisError, DataFormatError, NoRowsError
 from analysis.insights import MAX_ROWS, read_rows_quickly
 from analysis.log_queries import ACCESS, EVENTS
@@ -402,8 +402,7 @@ def pull_command(
     )
     found = rundir.find(run, settings.runs_dir)
     if dry_run:
-        for line in rehearse(found, settings):
-            click.echo(line)
+        terminal.print_lines(rehearse(found, settings))
         return errors.OK
     with at_work_in(found):
         pulled = pull_showing(found, settings, Console(stderr=True), force=force, limit=limit, patience=patience)

@@ -20,7 +20,6 @@ from typing import Any
 
 import click
 from rich import box
-from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -142,20 +141,15 @@ def columns_of(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def print_table(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Rows as a table on the terminal, numbers to the right; wider than the terminal before it cuts one."""
+    """Rows as a table on the terminal, numbers to the right; what does not fit is folded, and nothing cut."""
     table = Table(box=box.SIMPLE, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for name in columns_of(rows):
         cells = [row[name] for row in rows if row.get(name) is not None]
         numeric = all(isinstance(_value(cell), int | float) for cell in cells)
-        short = all(len(str(cell)) <= 36 for cell in cells)
-        table.add_column(Text(visible(name)), justify="right" if numeric else "left", no_wrap=short, overflow="fold")
+        table.add_column(Text(visible(name)), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(visible(_short(_value(row.get(name))), 400)) for name in columns_of(rows)))
-    console = terminal.console()
-    if all(column.no_wrap for column in table.columns):
-        unlimited = console.options.update(max_width=10_000)
-        console.width = max(console.width, Measurement.get(console, unlimited, table).maximum)
-    console.print(table)
+    terminal.console().print(table)
 
 
 def _short(value: Any) -> Any:

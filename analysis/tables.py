@@ -206,7 +206,17 @@ def about_comparison(found: Comparison) -> Iterable[str]:
 
 def difference_in_words(difference: Difference) -> str:
     """`region: us-east-1 in A, eu-west-1 in B`."""
-    return f"{visible(difference.fact)}: {visible(difference.a, 80)} in A, {visible(difference.b, 80)} in B"
+    a, b = (visible(_listed(value), 80) for value in (difference.a, difference.b))
+    return f"{visible(difference.fact)}: {a} in A, {b} in B"
+
+
+def _listed(value: Any) -> str:
+    """A fact of a manifest: `duration_s 30, users 200; duration_s 60, users 0` for the stages of a profile."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_listed(one)}" for name, one in value.items() if one is not None)
+    if isinstance(value, list | tuple):
+        return ("; " if any(isinstance(one, Mapping) for one in value) else ", ").join(map(_listed, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _figure(kind: Kind, value: float | None) -> str:

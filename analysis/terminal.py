@@ -6,7 +6,7 @@ a file it is plain text.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import IO, Any
 
 from rich import box
@@ -46,6 +46,13 @@ def console(file: IO[str] | None = None) -> Console:
     own = Console(file=file, highlight=False, markup=False, emoji=False)
     own.width = min(own.width, WIDTH) if own.is_terminal else WIDTH
     return own
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Print prose, wrapped between words in a terminal; elsewhere a line stays a line."""
+    to = console()
+    for line in lines:
+        to.print(Text(line), soft_wrap=not to.is_terminal)
 
 
 def print_summary(summary: Mapping[str, Any], to: Console) -> None:
@@ -180,29 +187,37 @@ def _cause(number: int, cause: Mapping[str, Any]) -> Iterator[RenderableType]:
 
 
 class _Fitting:
-    """A table with less room between its columns where it fits the console only so."""
+    """A table with less room between its columns where it fits the console only so, and with folded numbers where it
+    does not even then: rich would cut them off."""
 
     def __init__(self, table: tables.Table) -> None:
         self._table = table
 
     def __rich_console__(self, to: Console, options: ConsoleOptions) -> RenderResult:
         roomy, tight = _drawn(self._table, padding=1), _drawn(self._table, padding=0)
-        yield tight if _width(tight, to) <= options.max_width < _width(roomy, to) else roomy
+        if _widths(roomy, to).maximum <= options.max_width:
+            yield roomy
+        elif _widths(tight, to).maximum <= options.max_width:
+            yield tight
+        elif _widths(roomy, to).minimum <= options.max_width:
+            yield roomy
+        else:
+            yield _drawn(self._table, padding=0, fold_numbers=_widths(tight, to).minimum > options.max_width)
 
 
-def _width(table: RichTable, on: Console) -> int:
-    """Columns that it takes where nothing is folded."""
-    return Measurement.get(on, on.options.update(max_width=10_000), table).maximum
+def _widths(table: RichTable, on: Console) -> Measurement:
+    """Columns that it takes where all is folded that may be, and where nothing is."""
+    return Measurement.get(on, on.options.update(max_width=10_000), table)
 
 
-def _drawn(table: tables.Table, padding: int) -> RichTable:
+def _drawn(table: tables.Table, padding: int, *, fold_numbers: bool = False) -> RichTable:
     drawn = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, padding), header_style="dim", show_edge=False)
     for column in table.columns:
         header = f"{column.header}\n{column.unit}" if column.unit else column.header
         drawn.add_column(
             Text(header),
             justify="right" if column.numeric else "left",
-            no_wrap=column.numeric,
+            no_wrap=column.numeric and not fold_numbers,
             overflow="fold",
             vertical="top",
         )

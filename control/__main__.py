@@ -81,7 +81,6 @@ def _tell(error: BaseException, command: str | None) -> int:
 def main() -> None:
     """Run load tests from end to end, and deploy what they run against.
 
-    \b
     Exit codes: 0 all well, 1 a threshold failed or a message did not arrive, 2 wrong usage or
     configuration, 3 the run or its data is incomplete, 130 interrupted.
     """

@@ -76,8 +76,7 @@ class Alarm:
 
     @property
     def limit(self) -> str:
-        """`Errors > 1%`: what it rings at."""
-        return str(self.request["AlarmDescription"]).partition(":")[0]
+        return limit_in(str(self.request["AlarmDescription"]))
 
 
 @dataclass(frozen=True)
@@ -95,6 +94,16 @@ class Change:
 def prefix(stack_name: str) -> str:
     """What the names of a stack's alarms begin with."""
     return f"swarmscope/{stack_name}/"
+
+
+def short_name(name: str, stack_name: str) -> str:
+    """The name of one of a stack's alarms without what they all begin with; the metric comes last in it."""
+    return name.removeprefix(prefix(stack_name))
+
+
+def limit_in(description: str) -> str:
+    """`> 1% of Invocations`: what an alarm with this description rings at."""
+    return description.partition(":")[0].partition(" ")[2]
 
 
 def alarms_for(stack_name: str, watched: Watched, limits: MetricLimits, topic: str | None) -> list[Alarm]:

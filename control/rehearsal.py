@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
+from analysis.formatting import usd
 from config.budget import ASSUMED_DURATION_MS, ASSUMED_MEMORY_MB, planned_usd
 from config.planned_load import planned_peak_rate, planned_requests
 from config.prices import load_prices
@@ -61,11 +62,11 @@ def _load(profile: Profile) -> str:
 
 
 def _cost(settings: Settings, profile: Profile) -> str:
-    usd = planned_usd(load_prices(settings.region or ""), profile)
-    if usd is None:
+    planned = planned_usd(load_prices(settings.region or ""), profile)
+    if planned is None:
         return "cost: not known beforehand"
     simulated = ", were it not simulated" if settings.simulated else ""
     return (
-        f"cost: about ${usd:,.4f} for API Gateway and Lambda, were each request to take {ASSUMED_DURATION_MS:g} ms "
+        f"cost: about {usd(planned)} for API Gateway and Lambda, were each request to take {ASSUMED_DURATION_MS:g} ms "
         f"with {ASSUMED_MEMORY_MB:,.0f} MB{simulated}; `preflight` looks closer"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import click
@@ -9,6 +10,7 @@ import click
 from sandbox.faults import FaultsError, parse_faults
 from sandbox.listening import PortTaken, is_loopback, listen
 from sandbox.model.parameters import ParametersError, load_parameters
+from sandbox.workplace import workplace
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -46,14 +48,16 @@ def main(
         raise click.UsageError(str(error)) from error
     from sandbox import server  # takes a second or two: wrong usage is told before
 
-    server.serve(
-        listener,
-        parameters,
-        seed=seed,
-        faults=active,
-        truth_file=truth,
-        on_ready=lambda url: click.echo(f"sandbox ready at {url}"),
-    )
+    with workplace() as folder:
+        tempfile.tempdir = str(folder)  # for the libraries, too
+        server.serve(
+            listener,
+            parameters,
+            seed=seed,
+            faults=active,
+            truth_file=truth,
+            on_ready=lambda url: click.echo(f"sandbox ready at {url}"),
+        )
 
 
 if __name__ == "__main__":

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from config.errors import ConfigError
-from control.commands.options import dry_run_option, say, settings_of, target_options
+from control.commands.options import dry_run_option, out, say, settings_of, target_options
 
 if TYPE_CHECKING:
     from config.settings import Settings
@@ -44,11 +45,11 @@ def alarms(action: str, target: str | None, stack_name: str | None, topic: str |
     cloudwatch = client(settings, "cloudwatch")
     there = ours.existing(cloudwatch, settings.stack_name)
     if action == "list":
-        _show_states(there)
+        _show_states(there, settings.stack_name)
         return 0
     changes = ours.plan([] if action == "delete" else wanted(settings, topic), there)
     if action == "plan" or dry_run:
-        _show_plan(changes)
+        _show_plan(changes, settings.stack_name)
     else:
         ours.carry_out(cloudwatch, changes, settings.stack_name, say)
         click.echo(_in_words(changes, done=True))
@@ -83,13 +84,27 @@ def wanted(settings: Settings, topic: str | None) -> list[Alarm]:
     return ours.alarms_for(settings.stack_name, watched, load_metric_limits(settings.metric_limits), topic)
 
 
-def _show_plan(changes: list[Change]) -> None:
-    width = max((len(change.name) for change in changes), default=0)
+def _show_plan(changes: list[Change], stack_name: str) -> None:
+    from control.alarms import short_name
+
+    rows = []
     for change in changes:
-        what = change.alarm.limit if change.alarm is not None else "is no longer wanted"
+        rings = change.alarm.limit if change.alarm is not None else "no longer wanted"
         differing = f" ({', '.join(change.differing)})" if change.differing else ""
-        click.echo(f"{_WOULD[change.action]:<13} {change.name:<{width}}  {what}{differing}")
+        rows.append((_WOULD[change.action], short_name(change.name, stack_name), f"{rings}{differing}"))
+    _show(stack_name, ("", "alarm", "rings at"), rows)
     click.echo(_in_words(changes, done=False))
+
+
+def _show(stack_name: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from analysis.tables import Row, Table, text
+    from analysis.terminal import print_table
+    from control.alarms import prefix
+
+    if rows:
+        columns = tuple(text(heading) for heading in headings)
+        title = f"Alarms, whose names begin with {prefix(stack_name)}"
+        print_table(Table(title, columns, tuple(Row(tuple(row)) for row in rows)), out())
 
 
 def _in_words(changes: list[Change], *, done: bool) -> str:
@@ -103,12 +118,19 @@ def _in_words(changes: list[Change], *, done: bool) -> str:
     return ", ".join([*words, f"{numbers['keep']} unchanged"])
 
 
-def _show_states(there: dict[str, dict[str, Any]]) -> None:
+def _show_states(there: dict[str, dict[str, Any]], stack_name: str) -> None:
+    from control.alarms import limit_in, short_name
+
     if not there:
         click.echo("there are no alarms; `make alarms ACTION=create` makes them")
         return
-    width = max(map(len, there))
-    for name, alarm in sorted(there.items(), key=lambda item: (item[1]["StateValue"] != "ALARM", item[0])):
-        state, since = alarm["StateValue"], alarm["StateUpdatedTimestamp"]
-        limit = alarm.get("AlarmDescription", "").partition(":")[0]
-        click.echo(f"{state:<17} since {since:%Y-%m-%d %H:%M}  {name:<{width}}  {limit}")
+    rows = [
+        (
+            alarm["StateValue"],
+            f"{alarm['StateUpdatedTimestamp']:%Y-%m-%d %H:%M}",
+            short_name(name, stack_name),
+            limit_in(alarm.get("AlarmDescription", "")),
+        )
+        for name, alarm in sorted(there.items(), key=lambda item: (item[1]["StateValue"] != "ALARM", item[0]))
+    ]
+    _show(stack_name, ("state", "since", "alarm", "rings at"), rows)

@@ -76,7 +76,7 @@ def provisioned(
     Exit codes: 0 compared · 2 wrong usage or configuration · 3 an arm could not be measured, or something is left ·
     130 interrupted.
     """
-    from analysis.terminal import print_table
+    from analysis.terminal import print_lines, print_table
     from control.provisioned import experiment, result
     from control.provisioned.versions import ArmVersions
     from control.run_lock import run_lock
@@ -87,8 +87,7 @@ def provisioned(
     if clean:
         with run_lock(settings.runs_dir / PROVISIONED, "provisioned --clean"):
             done = take_back(ArmVersions, settings, say, dry_run=dry_run)
-        for line in done or ["nothing was left"]:
-            click.echo(line)
+        print_lines(done or ["nothing was left"])
         return 0
     if not function:
         raise ConfigError("FUNCTION: which function? make provisioned FUNCTION=place-vote")
@@ -96,8 +95,7 @@ def provisioned(
         function, concurrency, profile, scale, time_scale, seed, workers, warmer, warmer_interval_s
     )
     if dry_run:
-        for line in experiment.dry_run(settings, request, say):
-            click.echo(line)
+        print_lines(experiment.dry_run(settings, request, say))
         return 0
     compared = experiment.run(settings, request, messages, say)
     if form == "json":

@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 
 def _rehearsed(request: Request, *first: str) -> int:
     """Say what a run would do; `first`: what is said before."""
+    from analysis.terminal import print_lines
     from control.rehearsal import rehearse
 
-    for line in (*first, *rehearse(request, os.environ, say)):
-        click.echo(line)
+    print_lines((*first, *rehearse(request, os.environ, say)))
     return 0
 
 

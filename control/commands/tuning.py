@@ -96,14 +96,14 @@ def tune(
     Exit codes: 0 chosen, and set where that was asked for · 1 a check failed, nothing was set · 3 nothing could be
     chosen, MAX_COST_USD ended it, or something is left.
     """
+    from analysis.terminal import print_lines
     from control.temporary_versions.taking_back import clean as take_back
     from control.tuning import report, tuner
     from control.tuning.versions import TunedVersions
 
     settings = settings_of(target, stack_name)
     if clean:
-        for line in take_back(TunedVersions, settings, say, dry_run=dry_run) or ["nothing was left"]:
-            click.echo(line)
+        print_lines(take_back(TunedVersions, settings, say, dry_run=dry_run) or ["nothing was left"])
         return 0
     if not function:
         raise ConfigError("FUNCTION: which function? Its name or ARN, e.g. make tune FUNCTION=shop-decrypt")
@@ -121,8 +121,7 @@ def tune(
         promote=promote,
     )
     if dry_run:
-        for line in tuner.dry_run(settings, request, say):
-            click.echo(line)
+        print_lines(tuner.dry_run(settings, request, say))
         return 0
     result = tuner.run(settings, request, messages, say)
     if form == "json":

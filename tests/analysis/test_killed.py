@@ -18,7 +18,7 @@ from analysis.__main__ import main
 from analysis.errors import UsageError
 from analysis.evidence import Evidence
 from analysis.puller import Progress, Reading
-from analysis.workplace import at_work_in
+from analysis.workplace import at_work_in, clear
 from runstore.rundir import RunDir
 
 SUMMARY = Path(__file__).parent / "golden" / "summary.json"
@@ -133,6 +133,20 @@ def test_what_another_is_working_with_stays(tiny_run):
         leave_behind(tiny_run)
         with at_work_in(tiny_run):
             assert sorted(tiny_run.path.rglob("*")) == before
+
+
+def test_runs_are_cleared_without_being_analysed_but_for_those_that_one_is_at_work_in(tiny_run):
+    leave_behind(tiny_run)
+    runs = tiny_run.path.parent
+    (runs / "latest").symlink_to(tiny_run.path.name)
+    with at_work_in(tiny_run):
+        leave_behind(tiny_run)
+        assert clear(runs) == []
+        assert tiny_run.file(".spill").exists()
+    leave_behind(tiny_run)
+    assert {path.name for path in clear(runs)} >= {".spill", ".joined.parquet.partial", "events-3-4.partial"}
+    assert not tiny_run.file(".spill").exists()
+    assert clear(runs / "there-is-none") == []
 
 
 def test_a_run_is_free_once_nobody_is_at_work_any_more(tiny_run):

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from analysis import tables
+from analysis.comparison import Difference
 
 SUMMARY: dict[str, Any] = json.loads((Path(__file__).parent / "golden" / "summary.json").read_text())
 ALL = (
@@ -151,3 +152,12 @@ def test_of_a_table_that_is_cut_what_calls_for_attention_stays_in_its_order() ->
     assert [row.cells for row in cut.rows] == [("1",), ("3",), ("4",)]
     assert cut.note == "Note. 2 more rows are in summary.json."
     assert table.first(5) is table
+
+
+def test_what_differs_between_two_runs_is_said_in_words() -> None:
+    stages = [{"duration_s": 30.0, "users": 200, "rate": None}, {"duration_s": 5.5, "users": 0, "rate": None}]
+    said = tables.difference_in_words(Difference("profile.stages", stages, stages[:1]))
+    one = "duration_s 30, users 200"
+    assert said == f"profile.stages: {one}; duration_s 5.5, users 0 in A, {one} in B"
+    flows = Difference("flows", ["vote", "shop"], ["vote"])
+    assert tables.difference_in_words(flows) == "flows: vote, shop in A, vote in B"

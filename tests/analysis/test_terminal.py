@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from analysis import terminal
+from analysis.tables import Column, Row, Table
 
 SUMMARY: dict[str, Any] = json.loads((Path(__file__).parent / "golden" / "summary.json").read_text())
 
@@ -101,3 +102,25 @@ def test_absurd_figures_do_not_make_it_wider() -> None:
         "cost": {"run_usd": 1e308, "per_million_usd": 1e308, "items": []},
     }
     assert max(len(line) for line in printed(summary).splitlines()) <= 100
+
+
+def test_numbers_that_do_not_fit_are_folded_and_not_cut() -> None:
+    out = io.StringIO()
+    numbers = tuple(str(1_000_000 + number) for number in range(8))
+    table = Table("Numbers", tuple(Column(f"c{number}") for number in range(8)), (Row(numbers),))
+    terminal.print_table(table, Console(file=out, width=50))
+    _, *lines = out.getvalue().splitlines()
+    assert max(map(len, lines)) <= 50
+    printed = "".join(lines)
+    assert sum(printed.count(digit) for digit in "0123456789") == len("".join(numbers)) + len("01234567")
+
+
+def test_prose_is_wrapped_in_a_terminal_and_left_as_it_is_in_a_file(monkeypatch: Any, capsys: Any) -> None:
+    said = "would write " + ", ".join(["joined.parquet"] * 12)
+    terminal.print_lines([said])
+    assert capsys.readouterr().out == f"{said}\n"
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    terminal.print_lines([said])
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80 and " ".join(line.strip() for line in lines) == said

@@ -177,7 +177,7 @@ def test_it_plans_creates_once_and_deletes_only_ours(run, sandbox):
     cloudwatch.put_metric_alarm(**theirs)
     planned = run("plan")
     assert "43 to create, 0 unchanged" in planned
-    assert "would create  swarmscope/watched/tally-votes/IteratorAge" in planned
+    assert "would create   tally-votes/IteratorAge" in planned
     assert run("create", "--dry-run") == planned
     assert run("create") == "43 created, 0 unchanged\n"
     assert run("create") == "43 unchanged\n"
@@ -202,7 +202,7 @@ def test_the_state_is_what_the_metrics_say(run, sandbox):
             ],
         )
     ringing = [line.split() for line in run("list").splitlines() if line.startswith("ALARM")]
-    assert [line[4] for line in ringing] == ["swarmscope/watched/place-vote/Throttles"]
+    assert [line[3] for line in ringing] == ["place-vote/Throttles"]
 
 
 def test_a_missing_permission_names_the_policy_that_has_it(sandbox, watched):

@@ -1,6 +1,8 @@
 """What the documentation names exists, and what exists is documented. Part of `make check`."""
 
 import re
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -108,3 +110,13 @@ def test_files_that_are_named_exist(path):
         r"`((?:config|control|analysis|loadgen|sandbox|stack|runstore|locustfiles)/[\w./-]+)`", DOCS[path]
     )
     assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_make_help_names_every_benchmark_and_another_is_wrong_usage() -> None:
+    benches = [path.stem for path in (ROOT / "benchmarks").glob("*.py") if "__main__" in path.read_text()]
+    named = re.search(r"BENCH=([\w|]+)\)", MAKEFILE)
+    assert named is not None
+    assert sorted(named[1].split("|")) == sorted({*benches} - {"__main__"})
+    done = subprocess.run([sys.executable, "-m", "benchmarks", "nope"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr == f"error: BENCH: there is no 'nope'; there are {named[1].replace('|', ', ')}\n"
