@@ -100,6 +100,10 @@ def measure(db: duckdb.DuckDBPyConnection, facts: RunFacts) -> Quantities:
     (traces,) = db.execute("SELECT count(DISTINCT xray_trace_id) FROM invocations WHERE sampled").fetchone() or (0,)
     if traces:
         found.items["xray_traces"] = traces
+        if facts.manifest.get("simulated"):
+            found.assumptions.append(
+                "X-Ray: unless TRACE_SAMPLE says otherwise, all requests are traced on the sandbox and 1 % on AWS"
+            )
     if facts.pulled:
         found.items["logs_scanned_gb"] = _gb(facts.pulled.get("bytes_scanned"))
         found.items["metrics_read"] = facts.metrics.get("metrics_read")

@@ -7,7 +7,7 @@ sandbox served nothing else: its counters do not know of runs.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,8 +48,8 @@ def compare(summary: Mapping[str, Any], truth: Mapping[str, Any]) -> list[Compar
     made up is as wrong as one that it lost.
     """
     return [
-        *_requests("api", truth.get("api", {}), _by_status(summary, lambda name: not _is_api_of_aws(name))),
-        *_requests("invoke", truth.get("invoke", {}), _by_status(summary, lambda name: name.startswith(INVOKE_PREFIX))),
+        *_requests("api", truth.get("api", {}), _endpoints(summary, lambda name: not _is_api_of_aws(name))),
+        *_requests("invoke", truth.get("invoke", {}), _endpoints(summary, lambda name: name.startswith(INVOKE_PREFIX))),
         *_messages(summary["client"], truth.get("messages", {})),
         *_functions(summary["functions"], truth["functions"]),
         *_chains(summary.get("chains") or {}, truth.get("chains", {})),
@@ -77,18 +77,17 @@ def _messages(client: Mapping[str, Any], truth: Mapping[str, int]) -> Iterator[C
         yield Comparison(f"messages.{service}", taken[service], truth.get(service, 0))
 
 
-def _by_status(summary: Mapping[str, Any], chosen: Callable[[str], bool]) -> Counter[str]:
-    counts: Counter[str] = Counter()
-    for endpoint, figures in summary["client"]["endpoints"].items():
-        if chosen(endpoint):
-            counts.update(figures["status"])
-    return counts
+def _endpoints(summary: Mapping[str, Any], chosen: Callable[[str], bool]) -> list[Mapping[str, Any]]:
+    return [figures for endpoint, figures in summary["client"]["endpoints"].items() if chosen(endpoint)]
 
 
-def _requests(name: str, truth: Mapping[str, Any], counted: Counter[str]) -> Iterator[Comparison]:
+def _requests(name: str, truth: Mapping[str, Any], endpoints: Sequence[Mapping[str, Any]]) -> Iterator[Comparison]:
     if not truth:
         return
-    yield Comparison(f"{name}.requests", counted.total(), truth["requests"])
+    yield Comparison(f"{name}.requests", sum(figures["requests"] for figures in endpoints), truth["requests"])
+    counted: Counter[str] = Counter()
+    for figures in endpoints:
+        counted.update(figures["status"])
     for status in sorted(truth["by_status"].keys() | counted.keys()):
         yield Comparison(f"{name}.by_status.{status}", counted[status], truth["by_status"].get(status, 0))
 

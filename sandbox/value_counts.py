@@ -67,29 +67,22 @@ class ValueCounts:
 
     @property
     def mean(self) -> float:
-        if not self.count:
-            raise ValueError("no values have no mean")
+        self._count_some("mean")
         return self.sum / self.count
 
     @property
     def smallest(self) -> float:
-        self._count()
-        if not len(self._values):
-            raise ValueError("no values have no smallest")
+        self._count_some("smallest")
         return self._smallest
 
     @property
     def greatest(self) -> float:
-        self._count()
-        if not len(self._values):
-            raise ValueError("no values have no greatest")
+        self._count_some("greatest")
         return self._greatest
 
     def percentile(self, percent: float) -> float:
         """Linearly between order statistics (numpy's default), from 0 to 100."""
-        self._count()
-        if not len(self._values):
-            raise ValueError("no values have no percentiles")
+        self._count_some("percentiles")
         upto = np.cumsum(self._counts)
         place = percent / 100 * (int(upto[-1]) - 1)
         below = math.floor(place)
@@ -97,6 +90,12 @@ class ValueCounts:
         value = float(one + (next_one - one) * (place - below))
         # rounding may have put a value beyond the last one
         return min(max(value, self._smallest), self._greatest)
+
+    def _count_some(self, statistic: str) -> None:
+        """Count all that was added; raises ValueError where that is nothing, of which there is no such statistic."""
+        self._count()
+        if not len(self._values):
+            raise ValueError(f"no values have no {statistic}")
 
     def _count(self) -> None:
         """Count what was added since the last time."""

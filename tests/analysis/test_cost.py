@@ -183,11 +183,15 @@ def test_logs_without_a_metric_are_unknown(build):
     assert "IncomingBytes" in found.notes[0]
 
 
-def test_a_trace_counts_once_and_only_where_it_was_sampled(build):
+@pytest.mark.parametrize("simulated", [True, False])
+def test_a_trace_counts_once_and_only_where_it_was_sampled(build, simulated):
+    build.manifest["simulated"] = simulated
     build.invocation(xray_trace_id="1-a", sampled=True)
     build.invocation(xray_trace_id="1-a", sampled=True, function="shop-accept")
     build.invocation(xray_trace_id="1-b", sampled=False)
-    assert quantities(build).items["xray_traces"] == 1
+    found = quantities(build)
+    assert found.items["xray_traces"] == 1
+    assert any("TRACE_SAMPLE" in one for one in found.assumptions) == simulated
 
 
 def test_the_load_is_what_a_million_requests_cost_and_the_analysis_is_not():

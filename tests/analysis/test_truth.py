@@ -23,8 +23,8 @@ TRUTH = {
 SUMMARY = {
     "client": {
         "endpoints": {
-            "POST /vote": {"status": {"200": 9, "502": 1}},
-            "Invoke place-vote": {"status": {"200": 2}},
+            "POST /vote": {"requests": 10, "status": {"200": 9, "502": 1}},
+            "Invoke place-vote": {"requests": 2, "status": {"200": 2}},
         }
     },
     "functions": {
@@ -76,6 +76,12 @@ def test_a_count_that_is_off_by_one_is_named(count):
     real = summary["functions"]["place-vote"][count]
     summary["functions"]["place-vote"][count] += 1
     assert unequal(summary) == {f"functions.place-vote.{count}": (real + 1, real)}
+
+
+def test_requests_of_an_endpoint_that_are_off_by_one_are_named():
+    summary = copy.deepcopy(SUMMARY)
+    summary["client"]["endpoints"]["POST /vote"]["requests"] = 11
+    assert unequal(summary) == {"api.requests": (11, 10)}
 
 
 def test_a_figure_that_was_not_measured_is_not_equal_to_zero():

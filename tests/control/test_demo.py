@@ -11,7 +11,11 @@ from control.demo import conclude
 from runstore.rundir import RunDir
 
 TRUTH = {"api": {"requests": 3, "by_status": {"200": 3}}, "functions": {}, "chains": {}}
-SUMMARY = {"client": {"endpoints": {"POST /vote": {"status": {"200": 3}}}}, "functions": {}, "chains": {}}
+SUMMARY = {
+    "client": {"endpoints": {"POST /vote": {"requests": 3, "status": {"200": 3}}}},
+    "functions": {},
+    "chains": {},
+}
 
 
 @pytest.fixture
