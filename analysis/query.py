@@ -24,7 +24,8 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from analysis import log_groups, terminal
+from analysis import log_groups
+from analysis.console import console
 from analysis.errors import TargetError, UsageError
 from analysis.formatting import visible
 from analysis.insights import LogGroupNotFoundError, Row, Window, run_query
@@ -151,11 +152,11 @@ def print_table(rows: Sequence[Mapping[str, Any]]) -> None:
         table.add_column(Text(visible(name)), justify="right" if numeric else "left", no_wrap=short, overflow="fold")
     for row in rows:
         table.add_row(*(Text(visible(_short(_value(row.get(name))), 400)) for name in columns_of(rows)))
-    console = terminal.console()
+    to = console()
     if all(column.no_wrap for column in table.columns):
-        unlimited = console.options.update(max_width=10_000)
-        console.width = max(console.width, Measurement.get(console, unlimited, table).maximum)
-    console.print(table)
+        unlimited = to.options.update(max_width=10_000)
+        to.width = max(to.width, Measurement.get(to, unlimited, table).maximum)
+    to.print(table)
 
 
 def _short(value: Any) -> Any:

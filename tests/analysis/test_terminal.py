@@ -8,13 +8,14 @@ from typing import Any
 from rich.console import Console
 
 from analysis import terminal
+from analysis.console import console
 
 SUMMARY: dict[str, Any] = json.loads((Path(__file__).parent / "golden" / "summary.json").read_text())
 
 
 def printed(summary: dict[str, Any]) -> str:
     out = io.StringIO()
-    terminal.print_summary(summary, terminal.console(out))
+    terminal.print_summary(summary, console(out))
     return out.getvalue()
 
 
