@@ -145,18 +145,19 @@ def analyze(run: str, no_pull: bool, duration_limit_ms: float, memory_headroom_m
     Prints the summary and writes summary.json, report.html, summary.md and junit.xml into the run's directory. What
     was fetched whole before is not fetched again.
     """
-    from analysis import pipeline, terminal
+    from analysis import pipeline
+    from analysis.console import console, print_lines
     from analysis.functions import Limits
     from config.settings import load_settings
 
     found, settings = find_run(run), load_settings()
     if dry_run:
-        terminal.print_lines(pipeline.rehearse(found, settings, pull=not no_pull))
+        print_lines(pipeline.rehearse(found, settings, pull=not no_pull))
         return errors.OK
     return pipeline.analyze(
         found,
         settings,
-        console=terminal.console(),
+        console=console(),
         pull=not no_pull,
         limits=Limits(duration_limit_ms, memory_headroom_mb),
     )
@@ -253,6 +254,7 @@ def cost(
     Gateway in front of it?
     """
     from analysis import tables, terminal
+    from analysis.console import console
     from analysis.cost import of_summary, what_if
     from analysis.run_files import read_summary
     from config.prices import load_prices, priced_regions
@@ -281,7 +283,7 @@ def cost(
     if form == "json":
         click.echo(json.dumps(priced, indent=1, ensure_ascii=False))
     else:
-        terminal.print_table(tables.cost({"cost": priced}), terminal.console())
+        terminal.print_table(tables.cost({"cost": priced}), console())
     return errors.OK
 
 
@@ -303,8 +305,9 @@ def show_summary(summary: Mapping[str, Any], form: str = "text") -> None:
         click.echo(markdown.render(summary), nl=False)
     else:
         from analysis import terminal
+        from analysis.console import console
 
-        terminal.print_summary(summary, terminal.console())
+        terminal.print_summary(summary, console())
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ from rich.console import Console
 
 from analysis import cloudwatch_metrics, locust_csv, terminal
 from analysis.attribution import attribute_lines
+from analysis.console import console, print_lines
 from analysis.errors import INCOMPLETE, OK, AnalysisError, NoRowsError, UsageError
 from analysis.evidence import open_evidence
 from analysis.formatting import count, date_and_time, decimal, milliseconds
@@ -304,7 +305,7 @@ def bins_command(run: str, every: str, functions: tuple[str, ...], form: str, dr
         from analysis.pull import rehearse
 
         there = read_pull(found).get("complete")
-        terminal.print_lines(["the logs are there already"] if there else rehearse(found, settings))
+        print_lines(["the logs are there already"] if there else rehearse(found, settings))
         return OK
     exit_code = pull_if_needed(found, settings)
     frame = table(found, every_s, functions)
@@ -318,10 +319,10 @@ def bins_command(run: str, every: str, functions: tuple[str, ...], form: str, dr
         if form == "json":
             click.echo(json.dumps(rows, indent=1))
         else:
-            console = terminal.console()
-            terminal.print_table(_drawn("What the client saw", _CLIENT, rows), console)
-            console.print()
-            terminal.print_table(_drawn("What the functions did", _FUNCTIONS, rows), console)
+            to = console()
+            terminal.print_table(_drawn("What the client saw", _CLIENT, rows), to)
+            to.print()
+            terminal.print_table(_drawn("What the functions did", _FUNCTIONS, rows), to)
     return exit_code
 
 

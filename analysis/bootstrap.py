@@ -29,7 +29,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -136,6 +135,8 @@ def describe_units(sample: Sample) -> dict[str, int]:
 
 def interval_half_width(error: float, freedom: float, confidence: float) -> float:
     """Half the width of the interval around an estimate that has this error."""
+    from scipy.special import stdtrit  # takes longer to import than all the rest, and most commands compare nothing
+
     return float(error * stdtrit(freedom, 0.5 + confidence / 2))
 
 

@@ -14,6 +14,7 @@ import click
 from analysis import baseline, comparison, errors, markdown, tables, terminal
 from analysis.baseline import SPLITS, Baseline
 from analysis.comparison import Comparison
+from analysis.console import console
 from analysis.errors import UsageError
 from analysis.finite_float import FiniteFloat
 from analysis.formatting import visible
@@ -122,7 +123,7 @@ def render(found: Comparison, form: str = "text") -> str:
         return json.dumps(found.as_dict(), indent=1, ensure_ascii=False) + "\n"
     if form == "markdown":
         return markdown.render_comparison(found)
-    to = terminal.console()
+    to = console()
     with to.capture() as captured:
         terminal.print_comparison(found, to)
     return captured.get()

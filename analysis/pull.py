@@ -14,7 +14,8 @@ import duckdb
 import pandas as pd
 from rich.console import Console
 
-from analysis import cloudwatch_metrics, deployment, errors, locust_csv, log_groups, log_tables, terminal
+from analysis import cloudwatch_metrics, deployment, errors, locust_csv, log_groups, log_tables
+from analysis.console import print_lines
 from analysis.errors import AnalysisError, DataFormatError, NoRowsError
 from analysis.insights import MAX_ROWS, read_rows_quickly
 from analysis.log_queries import ACCESS, EVENTS
@@ -402,7 +403,7 @@ def pull_command(
     )
     found = rundir.find(run, settings.runs_dir)
     if dry_run:
-        terminal.print_lines(rehearse(found, settings))
+        print_lines(rehearse(found, settings))
         return errors.OK
     with at_work_in(found):
         pulled = pull_showing(found, settings, Console(stderr=True), force=force, limit=limit, patience=patience)

@@ -23,7 +23,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from analysis import log_groups, terminal
+from analysis import log_groups
+from analysis.console import console
 from analysis.errors import TargetError, UsageError
 from analysis.formatting import visible
 from analysis.insights import LogGroupNotFoundError, Row, Window, run_query
@@ -149,7 +150,7 @@ def print_table(rows: Sequence[Mapping[str, Any]]) -> None:
         table.add_column(Text(visible(name)), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(visible(_short(_value(row.get(name))), 400)) for name in columns_of(rows)))
-    terminal.console().print(table)
+    console().print(table)
 
 
 def _short(value: Any) -> Any:

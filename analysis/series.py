@@ -16,12 +16,10 @@ from typing import Any
 
 import duckdb
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.clocks import LONGEST_RUN_S, middle_time
 from analysis.functions import COLD, OCCUPIED_FROM
-from analysis.locust_csv import read_history
 from analysis.requests_table import create_requests, create_requests_view, literal
 from runstore.columns import DROPPED, UNFINISHED
 from runstore.rundir import RunDir
@@ -186,6 +184,11 @@ def _history(run: RunDir) -> dict[str, tuple[Floats, Floats]] | None:
     file = run.file("locust_stats_history.csv")
     if not file.is_file() or file.stat().st_size == 0:
         return None
+    # What else looks here for a name or a number need not wait for pandas.
+    import pandas as pd
+
+    from analysis.locust_csv import read_history
+
     rows = read_history(file)
     rows = rows[rows["Aggregated"]].dropna(subset=["Timestamp", "User Count"])
     if rows.empty:

@@ -6,8 +6,8 @@ a file it is plain text.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import IO, Any
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from rich import box
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -31,7 +31,6 @@ from analysis.formatting import (
 )
 from analysis.verdict import answers, cause_title, causes, judge, message
 
-WIDTH = 100
 EXAMPLES_SHOWN = 2
 CAUSES_SHOWN = 10
 ROWS_SHOWN = 30
@@ -39,20 +38,6 @@ WARNINGS_SHOWN = 20
 _TONES = {"good": "green", "bad": "bold red", "warn": "yellow", None: ""}
 _VERDICTS = {"passed": "bold green", "failed": "bold red", "incomplete": "bold yellow", "unjudged": "bold"}
 _OUTCOMES = {"worse": "bold red", "better": "bold green", "no difference": "bold green", "inconclusive": "bold yellow"}
-
-
-def console(file: IO[str] | None = None) -> Console:
-    """A console of at most WIDTH columns, and of exactly WIDTH where it is no terminal."""
-    own = Console(file=file, highlight=False, markup=False, emoji=False)
-    own.width = min(own.width, WIDTH) if own.is_terminal else WIDTH
-    return own
-
-
-def print_lines(lines: Iterable[str]) -> None:
-    """Print prose, wrapped between words in a terminal; elsewhere a line stays a line."""
-    to = console()
-    for line in lines:
-        to.print(Text(line), soft_wrap=not to.is_terminal)
 
 
 def print_summary(summary: Mapping[str, Any], to: Console) -> None:

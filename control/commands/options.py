@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from rich.console import Console
 
+from analysis.console import console
+
 if TYPE_CHECKING:
     from config.settings import Settings
 
@@ -19,8 +21,6 @@ messages = Console(stderr=True)
 
 def out() -> Console:
     """Where results go."""
-    from analysis.terminal import console
-
     return console()
 
 

@@ -76,7 +76,8 @@ def provisioned(
     Exit codes: 0 compared · 2 wrong usage or configuration · 3 an arm could not be measured, or something is left ·
     130 interrupted.
     """
-    from analysis.terminal import print_lines, print_table
+    from analysis.console import print_lines
+    from analysis.terminal import print_table
     from control.provisioned import experiment, result
     from control.provisioned.versions import ArmVersions
     from control.run_lock import run_lock

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 def _rehearsed(request: Request, *first: str) -> int:
     """Say what a run would do; `first`: what is said before."""
-    from analysis.terminal import print_lines
+    from analysis.console import print_lines
     from control.rehearsal import rehearse
 
     print_lines((*first, *rehearse(request, os.environ, say)))

@@ -96,7 +96,7 @@ def tune(
     Exit codes: 0 chosen, and set where that was asked for · 1 a check failed, nothing was set · 3 nothing could be
     chosen, MAX_COST_USD ended it, or something is left.
     """
-    from analysis.terminal import print_lines
+    from analysis.console import print_lines
     from control.temporary_versions.taking_back import clean as take_back
     from control.tuning import report, tuner
     from control.tuning.versions import TunedVersions

@@ -6,15 +6,15 @@
   `cloudformation_kms`, `cloudformation_lambda`: resource types that moto's CloudFormation does not know or understands
   too little of;
 - `cloudformation_stacks`: rollback, conditions, parameters' defaults, updates of what cannot be updated;
-- `ec2_regions`: time that it takes to be imported;
+- `ec2_import`: time that it takes to be imported;
 - `instance_tracking`: a leak;
 - `lambda_configuration`: TracingConfig and LoggingConfig of a function;
 - `provisioned_concurrency`: the four provisioned-concurrency calls of Lambda.
 """
 
-from sandbox.moto_bridge.ec2_regions import read_regions
+from sandbox.moto_bridge.ec2_import import read_little
 
-read_regions()
+read_little()
 
 from sandbox.moto_bridge.bridge import MotoBridge  # noqa: E402
 

@@ -9,6 +9,7 @@ import pytest
 
 from analysis import junit, markdown, report, terminal
 from analysis.breakpoint import HEIGHT, WIDTH, bars, in_words, limit_in_words
+from analysis.console import console
 from analysis.pipeline import explain
 from analysis.verdict import judge
 
@@ -98,7 +99,7 @@ def test_every_document_shows_the_steps() -> None:
     hostile = step(50, "broke", 80, reason="<script>alert(1)</script>", value=None)
     summary = {"run": {"complete": True, "id": "r"}, "breakpoint": {**FOUND, "steps": [*FOUND["steps"], hostile]}}
     out = io.StringIO()
-    terminal.print_summary(summary, terminal.console(out))
+    terminal.print_summary(summary, console(out))
     page = report.render(summary)
     for text in (out.getvalue(), markdown.render(summary), page):
         assert "25.00 %" in text

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from analysis import junit, markdown, statistics_table, terminal
+from analysis.console import console
 
 GOLDEN = Path(__file__).parent / "golden"
 COMMAND = "REGENERATE_GOLDEN=1 .venv/bin/pytest tests/analysis/test_golden.py"
@@ -24,7 +25,7 @@ COMMAND = "REGENERATE_GOLDEN=1 .venv/bin/pytest tests/analysis/test_golden.py"
 
 def as_text(summary: dict[str, Any]) -> str:
     out = io.StringIO()
-    terminal.print_summary(summary, terminal.console(out))
+    terminal.print_summary(summary, console(out))
     return out.getvalue()
 
 

@@ -12,6 +12,7 @@ from markdown_it import MarkdownIt
 from rich.cells import cell_len
 
 from analysis import junit, markdown, report, terminal
+from analysis.console import WIDTH, console
 from analysis.formatting import visible
 from analysis.pipeline import explain
 from tests.analysis import hostile
@@ -34,9 +35,9 @@ def test_what_is_visible_can_stand_in_xml_and_in_utf_8() -> None:
 @everything
 def test_the_terminal_shows_it_and_obeys_nothing(text: str) -> None:
     out = io.StringIO()
-    terminal.print_summary(hostile.summary_with(text), terminal.console(out))
+    terminal.print_summary(hostile.summary_with(text), console(out))
     printed = out.getvalue()
-    assert max(cell_len(line) for line in printed.splitlines()) <= terminal.WIDTH
+    assert max(cell_len(line) for line in printed.splitlines()) <= WIDTH
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]", printed)
     assert len(printed) < 40_000
 
@@ -117,5 +118,5 @@ def test_a_run_that_is_hostile_throughout_is_analysed_and_shown(build: RunBuilde
     SCHEMA.assertValid(etree.parse(run.file("junit.xml")))
     assert run.file("summary.md").stat().st_size <= 65_536
     out = io.StringIO()
-    terminal.print_summary(summary, terminal.console(out))
-    assert max(cell_len(line) for line in out.getvalue().splitlines()) <= terminal.WIDTH
+    terminal.print_summary(summary, console(out))
+    assert max(cell_len(line) for line in out.getvalue().splitlines()) <= WIDTH

@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from analysis import terminal
+from analysis.console import console, print_lines
 from analysis.tables import Column, Row, Table
 
 SUMMARY: dict[str, Any] = json.loads((Path(__file__).parent / "golden" / "summary.json").read_text())
@@ -15,7 +16,7 @@ SUMMARY: dict[str, Any] = json.loads((Path(__file__).parent / "golden" / "summar
 
 def printed(summary: dict[str, Any]) -> str:
     out = io.StringIO()
-    terminal.print_summary(summary, terminal.console(out))
+    terminal.print_summary(summary, console(out))
     return out.getvalue()
 
 
@@ -117,10 +118,10 @@ def test_numbers_that_do_not_fit_are_folded_and_not_cut() -> None:
 
 def test_prose_is_wrapped_in_a_terminal_and_left_as_it_is_in_a_file(monkeypatch: Any, capsys: Any) -> None:
     said = "would write " + ", ".join(["joined.parquet"] * 12)
-    terminal.print_lines([said])
+    print_lines([said])
     assert capsys.readouterr().out == f"{said}\n"
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "80")
-    terminal.print_lines([said])
+    print_lines([said])
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80 and " ".join(line.strip() for line in lines) == said

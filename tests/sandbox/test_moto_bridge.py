@@ -849,7 +849,7 @@ def test_objects_with_awkward_keys_come_back_from_s3(client: Client) -> None:
 
 
 def test_regions_are_those_that_boto3_knows():
-    """Where they come from is ours (sandbox.moto_bridge.ec2_regions)."""
+    """Where they come from is ours (sandbox.moto_bridge.ec2_import)."""
     session = boto3.Session()
     partitions = ("aws", "aws-us-gov", "aws-cn")
     known = [region for partition in partitions for region in session.get_available_regions("ec2", partition)]
