@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from analysis import errors
+from analysis import errors, interruption
 from analysis.errors import AnalysisError, TargetError, UsageError
 from analysis.finite_float import FiniteFloat
 from config.errors import ConfigError
@@ -105,8 +105,7 @@ def main(debug: bool) -> None:
     Exit codes: 0 all well, 1 a threshold failed or a comparison found a regression, 2 wrong usage or configuration,
     3 the run or its data is incomplete, 130 interrupted.
     """
-    for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ending, signal.default_int_handler)
+    interruption.end_on((signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
 
 
 run_argument = click.argument("run", metavar="[RUN]", default="latest")

@@ -76,6 +76,8 @@ def measure(run: RunDir, split: tuple[str, str] | None = None) -> Baseline:
             """SELECT function, list_sort(list(DISTINCT memory_mb)) FROM invocations
                WHERE memory_mb IS NOT NULL GROUP BY function ORDER BY function"""
         ).fetchall()
+    except duckdb.InterruptException:
+        raise KeyboardInterrupt from None
     except duckdb.Error as unreadable:
         reason = str(unreadable).splitlines()[0]
         raise DataFormatError(f"{run.path}: {reason}", "analyse the run again") from None

@@ -69,8 +69,9 @@ def refused_caller(error: ClientError | BotoCoreError) -> TargetError | None:
 
 
 def is_interruption(error: BaseException) -> bool:
-    """Whether it is a Ctrl-C: of one that comes during a query DuckDB makes a RuntimeError."""
-    return isinstance(error, KeyboardInterrupt) or (type(error) is RuntimeError and str(error) == "Query interrupted")
+    """Whether it is a Ctrl-C: of one that comes during a query DuckDB makes an error of one of two kinds."""
+    of_duckdb = (type(error).__name__, str(error)) == ("RuntimeError", "Query interrupted")
+    return isinstance(error, KeyboardInterrupt) or of_duckdb or type(error).__name__ == "InterruptException"
 
 
 class IncompleteError(AnalysisError):

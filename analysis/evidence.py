@@ -24,6 +24,7 @@ from pathlib import Path
 
 import duckdb
 
+from analysis import interruption
 from analysis.errors import DataFormatError
 from analysis.requests_table import RequestsRead, create_requests, literal
 from runstore.rundir import RunDir
@@ -143,7 +144,7 @@ def connect(spill: Path | None = None) -> duckdb.DuckDBPyConnection:
     What goes beyond is put into the directory `spill` (the system's temporary one, where it is None), which is there
     only as long as something is in it.
     """
-    return duckdb.connect(
+    db = duckdb.connect(
         ":memory:",
         config={
             "memory_limit": MEMORY_LIMIT,
@@ -152,6 +153,8 @@ def connect(spill: Path | None = None) -> duckdb.DuckDBPyConnection:
             "autoload_known_extensions": False,
         },
     )
+    interruption.watch(db)
+    return db
 
 
 def _create_pulled(

@@ -276,18 +276,16 @@ def logarithmic(values: Sequence[float]) -> Json:
     values = [value for value in values if value > 0]
     if not values:
         return {"type": "log"}
-    lower = max(step for step in _steps(min(values)) if step <= min(values))
-    upper = min(step for step in _steps(max(values)) if step > max(values))
-    return {
-        "type": "log",
-        "range": [math.log10(lower), math.log10(upper)],
-        "dtick": "D2" if upper / lower <= MOST_WITH_SMALL_TICKS else 1,
-    }
-
-
-def _steps(value: float) -> list[float]:
-    decade = 10 ** math.floor(math.log10(value))
-    return [decade / 10, *(decade * step for step in (1, 2, 5, 10, 20))]
+    first, last = (math.floor(math.log10(value)) for value in (min(values), max(values)))
+    steps = [float(f"{step}e{decade}") for decade in range(first - 1, last + 2) for step in (1, 2, 5)]
+    lower = max(step for step in steps if step < min(values))
+    upper = min(step for step in steps if step > max(values))
+    axis: Json = {"type": "log", "range": [math.log10(lower), math.log10(upper)]}
+    if upper / lower > MOST_WITH_SMALL_TICKS:
+        return {**axis, "dtick": 1}
+    # of plotly's own ticks between powers of ten, 20 would be a mere 2
+    ticks = [step for step in steps if lower <= step <= upper]
+    return {**axis, "tickvals": ticks, "ticktext": [f"{tick:,g}" for tick in ticks]}
 
 
 def _legend(panel: Panel, top: float, narrow: bool) -> Json:

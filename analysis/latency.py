@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import duckdb
 import numpy as np
 
+from analysis.evidence import connect
 from analysis.series import LONGEST_ANSWER_MS, Floats, Series, create_client_rows
 from runstore.rundir import RunDir
 
@@ -59,7 +60,7 @@ def build(run: RunDir, series: Series | None) -> Latency | None:
     """The curves of a run; None where no measured request has a response time."""
     if series is None:
         return None
-    db = duckdb.connect()
+    db = connect(run.file(".spill"))
     if not create_client_rows(db, run):
         return None
     merged = -(-series.bins // STRETCHES)

@@ -17,6 +17,7 @@ from rich.console import Console
 from analysis import cloudwatch_metrics, deployment, errors, locust_csv, log_groups, log_tables
 from analysis.console import print_lines
 from analysis.errors import AnalysisError, DataFormatError, NoRowsError
+from analysis.evidence import connect
 from analysis.insights import MAX_ROWS, read_rows_quickly
 from analysis.log_queries import ACCESS, EVENTS
 from analysis.pull_progress import PullProgress
@@ -70,7 +71,7 @@ def pull_run(
     run, and what `analysis.insights.run_query` raises; of what was fetched until then, or until a Ctrl-C, the tables
     are written, and the next attempt goes on from there.
     """
-    requests = duckdb.connect()
+    requests = connect(run.file(".spill"))
     create_requests(requests, run.requests_files(), run.path)
     scope = scope_of(run, settings, requests, clock())
     patience = patience or (SIMULATED if settings.simulated else REAL)
@@ -130,7 +131,7 @@ def _keep(run: RunDir, reading: Reading, scope: Scope, stack_name: str | None, r
 
 def rehearse(run: RunDir, settings: Settings) -> Iterator[str]:
     """What a pull would ask and write, in words. Raises UsageError and NoRowsError, as the pull would."""
-    requests = duckdb.connect()
+    requests = connect(run.file(".spill"))
     create_requests(requests, run.requests_files(), run.path)
     scope = scope_of(run, settings, requests, time.time())
     requests.close()

@@ -60,6 +60,8 @@ def files_blamed(run: RunDir) -> Iterator[None]:
     what it makes of a Ctrl-C into KeyboardInterrupt again."""
     try:
         yield
+    except duckdb.InterruptException:
+        raise KeyboardInterrupt from None
     except duckdb.OutOfMemoryException as error:
         raise IncompleteError(
             f"{run.path}: the rows of the run do not fit into {MEMORY_LIMIT} of memory: {str(error).splitlines()[0]}",

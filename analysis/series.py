@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.clocks import LONGEST_RUN_S, middle_time
+from analysis.evidence import connect
 from analysis.functions import COLD, OCCUPIED_FROM
 from analysis.requests_table import create_requests, create_requests_view, literal
 from runstore.columns import DROPPED, UNFINISHED
@@ -68,7 +69,7 @@ class Series:
 
 def build(run: RunDir) -> Series | None:
     """The series of a run, or None for one that has neither requests nor invocations nor history."""
-    db = duckdb.connect()
+    db = connect(run.file(".spill"))
     requests = _requests(db, run)
     invocations = _invocations(db, run)
     history = _history(run)

@@ -39,7 +39,7 @@ class ControlGroup(click.Group):
             raise  # nobody reads us any more: click's matter
         except (ControlError, ConfigError, AnalysisError, KeyboardInterrupt, OSError, *_AWS_ERRORS) as error:
             exit_code = _tell(error, ctx.invoked_subcommand)
-        except RuntimeError as error:
+        except Exception as error:
             if not is_interruption(error):
                 raise
             exit_code = _tell(KeyboardInterrupt(), ctx.invoked_subcommand)

@@ -111,7 +111,6 @@ def test_ctrl_c_during_a_query_is_an_interruption(tiny_run: RunDir, monkeypatch:
 
     def interrupted(db: duckdb.DuckDBPyConnection) -> None:
         threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGTERM)).start()
-        # Now and then it looks only at the end: two seconds, should that be so.
         db.execute("SELECT count(*) FROM range(20_000_000_000)").fetchall()
 
     monkeypatch.setattr(pipeline, "join", interrupted)

@@ -267,19 +267,19 @@ def test_everything_is_written_into_the_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "limits", "ticks"),
     [
-        ([210.0, 260.0], (200, 500), "D2"),
-        ([1.0, 999.0], (1, 1000), 1),
-        ([0.3, 5.0], (0.2, 10), "D2"),
-        ([100.0], (100, 200), "D2"),
+        ([210.0, 260.0], (200, 500), ["200", "500"]),
+        ([1.0, 999.0], (0.5, 1000), None),
+        ([0.3, 5.0], (0.2, 10), ["0.2", "0.5", "1", "2", "5", "10"]),
+        ([1000.0], (500, 2000), ["500", "1,000", "2,000"]),
     ],
 )
 def test_a_logarithmic_axis_has_two_ticks_at_least(
-    values: list[float], limits: tuple[float, float], ticks: Any
+    values: list[float], limits: tuple[float, float], ticks: list[str] | None
 ) -> None:
     drawn = figure.draw(series(users=None, latency_ms={"p50": np.array([*values, np.nan])}))
     axis = drawn["wide"]["yaxis2"]
     assert [round(10**edge, 6) for edge in axis["range"]] == list(limits)
-    assert axis["dtick"] == ticks
+    assert (axis.get("ticktext"), axis.get("dtick")) == (ticks, None if ticks else 1)
 
 
 def test_a_page_is_bounded_however_large_the_run() -> None:

@@ -1,0 +1,69 @@
+"""Signals to a process that is in the middle of a query, or is not."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+import weakref
+from collections.abc import Iterator
+
+import duckdb
+import pytest
+
+from analysis import interruption
+from analysis.errors import is_interruption
+from analysis.evidence import connect
+
+SORTING = "CREATE TABLE sorted AS SELECT hash(i) AS h FROM range(60_000_000) t(i) ORDER BY h"
+
+
+@pytest.fixture(autouse=True)
+def ended() -> Iterator[None]:
+    handler = signal.getsignal(signal.SIGTERM)
+    interruption.end_on((signal.SIGTERM,))
+    yield
+    signal.signal(signal.SIGTERM, handler)
+
+
+def send() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_a_query_ends_while_it_sorts() -> None:
+    """Whoever clears up after it is left in peace."""
+    db, sent_at, cleared = connect(), [], []
+
+    def end() -> None:
+        sent_at.append(time.monotonic())
+        send()
+
+    threading.Timer(0.2, end).start()
+    with pytest.raises((duckdb.InterruptException, RuntimeError)) as told:
+        try:
+            db.execute(SORTING)
+        finally:
+            took_s = time.monotonic() - sent_at[0]
+            cleared += range(1000)
+    assert is_interruption(told.value)
+    assert len(cleared) == 1000
+    assert took_s < 1.5
+    assert db.execute("SELECT 1").fetchall() == [(1,)]
+
+
+def test_a_query_that_begins_after_the_signal_goes_on() -> None:
+    db = connect()
+    with pytest.raises(KeyboardInterrupt):
+        send()
+    begun = time.monotonic()
+    while time.monotonic() < begun + 3 * interruption.GRACE_S:
+        assert db.execute("SELECT count(*) FROM range(5_000_000)").fetchall() == [(5_000_000,)]
+
+
+def test_connections_are_not_kept() -> None:
+    db = connect()
+    kept = weakref.ref(db)
+    assert db in interruption._watch.connections
+    del db
+    assert kept() is None
