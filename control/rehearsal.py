@@ -14,18 +14,18 @@ from config.planned_load import planned_peak_rate, planned_requests
 from config.prices import load_prices
 from config.profiles import Profile
 from config.settings import Settings
-from control import orchestrate
 from control.cloud import Progress
 from control.deploy import cloud_for
 from control.progress import amount_of
+from control.run_request import Checked, Request, check
 from control.sandbox_process import is_sandbox
 from control.stack import describe
 from control.target import find_resources
 
 
-def rehearse(request: orchestrate.Request, environ: Mapping[str, str], say: Progress) -> Iterator[str]:
+def rehearse(request: Request, environ: Mapping[str, str], say: Progress) -> Iterator[str]:
     """What a run of `request` would do, in words. Raises ConfigError and botocore's errors, as the run would."""
-    checked = orchestrate.check(request, environ)
+    checked = check(request, environ)
     settings, profile = checked.settings, checked.profile
     yield from _target(checked, say)
     workers = f" by {checked.workers} workers" if checked.workers else ""
@@ -35,7 +35,7 @@ def rehearse(request: orchestrate.Request, environ: Mapping[str, str], say: Prog
     yield f"would record it below {settings.runs_dir}/, fetch its logs, join and explain it there"
 
 
-def _target(checked: orchestrate.Checked, say: Progress) -> Iterator[str]:
+def _target(checked: Checked, say: Progress) -> Iterator[str]:
     settings, request = checked.settings, checked.request
     if settings.target == "sandbox":
         endpoint = str(settings.endpoint_url)

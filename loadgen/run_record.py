@@ -21,6 +21,7 @@ from config.settings import function_name, shown_url
 from loadgen.options import Chosen, adhoc_profile, called_services, flow_shares, new_seed, service_endpoint
 from loadgen.plan import RunPlan
 from loadgen.statistics import StatisticsFiles
+from loadgen.target_label import label
 from runstore import rundir
 
 logger = logging.getLogger(__name__)
@@ -62,13 +63,14 @@ class RunRecord:
         self._statistics = StatisticsFiles(
             environment, self.directory.csv_prefix, full_history=bool(options.stats_history_enabled)
         )
+        target, simulated = label(settings, environment.host, self.plan.endpoints)
         # Last: what says that a run goes must be there to say that it has ended.
         self.directory.update_manifest(
             run_id=self.directory.run_id,
             profile=profile.as_dict(),
             flows=sorted(profile.flows),
-            target=settings.target,
-            simulated=settings.simulated,
+            target=target,
+            simulated=simulated,
             region=settings.region,
             stack_name=settings.stack_name,
             api_base_url=environment.host and shown_url(environment.host),

@@ -123,6 +123,6 @@ def format_option(*forms: str) -> Callable[[Command], Command]:
 
 def settings_of(target: str | None, stack_name: str | None) -> Settings:
     """What `.env`, the environment and these options say. Raises ConfigError."""
-    from control.orchestrate import read_settings
+    from control.run_request import read_settings
 
     return read_settings(target, stack_name)

@@ -45,15 +45,15 @@ def preflight(durations: dict[str, float], as_json: bool, **options: Any) -> int
     Sends no load. Exit codes: 0 nothing fails, 2 something does, or the options are wrong.
     """
     from analysis import errors
-    from control import orchestrate
+    from control import run_request
     from control.preflight import show
     from control.preflight.inspection import inspect
     from control.preflight.rows import FAIL, worst
     from control.scratch import scratch_directory
     from control.target import reachable_target
 
-    request = orchestrate.Request(**options)
-    checked = orchestrate.check(request, os.environ, limits=False)
+    request = run_request.Request(**options)
+    checked = run_request.check(request, os.environ, limits=False)
     seed = ["--seed", request.seed] if request.seed is not None else []
     with (
         scratch_directory() as logs,

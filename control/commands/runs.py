@@ -28,7 +28,7 @@ from control.commands.options import (
 )
 
 if TYPE_CHECKING:
-    from control.orchestrate import Request
+    from control.run_request import Request
 
 
 def _rehearsed(request: Request, *first: str) -> int:
@@ -48,8 +48,9 @@ def _rehearsed(request: Request, *first: str) -> int:
 def load(dry_run: bool, **options: Any) -> int:
     """Run a load profile, headless, with analysis and verdict."""
     from control import orchestrate
+    from control.run_request import Request
 
-    request = orchestrate.Request(**options)
+    request = Request(**options)
     return _rehearsed(request) if dry_run else orchestrate.load(request, messages, out())
 
 
@@ -65,9 +66,10 @@ def demo(dry_run: bool, **options: Any) -> int:
     every count of its summary equals the sandbox's own.
     """
     from control import demo, orchestrate
+    from control.run_request import Request
 
     results = out()
-    request = orchestrate.Request(profile="demo", target="sandbox", workers="2", private_sandbox=True, **options)
+    request = Request(profile="demo", target="sandbox", workers="2", private_sandbox=True, **options)
     if dry_run:
         return _rehearsed(request)
     return orchestrate.load(
@@ -81,9 +83,10 @@ def demo(dry_run: bool, **options: Any) -> int:
 def smoke(dry_run: bool, **options: Any) -> int:
     """Send one shop message with two records; 0 only if the table changed by exactly that."""
     from control import orchestrate
+    from control.run_request import Request
     from control.smoke import SMOKE_SHOP
 
-    request = orchestrate.Request(profile="smoke", shop_id=SMOKE_SHOP, **options)
+    request = Request(profile="smoke", shop_id=SMOKE_SHOP, **options)
     return _rehearsed(request) if dry_run else orchestrate.smoke(request, messages, out())
 
 
@@ -104,6 +107,7 @@ def perf(duration_limit_ms: float, memory_headroom_mb: float, dry_run: bool, **o
     from analysis import statistics_table
     from analysis.functions import Limits
     from control import orchestrate
+    from control.run_request import Request
     from runstore.rundir import RunDir
 
     def statistics(run: RunDir, exit_code: int) -> int:
@@ -111,7 +115,7 @@ def perf(duration_limit_ms: float, memory_headroom_mb: float, dry_run: bool, **o
         click.echo(statistics_table.render(measured, duration_limit_ms, memory_headroom_mb), nl=False)
         return exit_code
 
-    request = orchestrate.Request(profile="perf", **options)
+    request = Request(profile="perf", **options)
     if dry_run:
         return _rehearsed(request)
     return orchestrate.load(request, messages, out(), Limits(duration_limit_ms, memory_headroom_mb), statistics)
@@ -138,12 +142,13 @@ def ui(web_host: str, web_port: int, web_login: bool, live_cloudwatch: str, dry_
     """Locust's web UI; each run is analysed as soon as it has ended. Ctrl-C ends it."""
     from control import orchestrate
     from control.processes import is_port_free
+    from control.run_request import Request
 
     if not is_port_free("" if web_host == "*" else web_host, web_port):
         raise ConfigError(f"WEB_PORT: something listens on {web_host}:{web_port} already; choose another")
     if web_login:
         settings_of(options["target"], options["stack_name"]).web_credentials()
-    request = orchestrate.Request(**options)
+    request = Request(**options)
     if dry_run:
         return _rehearsed(
             request, f"would open Locust's web UI at http://{web_host}:{web_port}; its form would begin as:"
@@ -177,10 +182,11 @@ def master(expect_workers: int, master_bind_host: str, master_port: int, dry_run
     """The master of a distributed run: waits for its workers, runs the profile, analyses."""
     from control import orchestrate
     from control.processes import is_port_free
+    from control.run_request import Request
 
     if not is_port_free("" if master_bind_host == "*" else master_bind_host, master_port):
         raise ConfigError(f"MASTER_PORT: {master_port} is taken, perhaps by another master; choose another")
-    request = orchestrate.Request(**options)
+    request = Request(**options)
     if dry_run:
         return _rehearsed(request, f"would wait for {expect_workers} workers on {master_bind_host}:{master_port}")
     role = ["--headless", "--master", "--master-bind-host", master_bind_host, "--master-bind-port", str(master_port)]

@@ -12,7 +12,7 @@ import resource as limits
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -25,13 +25,13 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from config.aws_refusals import explain
 from config.settings import function_name, is_loopback
+from control.function_configuration import architecture_of
 from control.preflight import gateway
 from control.preflight.demand import OF_QUEUE, OF_SAMPLES, OF_STREAM, Demand
 from control.preflight.facts import (
     Absent,
     Account,
     Answer,
-    ApiAddress,
     Caller,
     Facts,
     Function,
@@ -45,6 +45,7 @@ from control.preflight.facts import (
     Table,
     Unknown,
 )
+from control.preflight.policies import permissions
 from control.preflight.questions import Questions
 from control.stack_outputs import RunTarget
 
@@ -54,13 +55,6 @@ DATE_ERROR_S = 1.0
 _KMS_QUOTAS = {"RSA": "L-2AC98190", "SYMMETRIC_DEFAULT": "L-6E3AF000"}
 """Kind of key -> quota code of its cryptographic operations (AWS KMS developer guide, "Request quotas"; the code of RSA
 keys stands in "Request an AWS KMS quota increase")."""
-_LOAD_ACTIONS = {
-    "sqs": ("sqs:SendMessage", "{}"),
-    "sns": ("sns:Publish", "{}"),
-    "events": ("events:PutEvents", "event-bus/{}"),
-    "kinesis": ("kinesis:PutRecord", "stream/{}"),
-}
-"""Service that messages are sent to -> IAM action, form of the resource in its ARN."""
 
 
 def machine() -> Machine:
@@ -147,7 +141,7 @@ def gather(
             if "events" in demand.names("queue") and "sqs" in target.event_destinations
             else None
         ),
-        permissions=_permissions(questions, who, demand, target, region, address if signs else None),
+        permissions=permissions(questions, who, demand, target, region, address if signs else None),
     )
     # Only now is it known what was refused.
     return replace(found, denied=tuple(questions.denied))
@@ -310,7 +304,7 @@ def _function(questions: Questions, name: str, qualifier: str | None) -> Functio
         qualifier=qualifier,
         timeout_s=configuration["Timeout"],
         memory_mb=configuration["MemorySize"],
-        architecture=(configuration.get("Architectures") or ["x86_64"])[0],
+        architecture=architecture_of(configuration),
         tracing=(configuration.get("TracingConfig") or {}).get("Mode", "PassThrough"),
         log_group=logging.get("LogGroup") or f"/aws/lambda/{plain}",
         log_format=logging.get("LogFormat", "Text"),
@@ -429,86 +423,3 @@ def _queue(questions: Questions, url: str) -> Queue | Absent | Unknown:
     if isinstance(found, Absent | Unknown):
         return found
     return Queue(float(found.get("VisibilityTimeout", 30)), "RedrivePolicy" in found)
-
-
-# ---------------------------------------------------------------- permissions
-
-
-def needed(
-    demand: Demand,
-    target: RunTarget,
-    account: str,
-    region: str,
-    partition: str = "aws",
-    signed_to: ApiAddress | Absent | Unknown | None = None,
-) -> Iterator[tuple[str, str]]:
-    """(IAM action, ARN that it is needed on) of what load and analysis do and no question above has tried.
-
-    `signed_to`: where requests go that are signed.
-    """
-
-    def arn(service: str, resource: str) -> str:
-        return f"arn:{partition}:{service}:{region}:{account}:{resource}"
-
-    for logical in sorted(demand.invoked.keys() & target.functions.keys()):
-        yield "lambda:InvokeFunction", arn("lambda", f"function:{function_name(target.functions[logical])}")
-    if isinstance(signed_to, ApiAddress):
-        for method, path in demand.api_methods:
-            yield "execute-api:Invoke", arn("execute-api", f"{signed_to.api_id}/{signed_to.stage}/{method}{path}")
-    for service, destination, batched in demand.sent:
-        address = target.event_destinations.get(service, "") if destination == "events" else destination
-        action, resource = _LOAD_ACTIONS[service]
-        # The one service whose batches need an action of their own.
-        action = "kinesis:PutRecords" if action == "kinesis:PutRecord" and batched else action
-        plain = address.rpartition("/")[2].rpartition(":")[2]
-        yield action, address if address.startswith("arn:") else arn(service, resource.format(plain))
-    groups = [group for logical, group in target.log_groups.items() if logical in demand.triggers]
-    if groups:
-        yield "logs:StartQuery", arn("logs", f"log-group:{groups[0]}:*")
-    yield "logs:GetQueryResults", "*"
-    yield "cloudwatch:GetMetricData", "*"
-
-
-def _permissions(
-    questions: Questions,
-    who: Caller | Unknown,
-    demand: Demand,
-    target: RunTarget,
-    region: str | None,
-    signed_to: ApiAddress | Absent | Unknown | None,
-) -> Mapping[str, bool] | Unknown | None:
-    if isinstance(who, Unknown):
-        return None
-    source = policy_source(who.arn)
-    if source is None:
-        return Unknown("iam:SimulatePrincipalPolicy", f"{who.arn} has no policies of its own to look at")
-    iam = questions.client("iam")
-    allowed: dict[str, bool] = {}
-    for action, resource in needed(demand, target, who.account, region or "*", who.arn.split(":")[1], signed_to):
-        found = questions.ask(
-            "iam:SimulatePrincipalPolicy",
-            lambda action=action, resource=resource: iam.simulate_principal_policy(  # type: ignore[misc]
-                PolicySourceArn=source, ActionNames=[action], ResourceArns=[resource]
-            ),
-        )
-        if isinstance(found, Absent):
-            return Unknown("iam:SimulatePrincipalPolicy", f"IAM has no {source}")
-        if isinstance(found, Unknown):
-            return found
-        may = all(result["EvalDecision"] == "allowed" for result in found["EvaluationResults"])
-        allowed[action] = may and allowed.get(action, True)
-    return allowed
-
-
-def policy_source(arn: str) -> str | None:
-    """The user or role whose policies decide for a caller; None for the root user and others that have none.
-
-    An assumed role's ARN names the role without its path, so that a role with a path is not found by it.
-    """
-    parts = arn.split(":", 5)
-    if len(parts) < 6:
-        return None
-    kind, _, rest = parts[5].partition("/")
-    if kind == "assumed-role":
-        return f"{parts[0]}:{parts[1]}:iam::{parts[4]}:role/{rest.partition('/')[0]}"
-    return f"{parts[0]}:{parts[1]}:iam::{parts[4]}:{kind}/{rest}" if kind in ("user", "role") and rest else None

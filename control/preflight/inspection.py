@@ -18,7 +18,6 @@ from config.generator_rates import load_generator_rates
 from config.prices import load_prices
 from config.quotas import load_quotas
 from config.settings import Settings
-from control.orchestrate import Checked
 from control.preflight import access, api, capacity, expense, functions, generator
 from control.preflight.capacity import Durations, Need
 from control.preflight.demand import Demand, demand_of
@@ -28,6 +27,7 @@ from control.preflight.gather import caller, gather, machine
 from control.preflight.measured import measured_before
 from control.preflight.questions import Questions
 from control.preflight.rows import FAIL, WARN, Row
+from control.run_request import Checked
 from control.stack_outputs import RunTarget, from_settings, with_custom, with_public_key
 from control.target import known_resources, nowhere_else
 

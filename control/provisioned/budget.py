@@ -11,7 +11,8 @@ from config.errors import ConfigError
 from config.prices import Prices, lambda_provisioned_item
 from config.profiles import Profile
 from control.errors import ControlError
-from control.provisioned.result import Arm, Result, architecture_of, kept_usd
+from control.function_configuration import architecture_of
+from control.provisioned.result import Arm, Result, kept_usd
 
 
 class Budget:

@@ -18,18 +18,17 @@ from analysis.formatting import plural
 from config.aws import client
 from config.errors import ConfigError
 from config.settings import FUNCTION_VARIABLES, Settings, function_name
-from control import orchestrate
+from control import orchestrate, run_request
 from control.errors import ControlError
+from control.function_configuration import architecture_of
 from control.provisioned.budget import Budget
 from control.provisioned.result import (
     ARMS,
     Arm,
     Result,
-    architecture_of,
     environments_for,
     figures,
     kept_usd,
-    write,
 )
 from control.provisioned.versions import ArmVersions
 from control.provisioned.warmer import Warmed, warming
@@ -148,7 +147,7 @@ def experiment(
             if warmed is not None:
                 one = replace(one, warmer_invocations=warmed.invocations, warmer_failures=warmed.failed)
             result = replace(result, arms=(*result.arms, one))
-    write(result, directory / FILE)
+    RunDir(directory).write_json(FILE, result.document())
     return result
 
 
@@ -218,11 +217,11 @@ def _found(
         yield settings, place, function, before
 
 
-def _check(settings: Settings, request: Request, environ: Mapping[str, str]) -> orchestrate.Checked:
+def _check(settings: Settings, request: Request, environ: Mapping[str, str]) -> run_request.Checked:
     """Everything that can be checked before anything is started. Raises ConfigError."""
     if settings.target == "emulator":
         raise ConfigError("TARGET: emulators have no provisioned concurrency; use sandbox or aws")
-    checked = orchestrate.check(_of_arm(settings, request), environ)
+    checked = run_request.check(_of_arm(settings, request), environ)
     if checked.profile.breakpoint is not None:
         raise ConfigError(
             f"PROFILE: {checked.profile.name} searches for a rate, which would be another in each arm; take one with "
@@ -231,8 +230,8 @@ def _check(settings: Settings, request: Request, environ: Mapping[str, str]) -> 
     return checked
 
 
-def _of_arm(settings: Settings, request: Request) -> orchestrate.Request:
-    return orchestrate.Request(
+def _of_arm(settings: Settings, request: Request) -> run_request.Request:
+    return run_request.Request(
         profile=request.profile,
         target=settings.target,
         stack_name=settings.stack_name,
@@ -274,7 +273,7 @@ def _load(
         environ["AWS_ENDPOINT_URL"] = settings.endpoint_url
     if max_cost_usd is not None:
         environ["MAX_COST_USD"] = str(max_cost_usd)
-    with orchestrate.stage(orchestrate.check(_of_arm(settings, request), environ), console) as ready:
+    with orchestrate.stage(run_request.check(_of_arm(settings, request), environ), console) as ready:
         end = ready.load()
         loaded()
         ready.complete(ready.run)

@@ -6,7 +6,6 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import duckdb
@@ -202,14 +201,9 @@ class Result:
         }
 
 
-def architecture_of(configuration: Mapping[str, Any]) -> str:
-    """Of a function."""
-    return str((configuration.get("Architectures") or ["x86_64"])[0])
-
-
-def kept_usd(prices: Prices, architecture: str, memory_mb: float, environments: int, seconds: float) -> float | None:
-    """What environments cost that are kept for so long, in whole periods; None where the price is not known."""
-    periods = max(1, math.ceil(seconds / BILLING_PERIOD_S))
+def kept_usd(prices: Prices, architecture: str, memory_mb: float, environments: int, kept_s: float) -> float | None:
+    """What environments cost that are kept so long, in whole periods; None where the price is not known."""
+    periods = max(1, math.ceil(kept_s / BILLING_PERIOD_S))
     gb_s = environments * lambda_gb_s(periods * BILLING_PERIOD_S * 1000, memory_mb)
     return prices.usd(lambda_provisioned_item(architecture), gb_s)
 
@@ -357,10 +351,3 @@ def remarks(result: Result) -> Iterator[str]:
     failed: Mapping[str, int] = {one.arm: one.failures for one in result.arms if one.failures}
     if failed:
         yield "requests failed: " + ", ".join(f"{arm} {count(failures)}" for arm, failures in failed.items())
-
-
-def write(result: Result, file: Path) -> None:
-    """As JSON, whole or not at all."""
-    temporary = file.with_name(f".{file.name}")
-    temporary.write_text(json.dumps(result.document(), indent=1) + "\n", encoding="utf-8")
-    temporary.replace(file)

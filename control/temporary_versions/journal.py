@@ -12,10 +12,19 @@ import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 FILE = "journal.jsonl"
 SCHEMA = 1
+
+
+class Whereabouts(NamedTuple):
+    """Which AWS, or what stands for it, has a function."""
+
+    target: str
+    region: str
+    endpoint_url: str | None
+    """None: AWS itself."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +45,10 @@ class Found:
     code_sha256: str
     versions: tuple[str, ...]
     """The published versions that were there."""
+
+    @property
+    def whereabouts(self) -> Whereabouts:
+        return Whereabouts(self.target, self.region, self.endpoint_url)
 
 
 class Journal:

@@ -17,7 +17,7 @@ from config.settings import FUNCTION_VARIABLES, Settings, function_name
 from control.scratch import scratch_directory
 from control.stack_outputs import RunTarget
 from control.target import find_resources, ready_target
-from control.temporary_versions.journal import Found
+from control.temporary_versions.journal import Found, Whereabouts
 from control.temporary_versions.versions import FunctionVersions
 
 
@@ -31,6 +31,10 @@ class Place:
     endpoint_url: str | None
     own_sandbox: bool
     prices: Prices
+
+    @property
+    def whereabouts(self) -> Whereabouts:
+        return Whereabouts(self.target, self.region, self.endpoint_url)
 
     def found(self, run_id: str, function: FunctionVersions, before: Mapping[str, Any]) -> Found:
         """What the journal of a run begins with. `before`: the configuration of $LATEST."""
@@ -76,8 +80,9 @@ def place_of(settings: Settings, *, own_sandbox: bool) -> Place:
     return Place(target, settings.simulated, region, endpoint_url, own_sandbox, load_prices(region))
 
 
-def whereabouts(settings: Settings, control_client: Any) -> tuple[str, str, str | None]:
-    return settings.target, control_client.meta.region_name, settings.endpoint_url
+def whereabouts(settings: Settings, control_client: Any) -> Whereabouts:
+    """`control_client`: any of boto3's, which has come to a region."""
+    return Whereabouts(settings.target, control_client.meta.region_name, settings.endpoint_url)
 
 
 def existing(function: FunctionVersions, place: Place, name: str) -> dict[str, Any]:

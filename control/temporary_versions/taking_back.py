@@ -85,7 +85,7 @@ def clean(
             # A sandbox of a run's own, still there, is reached by no setting but by its address.
             there = settings.model_copy(update={"endpoint_url": found.endpoint_url}) if found.own_sandbox else settings
             control_client = client(there, "lambda")
-            if whereabouts(there, control_client) != (found.target, found.region, found.endpoint_url):
+            if whereabouts(there, control_client) != found.whereabouts:
                 at = f", AWS_ENDPOINT_URL={found.endpoint_url}" if found.endpoint_url else ""
                 elsewhere.append(f"{found.run_id}: needs TARGET={found.target}, AWS_REGION={found.region}{at}")
                 continue
@@ -115,8 +115,7 @@ def refuse_leftovers(settings: Settings, place: Place, function: FunctionVersion
     name = function_name(function.name)
     for journal in open_journals(settings.runs_dir / function.command):
         found = journal.found
-        there = (found.target, found.region, found.endpoint_url) == (place.target, place.region, place.endpoint_url)
-        if there and function_name(found.function) == name:
+        if found.whereabouts == place.whereabouts and function_name(found.function) == name:
             raise ConfigError(
                 f"FUNCTION: run {found.run_id} left versions or aliases of {name}, maybe other settings; "
                 f"`python -m control {function.command} --clean` takes that back"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from analysis.report import environment, script_json
 from analysis.terminal import print_table
 from control.tuning.figures import Estimate
 from control.tuning.result import Result, checks_table, headline, remarks, table
+from runstore.rundir import RunDir
 
 PAGE = "tune.html"
 SIMULATED = "SIMULATED, not AWS"
@@ -24,16 +24,11 @@ _BLUE, _AMBER, _GREEN, _GREY = "#4c86e8", "#e59a2f", "#3da35d", "#8a919e"
 
 
 def write(result: Result, directory: Path) -> None:
-    """Write all three."""
-    documents = {
-        "tune.json": json.dumps(result.document(), indent=1) + "\n",
-        "tune.md": as_markdown(result),
-        PAGE: as_html(result),
-    }
-    for name, text in documents.items():
-        temporary = directory / f".{name}"
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(directory / name)
+    """Write all three, each whole or not at all."""
+    files = RunDir(directory)
+    files.write_json("tune.json", result.document())
+    files.write_text("tune.md", as_markdown(result))
+    files.write_text(PAGE, as_html(result))
 
 
 def print_result(result: Result, to: Console) -> None:

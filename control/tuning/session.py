@@ -11,6 +11,7 @@ from typing import Any
 
 from config.errors import ConfigError
 from config.prices import Prices, lambda_compute_item, lambda_gb_s
+from control.function_configuration import architecture_of, timeout_s_of
 from control.temporary_versions.journal import Journal
 from control.temporary_versions.place import Place
 from control.temporary_versions.taking_back import taken_back
@@ -106,7 +107,7 @@ def measure_versions(
         plan.rate_per_s,
         Random(plan.seed),
     )
-    architecture = (before.get("Architectures") or ["x86_64"])[0]
+    architecture = architecture_of(before)
     budget = _Budget(place.prices, architecture, plan.max_cost_usd)
     taken: list[Invocation] = []
     started_at = edge.clock()
@@ -129,7 +130,7 @@ def measure_versions(
         region=place.region,
         architecture=architecture,
         memory_before_mb=before["MemorySize"],
-        timeout_s=float(before.get("Timeout") or 3),
+        timeout_s=timeout_s_of(before),
         started_at=started_at,
         ended_at=edge.clock(),
         rounds=plan.rounds,

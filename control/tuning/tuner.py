@@ -19,6 +19,7 @@ from config.aws import client
 from config.errors import ConfigError
 from config.prices import Prices, lambda_compute_item, lambda_gb_s
 from config.settings import Settings, function_name
+from control.function_configuration import architecture_of, timeout_s_of
 from control.run_lock import run_lock
 from control.stack_outputs import RunTarget, with_public_key
 from control.temporary_versions.place import Place, existing, placed, unqualified
@@ -81,7 +82,7 @@ def run(settings: Settings, request: Request, messages: Console, say: Say) -> Re
     with placed(settings, request.function, say) as (settings, place, resources):
         name = called_name(request.function, resources)
         function = TunedVersions.of(settings, client(settings, "lambda"), name)
-        timeout_s = float(existing(function, place, request.function).get("Timeout") or 3)
+        timeout_s = timeout_s_of(existing(function, place, request.function))
         payloads = payloads_for(settings, request, resources)
         plain_name = function_name(name)
         directory = settings.runs_dir / TUNING / f"{new_run_id(plain_name, started_at)}-{secrets.token_hex(2)}"
@@ -220,8 +221,7 @@ def _invoke_client(settings: Settings, timeout_s: float, concurrency: int) -> An
 
 
 def _estimate(prices: Prices, before: dict[str, Any], request: Request) -> str:
-    architecture = (before.get("Architectures") or ["x86_64"])[0]
-    timeout_s = float(before.get("Timeout") or 3)
+    architecture, timeout_s = architecture_of(before), timeout_s_of(before)
     mb = sum(request.memory_mb) * request.rounds
     each = prices.usd(lambda_compute_item(architecture), lambda_gb_s(100, mb))
     requests = prices.usd("lambda_requests", request.rounds * len(request.memory_mb))

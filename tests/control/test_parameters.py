@@ -6,7 +6,7 @@ from click.testing import CliRunner
 from config.errors import ConfigError
 from config.settings import settings_from
 from control import __main__ as command_line
-from control import orchestrate, target
+from control import orchestrate, run_request, target
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def requested(monkeypatch):
 def test_profile_that_plans_to_cost_too_much_is_refused():
     """1,000 users for ten minutes, one vote each 0.96 s, of $3.70 a million and more."""
     with pytest.raises(ConfigError, match=r"MAX_COST_USD: profile vote-stress plans up to [\d,]+ requests"):
-        orchestrate.check(orchestrate.Request("vote-stress"), {"MAX_COST_USD": "1"})
+        run_request.check(run_request.Request("vote-stress"), {"MAX_COST_USD": "1"})
 
 
 def test_parameters_come_by_option(requested):
@@ -59,4 +59,4 @@ def test_a_run_never_changes_a_stack(monkeypatch, variables, description):
 
 def test_counted_messages_are_not_for_workers():
     with pytest.raises(ConfigError, match="WORKERS: not with profile perf, which counts its messages"):
-        orchestrate.check(orchestrate.Request("perf", workers="2"), {})
+        run_request.check(run_request.Request("perf", workers="2"), {})

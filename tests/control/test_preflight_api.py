@@ -12,7 +12,7 @@ from control.preflight import api as checks
 from control.preflight.api import least_burst
 from control.preflight.demand import Demand
 from control.preflight.facts import Absent, Api, ApiAddress, Limit, Method, Unknown, UsagePlan
-from control.preflight.gather import needed
+from control.preflight.policies import needed
 from control.stack_outputs import from_settings
 from tests.control.preflight_facts import DENIED, demand, paced
 

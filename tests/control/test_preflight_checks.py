@@ -29,7 +29,8 @@ from control.preflight.facts import (
     Table,
     Unknown,
 )
-from control.preflight.gather import _kms_quota, ask_endpoint, policy_source
+from control.preflight.gather import _kms_quota, ask_endpoint
+from control.preflight.policies import policy_source
 from control.preflight.questions import Questions
 from control.processes import free_port
 from tests.control.preflight_facts import DENIED, demand, function, measured, paced
