@@ -26,7 +26,7 @@ help: ## Print this help
 		variables = match($$2, / \([A-Z][^()]*\)$$/) ? substr($$2, RSTART + 2, RLENGTH - 3) : ""; \
 		if (variables) $$2 = substr($$2, 1, RSTART - 1); \
 		printf "  make %-13s %s\n", $$1, $$2; \
-		if (variables) printf "%16s%s\n", "", variables }' $(MAKEFILE_LIST)
+		if (variables) printf "%21s%s\n", "", variables }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  Below a target are its variables: make load PROFILE=vote-stress TIME_SCALE=0.1"
 	@echo "  README.md and .env.example explain them."

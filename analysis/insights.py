@@ -284,7 +284,7 @@ class _Caller:
             except BotoCoreError as error:
                 broken += 1
                 if not isinstance(error, ConnectionClosedError | ReadTimeoutError) or broken == _BROKEN_CALLS:
-                    hint = "check AWS_REGION, AWS_PROFILE and AWS_ENDPOINT_URL"
+                    hint = "check AWS_REGION, AWS_PROFILE and AWS_ENDPOINT_URL; a sandbox's logs go with it"
                     raise (
                         refused_caller(error) or TargetError(f"cannot ask CloudWatch Logs: {error}", hint)
                     ) from error

@@ -227,7 +227,16 @@ class _StageFile(BaseModel):
     duration: Timespan = Field(gt=0)
     users: int | None = Field(None, ge=0)
     rate: float | None = Field(None, ge=0, allow_inf_nan=False)
-    spawn_rate: float | None = Field(None, gt=0)
+    spawn_rate: float | None = Field(None, gt=0, allow_inf_nan=False)
+
+    def scaled(self, scale: float, time_scale: float) -> Stage:
+        """At least one user stays of those there were."""
+        return Stage(
+            duration_s=self.duration * time_scale,
+            users=self.users and max(1, round(self.users * scale)),
+            spawn_rate=None if self.spawn_rate is None else self.spawn_rate * scale,
+            rate=None if self.rate is None else self.rate * scale,
+        )
 
 
 class _BreakpointFile(BaseModel):
@@ -242,7 +251,7 @@ class _BreakpointFile(BaseModel):
     confirmations: int = Field(2, ge=1, le=5)
     recovery_limit: Timespan = Field(120.0, gt=0)
     schedule_lag_limit: Timespan = Field(0.05, gt=0)
-    memory_mb: float = Field(1024.0, gt=0)
+    memory_mb: float = Field(1024.0, gt=0, allow_inf_nan=False)
 
     @model_validator(mode="after")
     def _climbs(self) -> _BreakpointFile:
@@ -391,30 +400,11 @@ def profile_from(
     except ValidationError as invalid:
         problems += problems_of(invalid, source)
         read = None
-    thresholds = []
-    written = document.get("thresholds")
-    for expression, action in (written if isinstance(written, Mapping) else {}).items():
-        try:
-            thresholds.append(parse_threshold(expression, action, time_scale))
-        except ValueError as unparsed:
-            problems.append(f"{source}: thresholds: {unparsed}")
+    thresholds = _thresholds(document.get("thresholds"), source, time_scale, problems)
     if read is None or problems:
         raise ConfigError(problems)
-    stages = tuple(
-        Stage(
-            duration_s=stage.duration * time_scale,
-            users=_scaled_users(stage.users, scale),
-            spawn_rate=None if stage.spawn_rate is None else stage.spawn_rate * scale,
-            rate=None if stage.rate is None else stage.rate * scale,
-        )
-        for stage in read.stages
-    )
-    for number, stage in enumerate(stages, 1):
-        if stage.duration_s < 1:
-            problems.append(
-                f"{source}: stage {number} lasts {stage.duration_s:g} s after TIME_SCALE={time_scale:g}; "
-                "Locust changes the load once a second, so a stage needs at least 1 s"
-            )
+    stages = tuple(stage.scaled(scale, time_scale) for stage in read.stages)
+    problems += _too_short(stages, source, time_scale)
     plan = None if read.breakpoint is None else read.breakpoint.plan(scale, time_scale)
     if plan is not None:
         problems += _unsearchable(plan, thresholds, source, time_scale)
@@ -451,6 +441,26 @@ def profile_from(
     )
 
 
+def _thresholds(written: object, source: str, time_scale: float, problems: list[str]) -> list[Threshold]:
+    """Those that parse; of the others the problems. What is no table at all has been told as the file was read."""
+    thresholds = []
+    for expression, action in (written if isinstance(written, Mapping) else {}).items():
+        try:
+            thresholds.append(parse_threshold(expression, action, time_scale))
+        except ValueError as unparsed:
+            problems.append(f"{source}: thresholds: {unparsed}")
+    return thresholds
+
+
+def _too_short(stages: Iterable[Stage], source: str, time_scale: float) -> Iterator[str]:
+    for number, stage in enumerate(stages, 1):
+        if stage.duration_s < 1:
+            yield (
+                f"{source}: stage {number} lasts {stage.duration_s:g} s after TIME_SCALE={time_scale:g}; "
+                "Locust changes the load once a second, so a stage needs at least 1 s"
+            )
+
+
 def _unsearchable(
     plan: BreakpointPlan, thresholds: Iterable[Threshold], source: str, time_scale: float
 ) -> Iterator[str]:
@@ -481,11 +491,6 @@ def _unwatchable(thresholds: Iterable[Threshold], flows: Set[str], source: str) 
                 f"'POST /vote') nor a flow of this profile ({', '.join(sorted(flows))}): nothing of it is known while "
                 "the run goes, so it can neither abort it nor be measured over a window"
             )
-
-
-def _scaled_users(users: int | None, scale: float) -> int | None:
-    """At least one user stays of those there were."""
-    return users and max(1, round(users * scale))
 
 
 def profile_from_dict(values: Mapping[str, Any]) -> Profile:

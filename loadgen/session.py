@@ -12,7 +12,7 @@ from __future__ import annotations
 import gc
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -214,28 +214,9 @@ class RecordingSession(Session):
         workers, warnings = list(workers), list(warnings)
         if self._not_started is not None:
             warnings.append(f"the run did not start: {self._not_started}")
-        rows = sum(worker["rows"] - worker.get("dropped", 0) for worker in workers)
-        counted = self.environment.stats.total.num_requests
-        if rows != counted and self._statistics_were_reset:
-            warnings.append(
-                f"Locust's statistics were reset while the run went: they, and Locust's CSVs, hold {counted} of its "
-                f"{rows} requests"
-            )
-        elif rows != counted:
-            lost = any("lost_at" in worker for worker in workers)
-            reason = ": a lost worker takes up to three seconds of its statistics with it" if lost else ""
-            warnings.append(f"the records hold {rows} requests, Locust's statistics {counted}{reason}")
-        shape = self.environment.shape_class
-        cut_short = isinstance(shape, ProfileShape) and not shape.over
-        state = COMPLETE
-        nobody_sent = bool(workers) and all("lost_at" in worker or "failed" in worker for worker in workers)
-        if nobody_sent or self._not_started is not None:
-            state = FAILED
-        elif self._aborted is not None:
-            state = ABORTED
-        elif self._was_interrupted or cut_short:
-            state = INTERRUPTED
-        breakpoint = None
+        warnings += self._uncounted(workers)
+        state = self._state(workers)
+        breakpoint, shape = None, self.environment.shape_class
         if isinstance(shape, BreakpointShape):
             breakpoint, shape.figures = shape.result(), None
         self._record.finish(state, workers, warnings, self._aborted, breakpoint)
@@ -250,6 +231,31 @@ class RecordingSession(Session):
             self.environment.process_exit_code = 3 if incomplete and state != INTERRUPTED else exit_code
         elif state == FAILED or limited:
             self.environment.process_exit_code = 3
+
+    def _uncounted(self, workers: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+        """What to say where Locust's statistics do not hold the requests that the rows hold."""
+        rows = sum(worker["rows"] - worker.get("dropped", 0) for worker in workers)
+        counted = self.environment.stats.total.num_requests
+        if rows != counted and self._statistics_were_reset:
+            yield (
+                f"Locust's statistics were reset while the run went: they, and Locust's CSVs, hold {counted} of its "
+                f"{rows} requests"
+            )
+        elif rows != counted:
+            lost = any("lost_at" in worker for worker in workers)
+            reason = ": a lost worker takes up to three seconds of its statistics with it" if lost else ""
+            yield f"the records hold {rows} requests, Locust's statistics {counted}{reason}"
+
+    def _state(self, workers: Sequence[Mapping[str, Any]]) -> str:
+        """How the run ended, for the manifest."""
+        shape = self.environment.shape_class
+        nobody_sent = bool(workers) and all("lost_at" in worker or "failed" in worker for worker in workers)
+        if nobody_sent or self._not_started is not None:
+            return FAILED
+        if self._aborted is not None:
+            return ABORTED
+        cut_short = isinstance(shape, ProfileShape) and not shape.over
+        return INTERRUPTED if self._was_interrupted or cut_short else COMPLETE
 
     def _on_reset_statistics(self, **_: Any) -> None:
         self._statistics_were_reset = True

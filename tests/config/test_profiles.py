@@ -281,6 +281,13 @@ def test_a_weight_is_a_number_above_0_that_ends(weight):
     assert problems(flows={"vote": weight, "shop": 1}) == ["p.toml: flows: a weight is a number above 0"]
 
 
+@pytest.mark.parametrize("spawn_rate", [0, -1, float("inf"), float("nan")])
+def test_a_spawn_rate_is_a_number_above_0_that_ends(spawn_rate):
+    """Endless, it would leave the users of the next stage no level to begin at."""
+    (problem,) = problems(stages=[{"duration": "10s", "users": 5, "spawn_rate": spawn_rate}])
+    assert problem.startswith("p.toml: stages.1.spawn_rate: ")
+
+
 def test_a_profile_that_cannot_be_read_is_a_problem(tmp_path):
     (tmp_path / "mine.toml").mkdir()
     with pytest.raises(ConfigError, match=r"PROFILE: .*mine\.toml: is a directory"):

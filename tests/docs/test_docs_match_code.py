@@ -100,8 +100,17 @@ def test_every_analysis_command_is_documented(command):
 
 @pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
 def test_links_lead_somewhere(path):
-    for link in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", DOCS[path]):
-        assert link.startswith("https://") or (path.parent / link).exists(), link
+    for link, _, heading in (link.partition("#") for link in re.findall(r"\]\(([^)\s]+)\)", DOCS[path])):
+        if not link.startswith("https://"):
+            target = path.parent / link if link else path
+            assert target.exists(), link
+            assert not heading or heading in headings(target), f"{link}#{heading}"
+
+
+def headings(path: Path) -> set[str]:
+    """As a link names them: GitHub's form."""
+    written = re.findall(r"^#+ (.+)$", path.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", one.lower()).strip().replace(" ", "-") for one in written}
 
 
 @pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
