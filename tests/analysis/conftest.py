@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import tempfile
 from collections import defaultdict
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import pytest
 from analysis.clocks import create_clock_offsets
 from analysis.evidence import ACCESS_LOG, CORRELATIONS, INITS, INVOCATIONS, LOG_ERRORS, open_evidence
 from analysis.join import join
+from analysis.pipeline import explain
 from analysis.starts import create_starts
 from runstore.columns import REQUEST_COLUMNS
 from runstore.rundir import RunDir
@@ -38,16 +41,39 @@ def write_parquet(lines: Path, parquet: Path, columns: Mapping[str, str]) -> Non
     duckdb.execute(f"COPY (FROM read_json('{lines}', format = 'newline_delimited', columns = {types})) TO '{parquet}'")
 
 
-@pytest.fixture
-def tiny_run(tmp_path: Path) -> RunDir:
-    """A copy of `tests/fixtures/tiny_run`, pulled and not yet analysed."""
-    directory = tmp_path / "20261121T100000Z-tiny"
+@cache
+def _without_rows(table: str) -> bytes:
+    """The Parquet file of a table that has no rows, as most have in most tests: made once."""
+    with tempfile.TemporaryDirectory() as directory:
+        lines, parquet = Path(directory, "rows.jsonl"), Path(directory, "rows.parquet")
+        lines.touch()
+        write_parquet(lines, parquet, _PULLED[table])
+        return parquet.read_bytes()
+
+
+@pytest.fixture(scope="session")
+def pulled_tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`tests/fixtures/tiny_run`, pulled and not yet analysed: to be copied."""
+    directory = tmp_path_factory.mktemp("pulled") / "20261121T100000Z-tiny"
     shutil.copytree(TINY_RUN, directory, ignore=shutil.ignore_patterns("*.jsonl", "*.md"))
     for table, columns in _PULLED.items():
         if not (TINY_RUN / f"{table}.jsonl").exists():
             continue
         write_parquet(TINY_RUN / f"{table}.jsonl", directory / f"{table}.parquet", columns)
-    return RunDir(directory)
+    return directory
+
+
+@pytest.fixture
+def tiny_run(tmp_path: Path, pulled_tiny_run: Path) -> RunDir:
+    """A copy of the tiny run, pulled and not yet analysed."""
+    return RunDir(shutil.copytree(pulled_tiny_run, tmp_path / pulled_tiny_run.name))
+
+
+@pytest.fixture(scope="session")
+def explained_tiny_run(tmp_path_factory: pytest.TempPathFactory, pulled_tiny_run: Path) -> tuple[RunDir, dict]:
+    """The tiny run, analysed, and its summary: to be looked at; who changes something copies it."""
+    run = RunDir(shutil.copytree(pulled_tiny_run, tmp_path_factory.mktemp("explained") / pulled_tiny_run.name))
+    return run, explain(run)
 
 
 class RunBuilder:
@@ -144,6 +170,9 @@ class RunBuilder:
             rows.writeheader()
             rows.writerows(self.requests)
         for table, columns in _PULLED.items():
+            if not self.tables[table]:
+                run.file(f"{table}.parquet").write_bytes(_without_rows(table))
+                continue
             lines = self.directory / f"{table}.jsonl"
             lines.write_text("".join(json.dumps(row) + "\n" for row in self.tables[table]), encoding="utf-8")
             write_parquet(lines, run.file(f"{table}.parquet"), columns)

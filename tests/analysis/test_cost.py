@@ -10,7 +10,6 @@ from click.testing import CliRunner
 from analysis.__main__ import main
 from analysis.cost import Quantities, RunFacts, measure, price, what_if
 from analysis.evidence import open_evidence
-from analysis.pipeline import explain
 from config.prices import load_prices
 
 VIRGINIA = load_prices("us-east-1")
@@ -271,11 +270,12 @@ def test_what_is_no_price_option_is_named(option, value, said):
     assert (done.exit_code, said in done.output) == (2, True), done.output
 
 
-def test_a_run_is_priced_again_elsewhere_from_its_summary(tiny_run):
-    cost = explain(tiny_run)["cost"]
-    at_home = json.loads(run(str(tiny_run.path), "--format", "json"))
+def test_a_run_is_priced_again_elsewhere_from_its_summary(explained_tiny_run):
+    explained, summary = explained_tiny_run
+    cost = summary["cost"]
+    at_home = json.loads(run(str(explained.path), "--format", "json"))
     assert at_home == cost
-    abroad = json.loads(run(str(tiny_run.path), "--region", "eu-west-1", "--format", "json"))
+    abroad = json.loads(run(str(explained.path), "--region", "eu-west-1", "--format", "json"))
     assert abroad["prices"].startswith("eu-west-1")
     assert [item["quantity"] for item in abroad["items"]] == [item["quantity"] for item in cost["items"]]
 

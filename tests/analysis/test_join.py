@@ -239,7 +239,7 @@ def test_both_sides_empty(joined):
 FEW_IDS = st.sampled_from([None, "a", "b", "c"])
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     requests=st.lists(st.tuples(FEW_IDS, FEW_IDS, FEW_IDS), max_size=5),
     access=st.lists(st.tuples(FEW_IDS, FEW_IDS), max_size=4),

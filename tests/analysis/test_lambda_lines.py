@@ -256,7 +256,7 @@ PIECES = st.sampled_from(
 )
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(st.one_of(st.text(), st.lists(st.one_of(PIECES, st.text(max_size=5)), max_size=8).map("".join)))
 @example("\ud800")
 @example('{"message": "\ud800"}')
@@ -278,7 +278,7 @@ JSON_VALUES = st.recursive(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(st.dictionaries(st.sampled_from(["type", "record", "message", "level", "stackTrace", "errorType"]), JSON_VALUES))
 @example({"type": "platform.report", "record": {"tracing": {"value": "Root;=;Sampled"}}})
 def test_any_json_object_gives_an_event_that_is_json(record: dict[str, Any]) -> None:

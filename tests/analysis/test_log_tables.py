@@ -126,7 +126,7 @@ def test_every_sample_report_gives_what_the_parser_says(tmp_path: Path, sample: 
     }
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(
     st.lists(
         st.builds(

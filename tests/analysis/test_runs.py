@@ -1,18 +1,18 @@
+import shutil
+
 import pandas as pd
 import pytest
 
 from analysis.errors import UsageError
 from analysis.join import JOINED_COLUMNS
-from analysis.pipeline import explain
 from analysis.runs import load
 from runstore.columns import REQUEST_COLUMNS
 from runstore.rundir import RunNotFoundError
 
 
 @pytest.fixture
-def run(tiny_run):
-    explain(tiny_run)
-    return load(tiny_run.path)
+def run(explained_tiny_run):
+    return load(explained_tiny_run[0].path)
 
 
 def test_requests_are_a_typed_frame(run):
@@ -56,7 +56,8 @@ def test_what_cannot_be_read_of_joined_is_named(run, asked, named):
         run.read_joined(**asked)
 
 
-def test_a_joined_table_of_an_earlier_version_is_read(run):
+def test_a_joined_table_of_an_earlier_version_is_read(explained_tiny_run, tmp_path):
+    run = load(shutil.copytree(explained_tiny_run[0].path, tmp_path / "run"))
     file = run.directory.file("joined.parquet")
     newer = run.joined
     newer.drop(columns="init_ms").to_parquet(file)  # without the numbers of requests and invocations, too

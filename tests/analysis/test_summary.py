@@ -13,8 +13,8 @@ T0 = 1795255200.0
 
 
 @pytest.fixture
-def tiny(tiny_run):
-    return explain(tiny_run)
+def tiny(explained_tiny_run):
+    return explained_tiny_run[1]
 
 
 def test_the_run(tiny):
