@@ -133,7 +133,7 @@ def test_a_defect_keeps_its_traceback() -> None:
 
 def test_starting_it_loads_neither_pandas_nor_boto3() -> None:
     code = "import sys, analysis.__main__; print(*{'pandas', 'boto3', 'duckdb', 'plotly', 'rich'} & set(sys.modules))"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert loaded.stdout.strip() == ""
 
 

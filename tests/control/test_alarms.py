@@ -208,7 +208,7 @@ def test_the_state_is_what_the_metrics_say(run, sandbox):
 def test_a_missing_permission_names_the_policy_that_has_it(sandbox, watched):
     def faults(document: object) -> None:
         request = urllib.request.Request(f"{sandbox}/_sandbox/faults", json.dumps(document).encode(), method="POST")
-        urllib.request.urlopen(request, timeout=10).read()
+        urllib.request.urlopen(request, timeout=60).read()
 
     environment = {"AWS_ENDPOINT_URL": sandbox, "STACK_NAME": "watched", "TARGET": "sandbox"}
     faults({"kind": "deny", "actions": ["cloudwatch:PutMetricAlarm"]})

@@ -69,7 +69,7 @@ class World:
     def tell(self, method: str, what: str, document: object = None) -> Any:
         body = None if document is None else json.dumps(document).encode()
         request = urllib.request.Request(f"{self.settings.endpoint_url}/_sandbox/{what}", body, method=method)
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return json.load(answer)
 
     def called(self, work: Callable[[], object]) -> dict[str, str | None]:

@@ -12,7 +12,7 @@ PHONY = {name for line in re.findall(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE)
 
 def make(*arguments: str) -> str:
     command = ["make", "--no-print-directory", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=True).stdout
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True).stdout
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -39,7 +39,7 @@ def test_a_python_that_is_too_old_is_told_so_before_anything_is_installed(tmp_pa
     old.write_text("#!/bin/sh\nexit 1\n")
     old.chmod(0o755)
     arguments = [f"PYTHON={old}", f"VENV={tmp_path / 'venv'}", "smoke"]
-    done = subprocess.run(["make", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(["make", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
     assert "needs Python 3.11 or newer" in done.stderr
     assert not (tmp_path / "venv").exists()

@@ -41,8 +41,6 @@ from control.stack_outputs import RunTarget
 from control.target import find_resources
 from control.temporary_versions.journal import Found, Journal
 
-pytestmark = pytest.mark.timeout(240)  # everything but Locust runs while the fixture is made
-
 ACCOUNT, REGION, STACK = "123456789012", "us-east-1", "load"
 FLOWS = ("vote", "shop", "direct", "events")
 UNSEEN = {"s3:DeleteObjectVersion", "cloudwatch:TagResource"}
@@ -77,7 +75,7 @@ class World:
         self.called.setdefault(roles, set()).update(new)
 
     def _counts(self) -> dict[tuple[str, str], int]:
-        with urllib.request.urlopen(f"{self.settings.endpoint_url}/_sandbox/calls", timeout=10) as answer:
+        with urllib.request.urlopen(f"{self.settings.endpoint_url}/_sandbox/calls", timeout=60) as answer:
             calls = json.load(answer)["calls"]
         return {(call["action"], call["resource"]): call["count"] for call in calls if call["action"] is not None}
 

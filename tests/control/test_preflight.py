@@ -53,7 +53,7 @@ def preflight(sandbox: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 def told(sandbox: str, what: str, document: object) -> None:
     """Tell the sandbox something."""
     request = urllib.request.Request(f"{sandbox}/_sandbox/{what}", json.dumps(document).encode(), method="POST")
-    urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10).close()
+    urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=60).close()
 
 
 def verdicts(document: dict[str, Any], check: str) -> dict[str, str]:
@@ -243,7 +243,7 @@ def test_interrupted_it_leaves_nothing(tmp_path):
                 endpoint = started[1]
                 process.send_signal(signal.SIGINT)
                 break
-        assert process.wait(30) == 130
+        assert process.wait(60) == 130
     assert endpoint
     assert not is_sandbox(endpoint)
     assert list(tmp_path.iterdir()) == []

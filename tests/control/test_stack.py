@@ -71,7 +71,7 @@ def sns(process: SandboxProcess) -> Any:
 def cloud(process: SandboxProcess, clients: Cloud) -> Cloud:
     """Of a sandbox without any resources."""
     reset = urllib.request.Request(f"{process.endpoint}/_sandbox/reset", b'{"resources": true}', method="POST")
-    urllib.request.urlopen(reset, timeout=10).close()
+    urllib.request.urlopen(reset, timeout=60).close()
     return clients
 
 
@@ -209,7 +209,7 @@ class TestOnSandbox:
     )
     def test_a_missing_permission_leaves_nothing_that_destroying_does_not_find(self, process, cloud, sns, action):
         fault = f'{{"kind": "deny", "actions": ["{action}"]}}'.encode()
-        urllib.request.urlopen(f"{process.endpoint}/_sandbox/faults", fault, timeout=10).close()
+        urllib.request.urlopen(f"{process.endpoint}/_sandbox/faults", fault, timeout=60).close()
         with pytest.raises(ClientError, match=f"not authorized to perform: {action}"):
             deploy_small(cloud)
         destroy_small(cloud)

@@ -121,7 +121,7 @@ class Page:
         assert "exceptionDetails" not in found, found["exceptionDetails"]
         return found["result"].get("value")
 
-    def wait_for(self, expression: str, limit_s: float = 20.0) -> Any:
+    def wait_for(self, expression: str, limit_s: float = 60.0) -> Any:
         """The value of the expression as soon as it is true."""
         end = time.monotonic() + limit_s
         while not (value := self.evaluate(expression)):

@@ -40,7 +40,6 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     return run_case(CASE, tmp_path_factory.mktemp("custom"))
 
 
-@pytest.mark.timeout(240)
 def test_every_count_of_the_summary_equals_the_truth(outcome):
     assert [c for c in compare(outcome.summary, outcome.truth) if not c.equal] == [], outcome.output[-3000:]
     assert outcome.summary["run"]["complete"] is True, outcome.summary["run"]["warnings"]

@@ -64,7 +64,6 @@ def asynchronous(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     return run_case(ASYNCHRONOUS, tmp_path_factory.mktemp("asynchronous"))
 
 
-@pytest.mark.timeout(240)
 def test_every_count_of_the_events_equals_the_truth(events):
     assert [c for c in compare(events.summary, events.truth) if not c.equal] == [], events.output[-3000:]
     assert events.summary["run"]["complete"] is True, events.summary["run"]["warnings"]
@@ -93,7 +92,6 @@ def test_refused_records_inside_a_200_are_failures(events):
     assert set(endpoint["status"]) == {"200"}
 
 
-@pytest.mark.timeout(240)
 def test_asynchronous_invocations_are_joined_and_equal_the_truth(asynchronous):
     assert [c for c in compare(asynchronous.summary, asynchronous.truth) if not c.equal] == []
     join = asynchronous.summary["join"]

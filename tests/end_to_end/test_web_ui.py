@@ -55,7 +55,7 @@ def web_ui(tmp_path: Path) -> Iterator[tuple[str, Path]]:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=output)
         try:
             url = f"http://127.0.0.1:{port}/"
-            end = time.monotonic() + 40
+            end = time.monotonic() + 60
             while True:
                 with suppress(OSError), NO_PROXY.open(url) as answer:
                     assert answer.status == 200
@@ -76,7 +76,6 @@ def page(tmp_path: Path) -> Iterator[Page]:
     opened.close()
 
 
-@pytest.mark.timeout(240)
 def test_a_run_is_started_watched_stopped_and_its_report_opened(web_ui, page):
     """One story: a web UI of its own for each fact would cost a quarter of a minute each."""
     url, folder = web_ui

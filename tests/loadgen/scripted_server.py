@@ -33,6 +33,7 @@ class ScriptedServer:
         port: int = 0,
     ) -> None:
         self.accepted = 0
+        self._closed = threading.Semaphore(0)
         self._scripts = scripts
         self._context = context
         self._host = f"[{host}]" if ":" in host else host
@@ -64,6 +65,11 @@ class ScriptedServer:
                     pass
                 finally:
                     connection.close()
+                    self._closed.release()
+
+    def wait_for_close(self) -> None:
+        """Until one more connection is closed."""
+        assert self._closed.acquire(timeout=60)
 
     def stop(self) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)

@@ -174,23 +174,26 @@ def test_kept_connection_that_the_server_closed_is_replaced_silently(serve):
     counts = ConnectionCounts()
     connection = Connection(server.endpoint, counts=counts)
     connection.exchange(REQUEST)
-    time.sleep(0.05)
+    server.wait_for_close()
     assert connection.exchange(REQUEST).body == b"hi"
     assert server.accepted == 2
     assert counts == ConnectionCounts(opened=2, reopened=1)
 
 
 def test_what_nobody_asked_for_is_not_taken_for_an_answer(serve):
+    timed_out = threading.Event()
+
     def answer_and_time_out(connection: socket.socket) -> None:
         read_request(connection)
         connection.sendall(OK)
         time.sleep(0.02)
         connection.sendall(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n")
+        timed_out.set()
         connection.recv(1)
 
     connection = Connection(serve(answer_and_time_out, answer(OK)).endpoint)
     assert connection.exchange(REQUEST).status == 200
-    time.sleep(0.05)
+    assert timed_out.wait(60)
     assert connection.exchange(REQUEST).status == 200
 
 
@@ -272,7 +275,7 @@ def test_answer_that_never_ends_is_given_up(serve):
     started = time.monotonic()
     with pytest.raises(TransportError, match=r"no whole answer within 0\.3 s"):
         connection.exchange(REQUEST)
-    assert 0.28 < time.monotonic() - started < 1
+    assert 0.28 < time.monotonic() - started < 10, "and not the 20 s of the whole answer"
 
 
 def test_server_that_reads_nothing_is_given_up(serve):
@@ -359,9 +362,9 @@ def test_name_is_looked_up_for_every_connection(serve, monkeypatch):
     second = serve(answer(OK), host="127.0.0.2", port=first.port)
     monkeypatch.setattr(gevent.socket, "getaddrinfo", Names(["127.0.0.1"], ["127.0.0.2"]))
     connection = Connection(parse_endpoint(f"http://rotating.test:{first.port}"))
-    for _ in range(2):
+    for server in (first, second):
         assert connection.exchange(REQUEST).body == b"hi"
-        time.sleep(0.05)
+        server.wait_for_close()
     assert (first.accepted, second.accepted) == (1, 1)
 
 
@@ -414,7 +417,7 @@ def test_tls_connection_is_kept_and_replaced_once_closed(serve, certificate, tru
     connection = Connection(server.endpoint)
     for _ in range(2):
         assert connection.exchange(REQUEST).body == b"hi"
-    time.sleep(0.05)
+    server.wait_for_close()
     assert connection.exchange(REQUEST).body == b"hi"
     assert server.accepted == 2
     connection.close()

@@ -81,7 +81,7 @@ class Ui:
         return list(self.ask("/swarmscope/runs").json["runs"])
 
 
-def wait_for(ready: Callable[[], object], limit_s: float = 20.0) -> None:
+def wait_for(ready: Callable[[], object], limit_s: float = 60.0) -> None:
     end = time.monotonic() + limit_s
     while not ready():
         assert time.monotonic() < end

@@ -95,10 +95,10 @@ class Server:
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(10)
+        return self.process.wait(60)
 
 
-def eventually(found: Callable[[], Any], timeout_s: float = 10.0) -> Any:
+def eventually(found: Callable[[], Any], timeout_s: float = 60.0) -> Any:
     """The first truthy value, polled for."""
     deadline = time.monotonic() + timeout_s
     while not (value := found()):
@@ -327,7 +327,7 @@ def test_a_long_poll_on_an_empty_queue_waits_and_answers_nothing(server):
     url = sqs.create_queue(QueueName="empty")["QueueUrl"]
     started_at = time.monotonic()
     assert "Messages" not in sqs.receive_message(QueueUrl=url, WaitTimeSeconds=1)
-    assert 0.9 < time.monotonic() - started_at < 3
+    assert 0.9 < time.monotonic() - started_at < 10
 
 
 def test_metrics_and_insights_answer_boto3(server, outputs):
