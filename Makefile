@@ -93,8 +93,9 @@ policy: $(RUNTIME) ## Print the IAM policy of a role for the stack (ROLE=load|an
 # ------------------------------------------------------------------ working on Swarmscope
 
 .PHONY: test test-profiles emulator-test check bench lock clean
+# Four at a time also where there are two processors: more than half of their time they wait for a process or a clock.
 test: $(DEV) ## All tests that need nothing outside this machine (PYTEST_ARGS)
-	@$(PY) -m pytest -n 2 $(PYTEST_ARGS)
+	@$(PY) -m pytest -n 4 $(PYTEST_ARGS)
 
 test-profiles: $(DEV) ## Every profile, run small on a sandbox and held to its truth (PYTEST_ARGS)
 	@$(PY) -m pytest -n 2 -m profiles tests/end_to_end/test_shipped_profiles.py $(PYTEST_ARGS)
