@@ -26,6 +26,11 @@ help: ## Print this help
 		variables = match($$2, / \([A-Z][^()]*\)$$/) ? substr($$2, RSTART + 2, RLENGTH - 3) : ""; \
 		if (variables) $$2 = substr($$2, 1, RSTART - 1); \
 		printf "  make %-13s %s\n", $$1, $$2; \
+		while (length(variables) > 79) { \
+			cut = 79; \
+			while (cut > 1 && substr(variables, cut, 1) !~ /[|, ]/) cut--; \
+			printf "%21s%s\n", "", substr(variables, 1, cut); \
+			variables = substr(variables, cut + 1) } \
 		if (variables) printf "%21s%s\n", "", variables }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  Below a target are its variables: make load PROFILE=vote-stress TIME_SCALE=0.1"
