@@ -75,7 +75,7 @@ def compare_command(
     \b
     compare A B                    two runs
     compare --baseline FILE [B]    a run (latest) against a stored baseline
-    compare --by version [RUN]     two versions driven in turns inside one run (latest)
+    compare --by version [RUN]     two versions, in turns inside one run (latest)
 
     Intervals come from resampling whole execution environments. Exit code 1: something got worse.
     """

@@ -31,12 +31,12 @@ def print_preflight(found: Preflight, out: Console) -> None:
         )
     )
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), header_style="dim", show_edge=False)
-    for heading in ("", "check", "finding", "what to do"):
+    for heading in ("", "check", "finding, → what to do"):
         table.add_column(Text(heading), overflow="fold", vertical="top")
     for row in _folded(found.rows):
-        table.add_row(
-            Text(row.verdict, style=_STYLES[row.verdict]), Text(row.check), Text(visible(row.finding)), Text(row.advice)
-        )
+        # Below each other: most rows have nothing to do, and a column for that leaves no room for what they found.
+        said = Text(visible(row.finding)) + Text(f"\n→ {row.advice}" if row.advice else "", style="bold")
+        table.add_row(Text(row.verdict, style=_STYLES[row.verdict]), Text(row.check), said)
     out.print(table)
     out.print(_bill(found))
     for why in found.estimate.missing:

@@ -7,7 +7,6 @@ description, without which Lambda would publish nothing new. $LATEST has that de
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from botocore.exceptions import ClientError
 
@@ -18,11 +17,6 @@ from runstore.rundir import PROVISIONED
 
 READY_TIMEOUT_S = 900.0
 """AWS names no limit; most allocations take a minute or two."""
-
-
-def names_prefix(run_id: str) -> str:
-    """What the names of a run's aliases begin with."""
-    return f"provisioned-{run_id}-"
 
 
 class ArmVersions(FunctionVersions):
@@ -42,7 +36,7 @@ class ArmVersions(FunctionVersions):
             published = self._client.publish_version(
                 FunctionName=self.name, Description=description, CodeSha256=journal.found.code_sha256
             )
-            version, alias = str(published["Version"]), f"{names_prefix(run_id)}{arm}"
+            version, alias = str(published["Version"]), self.alias_name(journal, arm)
             if version in journal.found.versions:
                 raise VersionsError(
                     f"{self.name}: Lambda published no new version; somebody else changes it; try again"
@@ -101,8 +95,7 @@ class ArmVersions(FunctionVersions):
             self.unprovision(alias)
             done.append(f"provisioned concurrency of {alias} deleted")
         done += self._restore_description(journal)
-        prefix = names_prefix(journal.found.run_id)
-        return done + self.delete_own(journal, prefix)
+        return done + self._delete_own(journal)
 
     def _restore_description(self, journal: Journal) -> list[str]:
         given = set(journal.noted("describe", "description"))
@@ -115,6 +108,6 @@ class ArmVersions(FunctionVersions):
         now = self.configuration()
         if now.get("Description", "") == description:
             return
-        revision: dict[str, Any] = {"RevisionId": now["RevisionId"]} if now.get("RevisionId") else {}
+        revision = self._revision(now)
         self._client.update_function_configuration(FunctionName=self.name, Description=description, **revision)
         self.configuration()

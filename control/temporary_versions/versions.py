@@ -96,9 +96,19 @@ class FunctionVersions(ABC):
         Raises botocore's errors and VersionsError; what was not reached then is still in the journal.
         """
 
-    def delete_own(self, journal: Journal, prefix: str) -> list[str]:
-        """Delete the aliases whose names begin so, then the versions of the run; close the journal."""
+    def alias_name(self, journal: Journal, what: str) -> str:
+        """The name of a run's alias for `what`: new in each run."""
+        return f"{self.command}-{journal.found.run_id}-{what}"
+
+    def _revision(self, configuration: dict[str, Any]) -> dict[str, Any]:
+        """What has Lambda refuse a change of something that somebody else has changed since it was read. Third-party
+        emulators may have no revisions."""
+        return {"RevisionId": configuration["RevisionId"]} if configuration.get("RevisionId") else {}
+
+    def _delete_own(self, journal: Journal) -> list[str]:
+        """Delete the aliases of the run, then its versions; close the journal."""
         done = []
+        prefix = self.alias_name(journal, "")
         for alias in self.aliases():
             if alias["Name"].startswith(prefix):
                 self._client.delete_alias(FunctionName=self.name, Name=alias["Name"])

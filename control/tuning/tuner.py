@@ -15,6 +15,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from analysis.formatting import plural
 from config.aws import client
 from config.errors import ConfigError
 from config.prices import Prices, lambda_compute_item, lambda_gb_s
@@ -125,10 +126,7 @@ def dry_run(settings: Settings, request: Request, say: Say) -> Iterator[str]:
         yield f"would publish versions of {before['FunctionName']} with {values} MB, each with an alias"
         yield f"would set $LATEST to each of them meanwhile, and back to {before['MemorySize']} MB"
         pace = f"at {request.rate_per_s:g}/s" if request.rate_per_s else f"{request.concurrency} at a time"
-        yield (
-            f"would invoke each {request.rounds} times, {pace}, with "
-            f"{len(payloads)} payload{'' if len(payloads) == 1 else 's'}"
-        )
+        yield (f"would invoke each {plural(request.rounds, 'time')}, {pace}, with {plural(len(payloads), 'payload')}")
         if few := too_few_ahead(request):
             yield few
         if request.promote is not None:

@@ -33,11 +33,6 @@ class TunedVersion:
     alias: str
 
 
-def names_prefix(run_id: str) -> str:
-    """What the names of a run's aliases begin with."""
-    return f"tune-{run_id}-"
-
-
 class TunedVersions(FunctionVersions):
     """The control plane of the function that is tuned."""
 
@@ -47,13 +42,13 @@ class TunedVersions(FunctionVersions):
 
     def publish(self, memory_mb: Sequence[int], journal: Journal) -> list[TunedVersion]:
         """A version and an alias for each value, and $LATEST as it was. Raises botocore's errors and VersionsError."""
-        run_id, found = journal.found.run_id, journal.found
+        found = journal.found
         made = []
         # The memory that $LATEST has comes last: then it has it again.
         for value in sorted(memory_mb, key=lambda value: (value == found.memory_mb, value)):
             self._set_memory(value, journal)
             version = self._publish(value, journal)
-            name = f"{names_prefix(run_id)}{value}"
+            name = self.alias_name(journal, str(value))
             journal.about_to("create_alias", name=name)
             self._client.create_alias(FunctionName=self.name, Name=name, FunctionVersion=version)
             made.append(TunedVersion(value, version, name))
@@ -71,8 +66,7 @@ class TunedVersions(FunctionVersions):
         self._change_memory(memory_mb, now)
 
     def _change_memory(self, memory_mb: int, now: dict[str, Any]) -> None:
-        # A third-party emulator may have no revisions.
-        revision = {"RevisionId": now["RevisionId"]} if now.get("RevisionId") else {}
+        revision = self._revision(now)
         self._client.update_function_configuration(FunctionName=self.name, MemorySize=memory_mb, **revision)
         if self.configuration()["MemorySize"] != memory_mb:
             raise VersionsError(f"{self.name}: somebody else changes its memory at this moment; try again")
@@ -93,7 +87,7 @@ class TunedVersions(FunctionVersions):
     # ---------------------------------------------------------------- taking back
 
     def take_back(self, journal: Journal) -> list[str]:
-        return self._restore_memory(journal) + self.delete_own(journal, names_prefix(journal.found.run_id))
+        return self._restore_memory(journal) + self._delete_own(journal)
 
     def _restore_memory(self, journal: Journal) -> list[str]:
         given = set(journal.noted("set_memory", "memory_mb"))
@@ -119,7 +113,7 @@ class TunedVersions(FunctionVersions):
     def promote(self, alias: dict[str, Any], version: str, journal: Journal) -> None:
         """Let an alias, as it was read, point to a version. Raises ClientError where it has changed since."""
         journal.about_to("promote", alias=alias["Name"], version=version)
-        revision = {"RevisionId": alias["RevisionId"]} if alias.get("RevisionId") else {}
+        revision = self._revision(alias)
         self._client.update_alias(FunctionName=self.name, Name=alias["Name"], FunctionVersion=version, **revision)
 
 

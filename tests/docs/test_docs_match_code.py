@@ -129,3 +129,11 @@ def test_make_help_names_every_benchmark_and_another_is_wrong_usage() -> None:
     done = subprocess.run([sys.executable, "-m", "benchmarks", "nope"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr == f"error: BENCH: there is no 'nope'; there are {named[1].replace('|', ', ')}\n"
+
+
+@pytest.mark.parametrize("group", [analysis, control], ids=["analysis", "control"])
+def test_every_help_fits_eighty_columns(group: click.Group) -> None:
+    for name, command in commands(group):
+        context = click.Context(command, info_name=name, terminal_width=80)
+        wide = [line for line in command.get_help(context).splitlines() if len(line) > 80]
+        assert wide == [], name
