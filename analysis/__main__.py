@@ -19,6 +19,7 @@ import click
 from analysis import errors, interruption
 from analysis.errors import AnalysisError, TargetError, UsageError
 from analysis.finite_float import FiniteFloat
+from analysis.options import dry_run_option, format_option, run_argument
 from config.errors import ConfigError
 from runstore.rundir import RunDir, RunNotFoundError
 
@@ -108,9 +109,6 @@ def main(debug: bool) -> None:
     interruption.end_on((signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
 
 
-run_argument = click.argument("run", metavar="[RUN]", default="latest")
-
-
 def limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The two limits that invocations are counted under and over."""
     duration = click.option(
@@ -128,9 +126,6 @@ def limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
         help="Count the invocations that left less, and at least this much memory unused.",
     )
     return duration(headroom(command))
-
-
-dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would be asked and written, and do nothing.")
 
 
 @main.command()
@@ -164,9 +159,7 @@ def analyze(run: str, no_pull: bool, duration_limit_ms: float, memory_headroom_m
 
 @main.command()
 @run_argument
-@click.option(
-    "--format", "form", type=click.Choice(["text", "json", "markdown"]), default="text", show_default=True, help="Form."
-)
+@format_option("text", "json", "markdown")
 def summary(run: str, form: str) -> int:
     """Print the summary of an analysed run."""
     from analysis.run_files import read_summary
@@ -233,9 +226,7 @@ def statistics(run: str, duration_limit_ms: float, memory_headroom_mb: float) ->
 )
 @click.option("--region", help="Prices of this region instead of the run's, or of AWS_REGION.")
 @click.option("--free-tier", is_flag=True, help="Take a month's free tier off.")
-@click.option(
-    "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True, help="Form."
-)
+@format_option("table", "json")
 def cost(
     run: str,
     invocations: int | None,

@@ -39,6 +39,7 @@ from analysis.errors import INCOMPLETE, OK, AnalysisError, NoRowsError, UsageErr
 from analysis.evidence import open_evidence
 from analysis.formatting import count, date_and_time, decimal, milliseconds
 from analysis.functions import COLD, OCCUPIED_FROM
+from analysis.options import dry_run_option, format_option, run_argument
 from analysis.requests_table import literal
 from analysis.run_files import read_json, read_pull
 from analysis.series import most_at_once
@@ -286,13 +287,11 @@ def pull_if_needed(run: RunDir, settings: Settings) -> int:
 
 
 @click.command("bins")
-@click.argument("run", metavar="RUN", default="latest")
+@run_argument
 @click.option("--every", default="10s", show_default=True, metavar="TIME", help="Width of a bin.")
 @click.option("--function", "functions", multiple=True, metavar="FUNCTION", help="Only this function. Repeatable.")
-@click.option(
-    "--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True, help="Form."
-)
-@click.option("--dry-run", is_flag=True, help="Say what would be fetched, and do nothing.")
+@format_option("table", "csv", "json")
+@dry_run_option
 def bins_command(run: str, every: str, functions: tuple[str, ...], form: str, dry_run: bool) -> int:
     """Print what client and logs saw in each time bin of RUN; the logs are fetched first, where they were not."""
     try:

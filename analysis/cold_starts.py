@@ -37,9 +37,10 @@ def cold_start_shares(db: duckdb.DuckDBPyConnection) -> dict[str, dict[str, list
                 WHERE function = $function AND started_at IS NOT NULL""",
             {"function": function},
         ).fetchnumpy()
-        begun_at, ended_at = (np.asarray(columns[name], dtype=float) for name in ("begun_at", "reported_at"))
-        order = np.argsort(begun_at)
-        begun_at, cold = begun_at[order], np.asarray(columns["cold"])[order]
+        order = np.argsort(np.asarray(columns["begun_at"]))
+        begun_at, cold = (np.asarray(columns.pop(name))[order] for name in ("begun_at", "cold"))
+        del order
+        ended_at = np.sort(np.asarray(columns.pop("reported_at")))
         shares[function] = {
             "by_concurrency": _by_concurrency(begun_at, ended_at, cold),
             "over_time": _over_time(begun_at, cold),
@@ -50,10 +51,10 @@ def cold_start_shares(db: duckdb.DuckDBPyConnection) -> dict[str, dict[str, list
 def _by_concurrency(
     begun_at: NDArray[np.float64], ended_at: NDArray[np.float64], cold: NDArray[np.bool_]
 ) -> list[dict[str, Any]]:
-    """`begun_at` is sorted. What ends at the moment when another begins has made room for it."""
-    begun = np.searchsorted(begun_at, begun_at, "right")
-    busy = np.maximum(begun - np.searchsorted(np.sort(ended_at), begun_at, "right"), 1)
-    doublings = np.log2(busy).astype(np.int64)
+    """Times are sorted. What ends at the moment when another begins has made room for it."""
+    busy = np.searchsorted(begun_at, begun_at, "right")
+    busy -= np.searchsorted(ended_at, begun_at, "right")
+    doublings = np.log2(np.maximum(busy, 1)).astype(np.int64)
     return [{"at_least": 2**doubling, **counts} for doubling, counts in _counts(doublings, cold)]
 
 

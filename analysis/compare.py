@@ -18,6 +18,7 @@ from analysis.console import console
 from analysis.errors import UsageError
 from analysis.finite_float import FiniteFloat
 from analysis.formatting import visible
+from analysis.options import format_option, run_argument
 from config.settings import load_settings
 from runstore import rundir
 from runstore.rundir import RunDir
@@ -56,9 +57,7 @@ from runstore.rundir import RunDir
     help="Of the intervals.",
 )
 @click.option("--allow-differences", is_flag=True, help="Compare runs of different things too, and say what differs.")
-@click.option(
-    "--format", "form", type=click.Choice(["text", "json", "markdown"]), default="text", show_default=True, help="Form."
-)
+@format_option("text", "json", "markdown")
 def compare_command(
     runs: tuple[str, ...],
     stored: Path | None,
@@ -91,7 +90,7 @@ def compare_command(
 
 
 @click.command("baseline")
-@click.argument("run", metavar="[RUN]", default="latest")
+@run_argument
 @click.option("--endpoint", metavar="NAME", help="Only requests to this endpoint, as the summary names it.")
 @click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write it here instead of to stdout.")
 def baseline_command(run: str, endpoint: str | None, output: Path | None) -> int:

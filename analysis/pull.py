@@ -20,6 +20,7 @@ from analysis.errors import AnalysisError, DataFormatError, NoRowsError
 from analysis.evidence import connect
 from analysis.insights import MAX_ROWS, read_rows_quickly
 from analysis.log_queries import ACCESS, EVENTS
+from analysis.options import dry_run_option, run_argument
 from analysis.pull_progress import PullProgress
 from analysis.puller import REAL, SIMULATED, Patience, Progress, Puller, Reading, Scope
 from analysis.requests_table import HTTP_METHODS, create_requests
@@ -375,7 +376,7 @@ def _described(pulled: Pulled, reading: Reading, scope: Scope, region: str | Non
 
 
 @click.command("pull")
-@click.argument("run", metavar="RUN", default="latest")
+@run_argument
 @click.option("--force", is_flag=True, help="Fetch again what was fetched before.")
 @click.option(
     "--limit",
@@ -387,7 +388,7 @@ def _described(pulled: Pulled, reading: Reading, scope: Scope, region: str | Non
 @click.option("--lag", metavar="TIME", help="How long logs take to appear; default 1m on AWS, 3s elsewhere.")
 @click.option("--quiet", metavar="TIME", help="Silence after which background work is over; default 1m on AWS, 3s.")
 @click.option("--deadline", metavar="TIME", help="When to end with what there is; default 15m on AWS, 2m elsewhere.")
-@click.option("--dry-run", is_flag=True, help="Say what would be asked and written, and do nothing.")
+@dry_run_option
 def pull_command(
     run: str, force: bool, limit: int, lag: str | None, quiet: str | None, deadline: str | None, dry_run: bool
 ) -> int:

@@ -28,6 +28,7 @@ from analysis.console import console
 from analysis.errors import TargetError, UsageError
 from analysis.formatting import visible
 from analysis.insights import LogGroupNotFoundError, Row, Window, run_query
+from analysis.options import format_option
 from analysis.run_files import read_json
 from config import aws
 from config.settings import Settings, load_settings
@@ -180,14 +181,12 @@ def _window(settings: Settings, since: str, run: str | None) -> tuple[Window, di
 
 
 @click.command("query")
-@click.argument("name", metavar="NAME", required=False)
+@click.argument("name", metavar="[NAME]", required=False)
 @click.option("--since", default="1h", show_default=True, metavar="TIME", help="Look back so far.")
 @click.option("--run", metavar="RUN", help="Look at the time and the functions of this run instead.")
 @click.option("--function", "only", multiple=True, metavar="FUNCTION", help="Only this function. Repeatable.")
 @click.option("--bin", "every", metavar="TIME", help="Width of time bins instead of 5m.")
-@click.option(
-    "--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True, help="Form."
-)
+@format_option("table", "csv", "json")
 @click.option("--print", "show", is_flag=True, help="Print the query instead of running it.")
 def query_command(
     name: str | None, since: str, run: str | None, only: tuple[str, ...], every: str | None, form: str, show: bool

@@ -126,9 +126,14 @@ def test_a_figure_that_only_the_second_run_lacks_is_not_all_well():
     assert compare(without, side()).exit_code == 0
 
 
-def test_facts_that_differ_are_named():
-    (difference,) = compare(side(), side(region="eu-west-1")).differences
-    assert (difference.fact, difference.a, difference.b) == ("region", "us-east-1", "eu-west-1")
+@pytest.mark.parametrize(
+    ("fact", "other"),
+    [("region", "eu-west-1"), ("memory_mb of place-vote", [512]), ("profile", "soak"), ("profile.stages", [])],
+)
+def test_facts_that_differ_are_named(fact, other):
+    known = side(profile="demo", **{"profile.stages": [{"users": 1}]})
+    (difference,) = compare(known, replace(known, facts=known.facts | {fact: other})).differences
+    assert (difference.fact, difference.a, difference.b) == (fact, known.facts[fact], other)
     assert compare(side(), side(**{"memory_mb of get-results": [128]})).differences == (), "A has no such function"
 
 
