@@ -13,8 +13,8 @@ from typing import Any
 
 from analysis import tables
 from analysis.comparison import Comparison
-from analysis.formatting import NOTHING, count, date_and_time, decimal, plural, share, timespan, visible
-from analysis.verdict import answers, cause_title, causes, judge
+from analysis.formatting import count, date_and_time, decimal, plural, share, timespan, visible
+from analysis.verdict import answers, cause_title, causes, duration_s, judge
 
 CAUSES_SHOWN = 5
 ROWS_SHOWN = 20
@@ -117,15 +117,14 @@ def _verdict(summary: Mapping[str, Any]) -> Iterator[str]:
     if verdict.detail:
         yield f"**{escape(verdict.detail)}**"
         yield ""
-    started_at, ended_at = run.get("started_at"), run.get("ended_at")
-    lasted = timespan(ended_at - started_at) if started_at and ended_at else NOTHING
+    lasted = timespan(duration_s(run))
     simulated = " (**simulated**, not AWS)" if run.get("simulated") else ""
     dropped = ""
     if client.get("dropped"):
         dropped = f"{count(client['dropped'])} of {count(client.get('offered'))} offered dropped, "
     yield (
         f"Run {escape(visible(run.get('id')))} on {escape(visible(run.get('target')))}{simulated}, "
-        f"{date_and_time(started_at)}, {lasted}: {plural(client.get('requests'), 'request')}, "
+        f"{date_and_time(run.get('started_at'))}, {lasted}: {plural(client.get('requests'), 'request')}, "
         f"{count(client.get('failures'))} failed, {dropped}{decimal(client.get('rps'))}/s."
     )
 

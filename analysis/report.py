@@ -19,7 +19,7 @@ from analysis import breakpoint, figure, formatting, junit, latency, latency_cha
 from analysis.latency import Latency
 from analysis.run_files import files_blamed, read_json
 from analysis.series import Series, build
-from analysis.verdict import answers, cause_title, causes, judge, message
+from analysis.verdict import answers, cause_title, causes, duration_s, judge, message
 from analysis.workplace import SHOWN
 from runstore.rundir import RunDir
 
@@ -102,7 +102,7 @@ def render(
             for one in summary.get("thresholds") or []
             if one.get("verdict") != "pass"
         ],
-        lasted=_lasted(run),
+        lasted=duration_s(run),
         causes=[_card(cause) for cause in causes(summary)],
         breakdown=breakdown_bars(summary)[:BARS_SHOWN],
         search=_search(summary),
@@ -214,8 +214,3 @@ def breakdown_bars(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
             }
         )
     return bars
-
-
-def _lasted(run: Mapping[str, Any]) -> float | None:
-    started_at, ended_at = run.get("started_at"), run.get("ended_at")
-    return ended_at - started_at if started_at and ended_at else None

@@ -20,6 +20,7 @@ from analysis.clocks import clocks, create_clock_offsets, rows_far_off
 from analysis.cold_starts import cold_start_shares
 from analysis.cost import UNKNOWN_REGION, RunFacts, measure, price
 from analysis.endpoints import client
+from analysis.errors import DataFormatError
 from analysis.evidence import Evidence
 from analysis.formatting import date_and_time, plural, share, timespan, usd
 from analysis.functions import Limits, create_measured_invocations, functions
@@ -143,7 +144,10 @@ def finite(value: Any) -> Any:
 def _thresholds(manifest: Mapping[str, Any]) -> list[Threshold]:
     """Those that the run must hold; a search for the breakpoint is there to break the others."""
     profile = manifest.get("profile") or {}
-    parsed = [parse_threshold(text, action) for text, action in (profile.get("thresholds") or {}).items()]
+    try:
+        parsed = [parse_threshold(text, action) for text, action in (profile.get("thresholds") or {}).items()]
+    except ValueError as unknown:
+        raise DataFormatError(f"manifest.json: a threshold of the profile: {unknown}", "mend it there") from None
     return [threshold for threshold in parsed if not profile.get("breakpoint") or threshold.action == "abort"]
 
 

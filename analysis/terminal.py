@@ -29,7 +29,7 @@ from analysis.formatting import (
     timespan,
     visible,
 )
-from analysis.verdict import answers, cause_title, causes, judge, message
+from analysis.verdict import answers, cause_title, causes, duration_s, judge, message
 
 EXAMPLES_SHOWN = 2
 CAUSES_SHOWN = 10
@@ -122,14 +122,13 @@ def _parts(summary: Mapping[str, Any]) -> Iterator[RenderableType]:
 
 
 def _about(run: Mapping[str, Any]) -> Text:
-    started_at, ended_at = run.get("started_at"), run.get("ended_at")
-    lasted = timespan(ended_at - started_at) if started_at and ended_at else NOTHING
+    lasted = timespan(duration_s(run))
     about = Text(f"run {visible(run.get('id'))} on {visible(run.get('target'))}")
     if run.get("simulated"):
         about.append(" · SIMULATED, not AWS", style="bold magenta")
     about.append(
         f"\nflows {', '.join(visible(flow) for flow in run.get('flows') or []) or NOTHING}"
-        f" · {date_and_time(started_at)}, {lasted}"
+        f" · {date_and_time(run.get('started_at'))}, {lasted}"
     )
     return about
 

@@ -110,6 +110,12 @@ def _folded(groups: list[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
+def duration_s(run: Mapping[str, Any]) -> float | None:
+    """How long a run (the summary's `run`) took; None where it is not known, or ended before it began."""
+    started_at, ended_at = run.get("started_at"), run.get("ended_at")
+    return ended_at - started_at if started_at and ended_at and ended_at >= started_at else None
+
+
 def answers(cause: Mapping[str, Any]) -> str:
     """What the client got, for a cause of `causes`: `502`; of several groups
     `502 × 900 in flow vote, 200 with an error × 30 in flow direct`."""

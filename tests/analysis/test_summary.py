@@ -264,6 +264,13 @@ def test_a_broken_file_is_named(tiny_run, name):
         explain(tiny_run)
 
 
+def test_a_threshold_that_cannot_be_read_is_named(build):
+    build.manifest["profile"]["thresholds"] = {"p42_ms < 1": "fail"}
+    build.request()
+    with pytest.raises(DataFormatError, match=r"manifest\.json: .*'p42_ms < 1': unknown metric"):
+        explain(build.write())
+
+
 def test_a_broken_parquet_file_is_named(tiny_run):
     tiny_run.file("invocations.parquet").write_text("not parquet")
     with pytest.raises(DataFormatError, match=r"invocations\.parquet"):

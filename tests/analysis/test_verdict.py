@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from analysis.verdict import answer, judge, message
+from analysis.verdict import answer, duration_s, judge, message
 
 
 def summary(*verdicts: str, complete: bool = True, **more: Any) -> dict[str, Any]:
@@ -109,3 +109,8 @@ def test_an_aborted_run_says_by_what_and_when() -> None:
     said = "Failed: aborted by vote: error_rate < 20% at 10:01:10.000 UTC; 1 of 2 thresholds broken"
     assert (verdict.kind, verdict.headline, verdict.exit_code) == ("failed", said, 1)
     assert judge(summary("fail", run=run | {"complete": False})).exit_code == 3
+
+
+@pytest.mark.parametrize(("ended_at", "took_s"), [(15.5, 5.5), (10.0, 0.0), (None, None), (9.0, None)])
+def test_a_run_that_ended_before_it_began_has_no_duration(ended_at, took_s):
+    assert duration_s({"started_at": 10.0, "ended_at": ended_at}) == took_s
