@@ -200,8 +200,11 @@ def _lambda_throttled(cause: Cause) -> str:
     refused = f"Lambda refused to start {cause.function or 'the function'}"
     refused += _REFUSED_FOR.get(limit, "").format(**vars(cause))
     if cause.asked is None or cause.busy_s is None:
-        mend = f": raise {_TO_RAISE[limit]}." if limit in _TO_RAISE else f". {_what_could_tell(cause)}"
-        return f"{refused}{mend}"
+        if limit == SCALING:
+            return f"{refused}: let the load rise more slowly."
+        return (
+            f"{refused}: raise {_TO_RAISE[limit]}." if limit in _TO_RAISE else f"{refused}. {_what_could_tell(cause)}"
+        )
     needed = concurrency_needed(cause.asked.per_s, cause.busy_s)
     littles = (
         f"{refused}: at the peak {cause.asked.of('requests')} × {cause.busy_s:.3f} s each need "

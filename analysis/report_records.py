@@ -1,4 +1,4 @@
-"""`platform.report` records of a log group in JSON format, read by DuckDB: a tenth of the time that the parser takes.
+"""`platform.report` records of a log group in JSON format, read by DuckDB: a quarter of the time that the parser takes.
 
 Only *ordinary* records, which hold nothing that is not known here. `lambda_lines.parse_event` decides what a record
 says, and has to be asked about all others: text that was cut off, numbers in other forms, keys that stand there twice.

@@ -1,7 +1,7 @@
 import pytest
 
 from analysis.advice import Cause, Peak, advise, concurrency_needed, memory_needed_mb, shards_needed
-from analysis.throttles import SCALING
+from analysis.throttles import ACCOUNT_RATE, SCALING
 
 
 @pytest.mark.parametrize(
@@ -65,6 +65,12 @@ def test_a_function_that_grew_too_fast_is_told_how_fast_it_may():
     advice = advise(cause)
     assert "too fast" in advice
     assert "at most 1,000 environments in 10 s: let the load rise more slowly" in advice
+
+
+def test_without_figures_it_still_says_which_limit_or_that_none_is_known():
+    assert advise(Cause("lambda_throttled", 5, function="f", resource=SCALING)).endswith("rise more slowly.")
+    assert advise(Cause("lambda_throttled", 5, function="f", resource=ACCOUNT_RATE)).endswith("account's concurrency.")
+    assert "Nothing shows which limit it met" in advise(Cause("lambda_throttled", 5, function="f"))
 
 
 def test_what_is_not_known_is_not_computed_with():
