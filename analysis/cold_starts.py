@@ -27,15 +27,19 @@ def cold_start_shares(db: duckdb.DuckDBPyConnection) -> dict[str, dict[str, list
     invocation), the invocations, the cold starts and their share. Invocations without a time are in neither.
     """
     functions = db.execute(
-        f"SELECT DISTINCT function FROM invocations WHERE ({COLD}) AND started_at IS NOT NULL ORDER BY function"
+        f"""CREATE OR REPLACE TEMP TABLE starting AS
+            SELECT function, row_number() OVER (ORDER BY function) AS number
+            FROM (SELECT DISTINCT function FROM invocations WHERE ({COLD}) AND started_at IS NOT NULL);
+            CREATE OR REPLACE TEMP TABLE begun AS
+            SELECT number::USMALLINT AS number, {OCCUPIED_FROM} AS begun_at, reported_at, {COLD} AS cold
+            FROM invocations JOIN starting USING (function) WHERE started_at IS NOT NULL;
+            SELECT number, function FROM starting ORDER BY number"""
     ).fetchall()
     shares = {}
-    for (function,) in functions:
-        # by one function after the other in arrays, for a window over all of them sorts rows with all their columns
+    for number, function in functions:
+        # in arrays, one function after the other: a window over all of them sorts rows with all their columns
         columns = db.execute(
-            f"""SELECT {OCCUPIED_FROM} AS begun_at, reported_at, {COLD} AS cold FROM invocations
-                WHERE function = $function AND started_at IS NOT NULL""",
-            {"function": function},
+            "SELECT begun_at, reported_at, cold FROM begun WHERE number = $number", {"number": number}
         ).fetchnumpy()
         order = np.argsort(np.asarray(columns["begun_at"]))
         begun_at, cold = (np.asarray(columns.pop(name))[order] for name in ("begun_at", "cold"))
@@ -45,6 +49,7 @@ def cold_start_shares(db: duckdb.DuckDBPyConnection) -> dict[str, dict[str, list
             "by_concurrency": _by_concurrency(begun_at, ended_at, cold),
             "over_time": _over_time(begun_at, cold),
         }
+    db.execute("DROP TABLE begun; DROP TABLE starting")
     return shares
 
 
