@@ -17,7 +17,7 @@ import uvloop
 from sandbox.application import Application
 from sandbox.assembly import Sandbox
 from sandbox.clock import LoopScheduler
-from sandbox.listening import endpoint
+from sandbox.listening import descriptors, endpoint
 from sandbox.model.parameters import Parameters
 
 
@@ -79,7 +79,7 @@ async def _serve(
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 50)
-        running = asyncio.ensure_future(server.serve([listener]))
+        running = asyncio.ensure_future(server.serve(descriptors(listener)))
         while not server.started and not running.done():
             await asyncio.sleep(0.001)
         if server.started:
