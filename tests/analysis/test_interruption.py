@@ -48,7 +48,7 @@ def test_a_query_ends_while_it_sorts() -> None:
             cleared += range(1000)
     assert is_interruption(told.value)
     assert len(cleared) == 1000
-    assert took_s < 1.5
+    assert took_s < 5, "to sort them all takes nine seconds, and more on a busy machine"
     assert db.execute("SELECT 1").fetchall() == [(1,)]
 
 
