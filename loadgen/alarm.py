@@ -1,4 +1,4 @@
-"""A clock for one greenlet that wakes within microseconds.
+"""A clock for one greenlet that wakes within a tenth of a millisecond.
 
 gevent's own timers end with epoll's time-out, which counts whole milliseconds: at 2,000 arrivals a second they come in
 clumps of two. On Linux a timerfd is watched instead, which the kernel makes readable on time.
@@ -10,14 +10,10 @@ import ctypes
 import os
 import sys
 from contextlib import suppress
-from time import perf_counter
 from typing import Protocol
 
 import gevent
 from gevent.event import Event
-
-SPIN_S = 80e-6
-"""The last stretch is waited for by looking at the clock: waking takes the kernel and gevent about as long."""
 
 _CLOCK_MONOTONIC = 1
 _TFD_NONBLOCK, _TFD_CLOEXEC = os.O_NONBLOCK, os.O_CLOEXEC  # the same numbers (Linux, timerfd_create(2))
@@ -66,18 +62,15 @@ class _TimerAlarm:
         self._rung = False
 
     def wait(self, seconds: float | None) -> None:
-        until = None if seconds is None else perf_counter() + seconds
         if not self._rung:
             if seconds is None:
                 self._sleep()
-            elif seconds > SPIN_S:
-                self._set(seconds - SPIN_S)
+            elif seconds > 0:
+                self._set(seconds)
                 self._sleep()
             else:
                 gevent.sleep(0)
-        rung, self._rung = self._rung, False
-        while until is not None and not rung and perf_counter() < until:
-            pass
+        self._rung = False
 
     def ring(self) -> None:
         self._rung = True

@@ -39,12 +39,12 @@ class LoneSession(RecordingSession):
         record = self.open_record()
         file = RowFile(record.directory.requests_file(0))
         log = request_log(record.plan, 0, lambda rows, lines: file.append(lines))
-        events = RequestEvents(self.environment)
+        events = RequestEvents(self.environment, log.together)
         sending = Sending(record.plan, self.chosen.settings, 0, log, events, self.all_sent)
         self.let_users_send(sending, 0)
         if self._open_model is not None:
             self._open_model.begin()
-        reporter = Reporter(record.plan.run_id, 0, log.live, self._receive)
+        reporter = Reporter(record.plan.run_id, 0, log.live, self._receive, sending.lulls)
         self._run = _Run(sending, file, gevent.spawn(_flush_for_ever, sending), reporter)
         self.opened()
 
@@ -79,4 +79,4 @@ class LoneSession(RecordingSession):
 def _flush_for_ever(sending: Sending) -> NoReturn:
     while True:
         gevent.sleep(FLUSH_EVERY_S)
-        sending.flush()
+        sending.flush_in_lulls()

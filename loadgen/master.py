@@ -19,6 +19,7 @@ from locust.runners import STATE_RUNNING, STATE_SPAWNING, MasterRunner
 
 from loadgen import rebalancing
 from loadgen.live import MASTER, LiveCounter, Report
+from loadgen.lulls import Lulls
 from loadgen.messages import ACKNOWLEDGE, BEGIN, DRAIN, DRAINED, LIVE, PLAN, READY, ROWS
 from loadgen.open_model import rate_of_a_user
 from loadgen.options import Chosen
@@ -180,7 +181,7 @@ class MasterSession(RecordingSession):
         record = self.open_record()
         self._hurrying = False
         plan = record.plan
-        reporter = Reporter(plan.run_id, MASTER, LiveCounter(), self._receive)
+        reporter = Reporter(plan.run_id, MASTER, LiveCounter(), self._receive, Lulls())
         # One that is missing was lost in a run before.
         there = [client.id for client in self.runner.clients.all if rebalancing.is_there(self.runner, client.id)]
         line = StartingLine(there) if plan.profile.model == "open" else None

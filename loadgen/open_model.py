@@ -11,6 +11,7 @@ before its process was ready; processes begin together (`loadgen.starting_line`)
 from __future__ import annotations
 
 import logging
+import math
 import time
 import traceback
 from collections import Counter, defaultdict
@@ -31,6 +32,7 @@ from locust.user.task import DefaultTaskSet
 from config.profiles import POISSON, TOKENS, Profile, RateRamp, rate_ramps
 from loadgen.alarm import new_alarm
 from loadgen.arrivals import ArrivalClock, RateCurve, even_clock, poisson_clock
+from loadgen.lulls import Lulls
 from loadgen.plan import RunPlan
 from loadgen.recording import RequestLog
 
@@ -39,6 +41,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+EARLY_S = 200e-6
+"""A request is begun so much before it is due, made, and then held back for the rest: to wake takes the kernel and
+gevent some 50 us, to make a request 90 more, and neither is the same twice."""
 IN_TIME_S = 0.25
 """A process whose tokens come so much after the start of the arrivals, or less, begins with the first arrival: those
 that were due could only be sent in one lump."""
@@ -53,13 +58,16 @@ _TASK_ENDED = (StopUser, StopTest, InterruptTaskSet, RescheduleTask, RescheduleT
 class OpenModel:
     """Arrivals and requests of one process in one run."""
 
-    def __init__(self, environment: Environment, plan: RunPlan, process: int, log: RequestLog, source: Random) -> None:
+    def __init__(
+        self, environment: Environment, plan: RunPlan, process: int, log: RequestLog, source: Random, lulls: Lulls
+    ) -> None:
         """`process`: its index among the workers; `source` chooses among classes and makes Poisson gaps."""
         profile = plan.profile
         assert profile.max_in_flight is not None
         self._environment = environment
         self._log = log
         self._random = source
+        self._lulls = lulls
         self._max_in_flight = profile.max_in_flight
         self._clock = _clock(profile, process, source)
         self._alarm = new_alarm()
@@ -123,7 +131,7 @@ class OpenModel:
 
     def _issue(self) -> None:
         """Start each request when it is due, until killed."""
-        clock, alarm = self._clock, self._alarm
+        clock, alarm, lulls = self._clock, self._alarm, self._lulls
         try:
             self._await_tokens()
             planned = not self._joined and perf_counter() - self._made_at <= FIRST_TOKENS_S
@@ -134,17 +142,22 @@ class OpenModel:
             begun = perf_counter() - now
             if planned and now:
                 self._drop_missed(begun, now)
+            last_at = begun
             while not self._given_up:
-                while (due := clock.due()) is not None and due <= now and not self._given_up:
+                while (due := clock.due()) is not None and due <= now + EARLY_S and not self._given_up:
                     clock.take()
-                    self._arrive(begun + due)
+                    last_at = begun + due
+                    self._arrive(last_at)
                 if self._tokens_changed:
                     self._tokens_changed = False
                     self._count_tokens(now)
                     due = clock.due()
-                alarm.wait(None if due is None else begun + due - perf_counter())
+                wakes_at = math.inf if due is None else begun + due - EARLY_S
+                lulls.announce(max(last_at, perf_counter()), wakes_at)
+                alarm.wait(None if due is None else wakes_at - perf_counter())
                 now = perf_counter() - begun
         finally:
+            lulls.announce(perf_counter(), math.inf)
             alarm.close()
 
     def _await_tokens(self) -> None:
@@ -169,7 +182,7 @@ class OpenModel:
         self._clock.set_users(self._shares[-1] if self._shares else 0, now)
 
     def _arrive(self, due: float) -> None:
-        """A request is due at `due` (by perf_counter)."""
+        """A request is due at `due` (by perf_counter), soon or since a while."""
         user_class = self._choose_class()
         if len(self._in_flight) >= self._max_in_flight:
             self._drop(user_class, due)

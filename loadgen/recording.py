@@ -1,6 +1,6 @@
 """One row per request, in the columns of `runstore.columns`, appended to one file per process.
 
-A row is made soon after its request ends and written when `flush` is next called, five times a second: a killed process
+A row is made soon after its request ends and written when `flush` is next called, ten times a second: a killed process
 loses no more. Every row is one line, whatever servers and payloads put into it.
 """
 
@@ -26,8 +26,10 @@ _SPECIAL_IN_A_ROW = HEADER.count(b",") + 1
 
 TOGETHER = 16
 """Rows that are made one after another. Each by itself, between two requests, costs three times as much: what the
-processor had at hand of it is gone by then. So many hold up others for less than a tenth of a millisecond.
+processor had at hand of it is gone by then. So many hold up others for a tenth of a millisecond or two.
 """
+FEW_TOGETHER = 4
+"""In the open model: an arrival that is due meanwhile is late by what they take."""
 
 MAX_UNWRITTEN_BYTES = 64 * 1024 * 1024
 """What is kept for later while a disk takes nothing; beyond it rows are dropped and counted."""
@@ -127,9 +129,11 @@ class EndedRequest(NamedTuple):
 class RequestLog:
     """The rows of one process in one run."""
 
-    def __init__(self, worker: int, measure_from: float, sink: Sink) -> None:
-        """`measure_from`: requests started earlier (epoch seconds) are marked `warmup`."""
+    def __init__(self, worker: int, measure_from: float, sink: Sink, together: int = TOGETHER) -> None:
+        """`measure_from`: requests started earlier (epoch seconds) are marked `warmup`; `together`: rows are made so
+        many at a time."""
         self.rows = 0
+        self.together = together
         self.live = LiveCounter()
         """Every row is counted there, when it is made: at the latest with the next flush."""
         self._worker = worker
@@ -143,7 +147,7 @@ class RequestLog:
         """Add the row of a request."""
         self.rows += 1
         self._ended.append(ended)
-        if len(self._ended) == TOGETHER:
+        if len(self._ended) == self.together:
             self._make_rows()
 
     def add_dropped(self, scheduled_at: float, flow: str) -> None:

@@ -9,16 +9,20 @@ from typing import NoReturn
 import gevent
 
 from loadgen.live import REPORT_EVERY_S, LiveCounter, Report
+from loadgen.lulls import Lulls
 
 
 class Reporter:
     """Reports every REPORT_EVERY_S, from its making on until it is stopped."""
 
-    def __init__(self, run_id: str, worker: int | str, counter: LiveCounter, send: Callable[[Report], None]) -> None:
+    def __init__(
+        self, run_id: str, worker: int | str, counter: LiveCounter, send: Callable[[Report], None], lulls: Lulls
+    ) -> None:
         self._run_id = run_id
         self._worker = worker
         self._counter = counter
         self._send = send
+        self._lulls = lulls
         self._at = perf_counter()
         self._cpu_at = process_time()
         self._greenlet = gevent.spawn(self._report_for_ever)
@@ -31,6 +35,7 @@ class Reporter:
     def _report_for_ever(self) -> NoReturn:
         while True:
             gevent.sleep(REPORT_EVERY_S)
+            self._lulls.wait()
             self._report()
 
     def _report(self) -> None:

@@ -31,13 +31,14 @@ class RequestError(Exception):
 class RequestEvents:
     """The request events of one process in one run."""
 
-    def __init__(self, environment: Environment) -> None:
-        """The environment has its runner, which listens, by now."""
+    def __init__(self, environment: Environment, together: int = TOGETHER) -> None:
+        """The environment has its runner, which listens, by now. `together`: requests are counted so many at a time."""
         hook = environment.events.request
         self._fire = hook.fire
         # There is no public way to ask who listens.
         self._listeners: list[Any] = hook._handlers
         self._statistics = next((each for each in self._listeners if each.__module__ == runners.__name__), None)
+        self._together = together
         self._names = FailureNames()
         self._ended: list[tuple[str, str, float, int, str]] = []
         self._counted = RequestStats(use_response_times_cache=False)
@@ -63,7 +64,7 @@ class RequestEvents:
         """
         if len(self._listeners) == 1 and self._listeners[0] is self._statistics:
             self._ended.append((method, name, elapsed_ms, received_bytes, error))
-            if len(self._ended) == TOGETHER:
+            if len(self._ended) == self._together:
                 self._count()
         else:
             self._fire(

@@ -18,6 +18,7 @@ from loadgen.bearer import UNKNOWN_LIFE_S
 from loadgen.credentials import find_credentials
 from loadgen.custom_flow import CustomRequests
 from loadgen.identity import IdentitySource
+from loadgen.lulls import Lulls
 from loadgen.open_model import OpenModel
 from loadgen.plan import RunPlan
 from loadgen.proxies import proxy_for
@@ -54,6 +55,7 @@ class Sending:
         self.connections = ConnectionCounts()
         self.request_events = request_events
         self.server_clock = ServerClock()
+        self.lulls = Lulls()
         self._unsent = plan.profile.messages
         self._unanswered = plan.profile.messages
         self._on_all_sent = on_all_sent
@@ -103,6 +105,13 @@ class Sending:
     def flush(self) -> None:
         """Hand on what is known of the requests that have ended since the last time."""
         self.log.flush()
+        self.request_events.flush()
+
+    def flush_in_lulls(self) -> None:
+        """As `flush`, in pieces that hold up no arrival."""
+        self.lulls.wait()
+        self.log.flush()
+        self.lulls.wait()
         self.request_events.flush()
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
 """What a process does for its runs, whatever its role; `lone`, `worker` and `master` say the rest.
 
     test_start    the run gets its directory (lone, master) or its plan (worker), and users may send
-    every second  rows are written (lone, worker) and shipped (worker)
+    meanwhile     rows are written (lone, worker) and shipped (worker)
     test_stop     users have ended: the last rows and statistics are handed over, counted, written
 
 In the web UI one process has several runs, one after another.
@@ -28,7 +28,7 @@ from loadgen.live import KEPT_S, REPORT_EVERY_S, LiveFigures
 from loadgen.open_model import OpenModel
 from loadgen.options import Chosen, check_reachable
 from loadgen.plan import RunPlan
-from loadgen.recording import RequestLog, Sink
+from loadgen.recording import FEW_TOGETHER, TOGETHER, RequestLog, Sink
 from loadgen.run_record import RunRecord
 from loadgen.sending import Sending, sending_of, set_sending
 from loadgen.shapes import BreakpointShape, ProfileShape
@@ -36,7 +36,7 @@ from runstore.rundir import ABORTED, COMPLETE, FAILED, INTERRUPTED, RunDir
 
 logger = logging.getLogger(__name__)
 
-FLUSH_EVERY_S = 0.2
+FLUSH_EVERY_S = 0.1
 """A killed process loses no more than that. A whole second's rows, written at once, would hold up arrivals."""
 
 
@@ -88,7 +88,7 @@ class Session:
         self._had_run = True
         if sending.plan.profile.model == "open":
             self._open_model = sending.open_model = OpenModel(
-                self.environment, sending.plan, process, sending.log, sending.random
+                self.environment, sending.plan, process, sending.log, sending.random, sending.lulls
             )
         set_sending(self.environment, sending)
 
@@ -294,4 +294,5 @@ def spare_full_collections(*, anew: bool) -> None:
 
 def request_log(plan: RunPlan, worker: int, sink: Sink) -> RequestLog:
     """The log of one process in the run of `plan`."""
-    return RequestLog(worker, plan.started_at + plan.profile.warmup_s, sink)
+    together = FEW_TOGETHER if plan.profile.model == "open" else TOGETHER
+    return RequestLog(worker, plan.started_at + plan.profile.warmup_s, sink, together)

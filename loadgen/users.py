@@ -108,7 +108,8 @@ class RecordedUser(User):
         self.in_time: Check | None = None if response_limit_s is None else under(response_limit_s)
         """What every request must pass beside its own check."""
         self.due: float | None = None
-        """When the next request was due, by perf_counter, where that is not the pacer's business."""
+        """When the next request is due, by perf_counter, where that is not the pacer's business: since a while, or in a
+        fraction of a millisecond, for which it is held back."""
 
     def run(self) -> None:  # type: ignore[misc] # what Locust marks as final for users that send by themselves
         """As Locust's; in the open model its users only stand for a share of the arrival rate."""
@@ -161,10 +162,12 @@ class RecordedUser(User):
         response: Response | None = None
         error = check_error = ""
         scheduled_at = elapsed_s = None
+        due, self.due = self.due, None
+        while due is not None and perf_counter() < due:
+            pass  # Only the clock is looked at: to let others run could take longer than what is left.
         live = self.sending.log.live
         live.in_flight[self.flow] += 1
         started_at, started = time(), perf_counter()
-        due, self.due = self.due, None
         if self._pacer is not None:
             due = self._pacer.started(started)
         if due is not None:

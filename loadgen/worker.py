@@ -74,9 +74,10 @@ class WorkerSession(Session):
             outbox.put(rows, lines, time.monotonic())
 
         log = request_log(plan, index, keep_and_ship)
-        sending = Sending(plan, self._settings, index, log, RequestEvents(self.environment))
+        sending = Sending(plan, self._settings, index, log, RequestEvents(self.environment, log.together))
         self.let_users_send(sending, index)
-        self._run = _Run(plan.run_id, sending, spool, outbox, Reporter(plan.run_id, index, log.live, self._tell))
+        reporter = Reporter(plan.run_id, index, log.live, self._tell, sending.lulls)
+        self._run = _Run(plan.run_id, sending, spool, outbox, reporter)
         self.opened()
         # Locust's worker says so only once it spawns users, and ignores a stop that comes before that.
         self.runner.update_state(STATE_SPAWNING)
@@ -112,7 +113,7 @@ class WorkerSession(Session):
         heard_at, silent_rounds = self.runner.last_heartbeat_timestamp, 0
         while self._run is run and (self.running or not run.outbox.empty):
             gevent.sleep(FLUSH_EVERY_S)
-            run.sending.flush()
+            run.sending.flush_in_lulls()
             run.outbox.resend(time.monotonic())
             self._say_ready(run)
             # Rounds, not seconds: a machine that was suspended has missed nothing.
