@@ -16,8 +16,8 @@ the tool: it is shown, and the tool is measured again, until it has `--repeats` 
 `--most-rounds`; then those in which least was taken count as well, and the output says how many. By nothing else is a
 round chosen, and the rule is the same for all tools. Figures are medians of the rounds that count.
 
-- bare: this process, which looks at the clock until a request is due and sends it over one blocking socket; nothing
-  else that is written in Python can be more even on this machine
+- bare: this process, which looks at the clock until a request is due and sends it over a blocking socket; nothing
+  that is written in Python can be more even on this machine
 - swarmscope: an open profile, with a row for every request
 - k6: the constant-arrival-rate executor, which keeps no rows
 - locust: FastHttpUser with constant_throughput(10), as many users as that takes; no rows
@@ -38,6 +38,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from itertools import pairwise
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -62,6 +63,7 @@ _REQUEST = (
 ).encode()
 LEFT_OUT_S = 1.0
 _PER_LOCUST_USER = 10
+_CONNECTIONS = 50
 _LOOK_EVERY_S = 0.1
 """At what the hypervisor has taken."""
 
@@ -218,15 +220,17 @@ def run_tool(command: Sequence[str], folder: Path, variables: dict[str, str]) ->
 
 
 def send_evenly(port: int, rate: float, seconds: float) -> None:
-    """One request after another, each when it is due and its predecessor is answered."""
-    with socket.create_connection(("127.0.0.1", port)) as server:
-        server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    """Each request when it is due, over connections in turn: the answer to the last one has come long since."""
+    with ExitStack() as stack:
+        connections = [stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(_CONNECTIONS)]
         begun = time.perf_counter()
         for number in range(round(rate * seconds)):
+            connection = connections[number % _CONNECTIONS]
+            if number >= _CONNECTIONS:
+                connection.recv(65536)
             while time.perf_counter() < begun + number / rate:
                 pass
-            server.sendall(_REQUEST)
-            server.recv(65536)
+            connection.sendall(_REQUEST)
 
 
 def measure(
