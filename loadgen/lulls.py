@@ -12,7 +12,7 @@ from gevent.event import Event
 
 LONG_ENOUGH_S = 0.25e-3
 """What one piece of such work takes, on a slow machine, or less."""
-PATIENCE_S = 0.02
+PATIENCE_S = 0.005
 """Arrivals may be so close to one another that there is no lull: then the work is done all the same."""
 
 

@@ -132,6 +132,15 @@ def test_rows_stand_in_the_order_in_which_requests_end_however_many_come_at_once
     assert [row["request_id"] for row in rows] == [*ids[:20], "", *ids[20:]]
 
 
+def test_rows_are_made_and_counted_so_many_at_a_time():
+    log = RequestLog(3, 0.0, lambda rows, lines: None, together=2)
+    add(log)
+    assert log.live.take() == []
+    add(log)
+    [(*_, tally)] = log.live.take()
+    assert 2 in {sum(value.values()) for value in tally if isinstance(value, dict)}
+
+
 def test_flush_says_which_rows_it_holds():
     flushed = Flushed()
     for _ in range(3):
