@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 import click
@@ -29,6 +30,26 @@ def cpu_s(pid: int) -> float:
     except OSError:
         return float("nan")
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def stolen_s(of: Collection[int]) -> float:
+    """What the hypervisor has taken from these cores since the machine began, in seconds; not a number where unknown.
+
+    Time in which they had something to do, and others were at their place: `steal` of /proc/stat (proc_stat(5)). It
+    grows in steps of a tick, a hundredth of a second.
+    """
+    try:
+        stat = Path("/proc/stat").read_text()
+    except OSError:
+        return float("nan")
+    return steal_ticks(stat, of) / os.sysconf("SC_CLK_TCK")
+
+
+def steal_ticks(stat: str, of: Collection[int]) -> float:
+    """The sum of the column `steal` in the lines of these cores; not a number where a line is missing or shorter."""
+    lines = dict(re.findall(r"^cpu(\d+)((?: \d+)+)", stat, re.MULTILINE))
+    columns = [lines.get(str(core), "").split() for core in of]
+    return sum((int(of_core[7]) if len(of_core) > 7 else float("nan") for of_core in columns), 0.0)
 
 
 def memory_mb(pid: int, name: str = "VmRSS") -> float:
