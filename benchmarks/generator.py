@@ -2,12 +2,18 @@
 
     python -m benchmarks.generator                                      # everything: about 12 minutes
     python -m benchmarks.generator --only plain --seconds 3 --repeats 1
+    python -m benchmarks.generator --only plain --tool swarmscope --beside ../older-checkout
 
 An nginx of its own, confined to one core, answers 200 with a small JSON body. Each tool gets another core to itself, 50
 users without think time, and a body that is built for each request. Swarmscope records every request, the others
 nothing; all look at the status of the answer, and the direct flow at its body too. nginx counts what was asked of it,
-so that all tools are measured by the same means, from outside: requests in the seconds after a start-up, medians of
-several rounds, in each of which every tool has its turn.
+so that all tools are measured by the same means, from outside.
+
+In each round all tools of a scenario are started and warmed up, one after another, and then have the core in turns of a
+quarter of a second, in an order that is drawn anew each time, while the others stand still (`benchmarks.turns`): so a
+machine that is slow for a while is slow for all of them. What a tool did in its turns of a round is added up. Rates and
+CPU are medians of the rounds; how many times a tool's rate ours is, is the median of what it was in each round. Times
+of answers mean nothing here, for they contain the pauses.
 
     plain, tls   POST /vote: Swarmscope, k6, Locust's FastHttpUser, and as the ceiling a bare gevent socket that looks
                  at nothing
@@ -16,7 +22,8 @@ several rounds, in each of which every tool has its turn.
                  FastHttpUser
 
 The table goes to standard error, the figures as JSON to standard output. CPU is that of the tool's process alone, and
-holds even where a noisy machine makes rates useless.
+holds even where a noisy machine makes rates useless. Beside it stands what the hypervisor took from the tool's core in
+its turns, where the system tells. `--beside` sets two versions of Swarmscope against one another.
 
 Swarmscope's rows are counted too, and must be as many as nginx's requests, or there are no figures.
 """
@@ -24,8 +31,10 @@ Swarmscope's rows are counted too, and must be as many as nginx's requests, or t
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
+import random
 import resource
 import signal
 import statistics
@@ -34,22 +43,26 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import click
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.processes import confine, cores, cpu_model, cpu_s, k6, memory_mb
+from benchmarks.processes import confine, cores, cpu_model, k6, memory_mb
+from benchmarks.turns import Turn, TurnTaker
 from benchmarks.web_server import WebServer
 
 REPOSITORY = Path(__file__).parents[1]
 OPPONENTS = Path(__file__).parent / "opponents"
 
-OURS, K6, FAST_HTTP_USER, BARE_SOCKET, BOTO3 = "swarmscope", "k6", "FastHttpUser", "bare socket", "boto3"
+OURS, BESIDE = "swarmscope", "other checkout"
+K6, FAST_HTTP_USER, BARE_SOCKET, BOTO3 = "k6", "FastHttpUser", "bare socket", "boto3"
 SCENARIOS: Mapping[str, Sequence[str]] = {
     "plain": (OURS, K6, FAST_HTTP_USER, BARE_SOCKET),
     "tls": (OURS, K6, FAST_HTTP_USER, BARE_SOCKET),
@@ -60,16 +73,10 @@ IDLE_USERS = 10_000
 IDLE_TOOLS: Mapping[str, str] = {OURS: "idle_user.py", K6: "idle.js", FAST_HTTP_USER: "idle_fast_http_user.py"}
 _START_UP_S = 1.5
 """From the first requests to the count: users, connections, caches."""
+_TURN_S = 0.25
+"""Short beside the spells of a noisy machine; long enough for the slowest, boto3, to send 200 requests."""
+_SEED = 1
 _DEADLINE_S = 60.0
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One tool's turn."""
-
-    requests_per_s: float
-    cpu_us_per_request: float
-    """Of the tool's process, user and system."""
 
 
 @dataclass(frozen=True)
@@ -81,48 +88,56 @@ class Command:
 
 
 class Bench:
-    """The target, and the tools that are started against it one after another."""
+    """The target, and the tools that are started against it."""
 
-    def __init__(self, folder: Path, users: int, seconds: float) -> None:
+    def __init__(self, folder: Path, users: int, seconds: float, beside: Path | None = None) -> None:
+        """`seconds`: what each tool gets in a round. `beside`: a second checkout of Swarmscope."""
         available = cores()
         if len(available) < 2:
             raise click.ClickException("this benchmark needs two cores: one for nginx, one for the tool")
         self._folder = folder
         self._users = users
-        self._seconds = seconds
-        self._core = available[1]
-        self.server = WebServer(folder, available[0])
+        self._turns = math.ceil(seconds / _TURN_S)
+        self._turn_s = seconds / self._turns
+        self._checkouts = {OURS: REPOSITORY} | ({} if beside is None else {BESIDE: beside})
+        self._order = random.Random(_SEED)
+        nginx_core, self._core = available[:2]
+        # This process has little to do, and not where the tools are.
+        confine({nginx_core})
+        self.server = WebServer(folder, nginx_core)
 
-    def sample(self, scenario: str, tool: str) -> Sample:
-        """One turn of a tool. Raises ClickException where it does not send, or its records do not agree."""
-        runs = Path(tempfile.mkdtemp(dir=self._folder))
-        before = self.server.requests()
+    def round(self, scenario: str, tools: Sequence[str]) -> dict[str, Turn]:
+        """Tool -> all that it did in its turns. Raises ClickException where one does not send, or its records do not
+        agree.
+        """
+        folder = Path(tempfile.mkdtemp(dir=self._folder))
+        done = dict.fromkeys(tools, Turn())
+        with ExitStack() as stack:
+            started = {tool: self._warm_up(stack, scenario, tool, folder / tool) for tool in tools}
+            for _ in range(self._turns):
+                for tool in self._order.sample(tools, len(tools)):
+                    try:
+                        done[tool] += started[tool].turn(self._turn_s)
+                    except ChildProcessError:
+                        said = _last_words(folder / tool)
+                        raise click.ClickException(f"{tool} has ended by itself:\n{said}") from None
+            for tool in self._checkouts.keys() & started.keys():
+                started[tool].end(signal.SIGINT)
+                check_rows(folder / tool, started[tool].requests)
+        return done
+
+    def _warm_up(self, stack: ExitStack, scenario: str, tool: str, runs: Path) -> TurnTaker:
+        """Start a tool, let it send for a while and stop it; the stack ends it."""
+        runs.mkdir()
         process = self._start(self._command(scenario, tool, runs), runs)
-        asked = 0
-        try:
-
-            def requests() -> int:
-                nonlocal asked
-                asked += 1
-                return self.server.requests()
-
-            self._wait(lambda: requests() - before > self._users + asked, process, runs)
-            time.sleep(_START_UP_S)
-            first, first_at, first_cpu_s = requests(), time.perf_counter(), cpu_s(process.pid)
-            time.sleep(self._seconds)
-            last, took_s, took_cpu_s = requests(), time.perf_counter() - first_at, cpu_s(process.pid) - first_cpu_s
-        finally:
-            process.send_signal(signal.SIGINT if tool in (OURS, K6) else signal.SIGTERM)
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait(5)
-        if tool == OURS:
-            answered = requests() - before - asked
-            check_rows(runs, answered)
-        count = last - first - 1
-        return Sample(round(count / took_s, 1), round(took_cpu_s / count * 1e6, 1))
+        stack.callback(process.wait, 10)
+        stack.callback(process.kill)
+        before = self.server.requests()
+        turn_taker = TurnTaker(process, self._core, self.server.requests)
+        self._wait(lambda: self.server.requests() - before > self._users, process, runs)
+        time.sleep(_START_UP_S)
+        turn_taker.stop()
+        return turn_taker
 
     def idle_memory_mb(self, tool: str) -> dict[str, float]:
         """Memory of a process with `IDLE_USERS` waiting users, and of one with a single user."""
@@ -169,19 +184,19 @@ class Bench:
         deadline = time.monotonic() + _DEADLINE_S
         while not condition():
             if (process is not None and process.poll() is not None) or time.monotonic() > deadline:
-                said = (runs / "output.txt").read_text(errors="replace")[-2000:]
-                raise click.ClickException(f"no requests, or connections that stay open:\n{said}")
+                raise click.ClickException(f"no requests, or connections that stay open:\n{_last_words(runs)}")
             time.sleep(0.1)
 
     def _command(self, scenario: str, tool: str, runs: Path) -> Command:
         server, users = self.server, self._users
         base = server.tls_url if scenario == "tls" else server.url
-        if tool == OURS:
-            if scenario == "direct":
-                return locust(REPOSITORY / "locustfiles" / "direct.py", base, users, runs)
-            command = locust(OPPONENTS / "vote_user.py", base, users, runs)
+        if tool in self._checkouts:
+            checkout = self._checkouts[tool]
+            locustfile = "locustfiles/direct.py" if scenario == "direct" else "benchmarks/opponents/vote_user.py"
+            command = locust(checkout / locustfile, base, users, runs)
             # The others do not look at the certificate.
-            return Command(command.arguments, {**command.variables, "SSL_CERT_FILE": str(server.certificate)})
+            own = {"SSL_CERT_FILE": str(server.certificate), "PYTHONPATH": str(checkout)}
+            return Command(command.arguments, {**command.variables, **own})
         if tool == K6:
             return k6_command(OPPONENTS / ("invoke.js" if scenario == "direct" else "vote.js"), base, users)
         if tool == BARE_SOCKET:
@@ -210,10 +225,14 @@ def locust(locustfile: Path, url: str, users: int, runs: Path) -> Command:
 
 def k6_command(script: Path, url: str, users: int) -> Command:
     """k6, on one core, until it is stopped."""
-    given = {"URL": url, "USERS": str(users), "DURATION": "600s"}
+    given = {"URL": url, "USERS": str(users), "DURATION": "3600s"}
     options = [part for name, value in given.items() for part in ("-e", f"{name}={value}")]
     variables = {"GOMAXPROCS": "1", "K6_NO_USAGE_REPORT": "true"}
     return Command([k6(), "run", "--quiet", *options, str(script)], variables)
+
+
+def _last_words(runs: Path) -> str:
+    return (runs / "output.txt").read_text(errors="replace")[-2000:]
 
 
 def check_rows(runs: Path, answered: int) -> None:
@@ -225,46 +244,55 @@ def check_rows(runs: Path, answered: int) -> None:
         raise click.ClickException(f"{len(rows)} rows, {succeeded} of them succeeded, for {answered} answers of nginx")
 
 
-def compare(samples: Mapping[str, Mapping[str, list[Sample]]]) -> dict[str, Any]:
-    """Scenario -> tool -> its samples, medians, and how many times its rate Swarmscope's is: as measured, and by the
-    CPU time that each spends on a request, which a noisy machine disturbs less.
+def compare(rounds: Mapping[str, Sequence[Mapping[str, Turn]]]) -> dict[str, Any]:
+    """Scenario -> tool -> its rates and their median; how many times its rate Swarmscope's was, round by round and
+    their median; the same by the CPU time that each spends on a request, which a noisy machine disturbs less.
     """
     results: dict[str, Any] = {}
-    for scenario, by_tool in samples.items():
-        rates, costs_us = (
-            {tool: statistics.median(getattr(sample, figure) for sample in turns) for tool, turns in by_tool.items()}
-            for figure in ("requests_per_s", "cpu_us_per_request")
-        )
-        results[scenario] = {
-            tool: {
-                "requests_per_s": rates[tool],
-                "cpu_us_per_request": costs_us[tool],
-                "samples": [sample.requests_per_s for sample in turns],
-                "swarmscope_times": round(rates[OURS] / rates[tool], 2) if OURS in rates else None,
-                "swarmscope_times_by_cpu": round(costs_us[tool] / costs_us[OURS], 2) if OURS in rates else None,
+    for scenario, of_scenario in rounds.items():
+        results[scenario] = {}
+        for tool in of_scenario[0]:
+            turns = [of_round[tool] for of_round in of_scenario]
+            ours = [of_round[OURS] for of_round in of_scenario if OURS in of_round]
+            rates = [turn.requests_per_s for turn in turns]
+            times = [own.requests_per_s / turn.requests_per_s for own, turn in zip(ours, turns, strict=False)]
+            by_cpu = [turn.cpu_us_per_request / own.cpu_us_per_request for own, turn in zip(ours, turns, strict=False)]
+            stolen = sum(turn.stolen_s for turn in turns) / sum(turn.took_s for turn in turns)
+            results[scenario][tool] = {
+                "requests_per_s": round(statistics.median(rates), 1),
+                "cpu_us_per_request": round(statistics.median(turn.cpu_us_per_request for turn in turns), 1),
+                "samples": [round(rate, 1) for rate in rates],
+                "stolen_share": None if math.isnan(stolen) else round(stolen, 4),
+                "swarmscope_times": round(statistics.median(times), 2) if ours else None,
+                "swarmscope_times_by_cpu": round(statistics.median(by_cpu), 2) if ours else None,
+                "swarmscope_times_samples": [round(ratio, 2) for ratio in times],
             }
-            for tool, turns in by_tool.items()
-        }
     return results
 
 
 def print_table(figures: Mapping[str, Any]) -> None:
     console = Console(stderr=True)
-    table = Table(title="one core: requests a second, median of all rounds", caption=figures["machine"]["cpu"])
-    for column in ("", "tool", "median", "slowest", "fastest", "CPU µs", "ours is", "by CPU"):
-        table.add_column(column, justify="left" if column in ("", "tool") else "right")
+    title = "one core: requests a second, median of all rounds"
+    table = Table(title=title, caption=figures["machine"]["cpu"], box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column in ("", "tool", "median", "CPU µs", "stolen", "ours is", "in rounds", "by CPU"):
+        table.add_column(column, justify="left" if column in ("", "tool") else "right", no_wrap=True)
     for scenario, by_tool in figures["results"].items():
         for tool, result in by_tool.items():
-            times = (result["swarmscope_times"], result["swarmscope_times_by_cpu"])
-            table.add_row(
+            stolen, ratios = result["stolen_share"], result["swarmscope_times_samples"]
+            cells = [
                 scenario,
                 tool,
                 f"{result['requests_per_s']:,.0f}",
-                f"{min(result['samples']):,.0f}",
-                f"{max(result['samples']):,.0f}",
                 f"{result['cpu_us_per_request']:.1f}",
-                *("" if tool == OURS or ratio is None else f"{ratio:.2f} x" for ratio in times),
-            )
+                "" if stolen is None else f"{stolen:.1%}",
+            ]
+            if ratios and tool != OURS:
+                cells += [
+                    f"{result['swarmscope_times']:.2f} x",
+                    f"{min(ratios):.2f}-{max(ratios):.2f}",
+                    f"{result['swarmscope_times_by_cpu']:.2f} x",
+                ]
+            table.add_row(*cells)
         table.add_section()
     console.print(table)
     for tool, memory in figures.get(IDLE, {}).items():
@@ -279,22 +307,37 @@ def print_table(figures: Mapping[str, Any]) -> None:
     "--only", multiple=True, type=click.Choice([*SCENARIOS, IDLE]), help="Scenarios; may be repeated.  [default: all]"
 )
 @click.option("--tool", "tools", multiple=True, help="Tools; may be repeated.  [default: all]")
-@click.option("--seconds", default=6.0, show_default=True, help="How long each tool's requests are counted.")
+@click.option(
+    "--seconds",
+    default=6.0,
+    show_default=True,
+    type=click.FloatRange(min=_TURN_S),
+    help="What each tool gets in a round, in turns.",
+)
 @click.option("--repeats", default=5, show_default=True, help="Rounds; medians are taken over them.")
 @click.option("--users", default=50, show_default=True)
+@click.option(
+    "--beside",
+    type=click.Path(exists=True, file_okay=False, resolve_path=True, path_type=Path),
+    help="Another checkout of Swarmscope, which takes its turns with this one.",
+)
 @click.option("--output", type=click.Path(path_type=Path), help="Write the JSON here too.")
 def main(
-    only: Sequence[str], tools: Sequence[str], seconds: float, repeats: int, users: int, output: Path | None
+    only: Sequence[str],
+    tools: Sequence[str],
+    seconds: float,
+    repeats: int,
+    users: int,
+    beside: Path | None,
+    output: Path | None,
 ) -> None:
     """Requests a second from one core: Swarmscope, k6, Locust's own users, boto3."""
     chosen = {
-        scenario: [tool for tool in known if not tools or tool in tools]
+        scenario: [tool for tool in known if not tools or tool in tools] + ([BESIDE] if beside else [])
         for scenario, known in SCENARIOS.items()
         if not only or scenario in only
     }
-    samples: dict[str, dict[str, list[Sample]]] = {
-        scenario: {tool: [] for tool in known} for scenario, known in chosen.items()
-    }
+    rounds: dict[str, list[dict[str, Turn]]] = {scenario: [] for scenario, of_scenario in chosen.items() if of_scenario}
     figures: dict[str, Any] = {
         "benchmark": "generator",
         "machine": {"cpu": cpu_model(), "cores": len(cores()), "system": platform.platform()},
@@ -304,14 +347,14 @@ def main(
         "repeats": repeats,
     }
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
-        bench = Bench(Path(folder), users, seconds)
+        bench = Bench(Path(folder), users, seconds, beside)
         try:
             for number in range(1, repeats + 1):
-                for scenario, by_tool in samples.items():
-                    for tool, turns in by_tool.items():
-                        turns.append(bench.sample(scenario, tool))
-                        click.echo(f"{number}/{repeats} {scenario} {tool}: {turns[-1].requests_per_s:,.0f}/s", err=True)
-            figures["results"] = compare(samples)
+                for scenario, of_scenario in rounds.items():
+                    of_scenario.append(bench.round(scenario, chosen[scenario]))
+                    said = ", ".join(f"{tool} {turn.requests_per_s:,.0f}/s" for tool, turn in of_scenario[-1].items())
+                    click.echo(f"{number}/{repeats} {scenario}: {said}", err=True)
+            figures["results"] = compare(rounds)
             if not only or IDLE in only:
                 chosen_idle = [tool for tool in IDLE_TOOLS if not tools or tool in tools]
                 figures[IDLE] = {tool: bench.idle_memory_mb(tool) for tool in chosen_idle}

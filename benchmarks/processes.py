@@ -7,6 +7,7 @@ import re
 import shutil
 import struct
 import sys
+import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,10 +29,10 @@ def confine(to: set[int]) -> None:
 def cpu_s(pid: int) -> float:
     """CPU time used so far, all threads, in seconds; not a number where it is not known."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
+        # The process's own clock, as clock_getcpuclockid(3) makes its number: /proc/<pid>/stat counts hundredths.
+        return time.clock_gettime((~pid << 3) | 2)
+    except (AttributeError, OSError):
         return float("nan")
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def stolen_s(of: Collection[int]) -> float:

@@ -81,13 +81,7 @@ class Bench:
     def _turn(self, role: Sequence[str], worker: Sequence[str] | None = None) -> Turn:
         """Raises ClickException where nothing is sent, or the records do not agree."""
         runs = Path(tempfile.mkdtemp(dir=self._folder))
-        before, asked = self.server.requests(), 0
-
-        def requests() -> int:
-            nonlocal asked
-            asked += 1
-            return self.server.requests()
-
+        before = self.server.requests()
         with ExitStack() as stack:
             command = locust(LOCUSTFILE, self.server.url, self._users, runs)
             main = self._start(stack, Command([*command.arguments, *role], command.variables), worker is not None, runs)
@@ -95,16 +89,16 @@ class Bench:
             if worker is not None:
                 program = list(command.arguments[: list(command.arguments).index("-f")])
                 sender = self._start(stack, Command([*program, *worker], command.variables), False, runs)
-            self._wait(lambda: requests() - before > self._users + asked, [main, sender], runs)
+            self._wait(lambda: self.server.requests() - before > self._users, [main, sender], runs)
             time.sleep(_START_UP_S)
-            first, at = requests(), time.perf_counter()
+            first, at = self.server.requests(), time.perf_counter()
             used_s = [cpu_s(process.pid) for process in (sender, main)]
             time.sleep(self._seconds)
-            count, took_s = requests() - first - 1, time.perf_counter() - at
+            count, took_s = self.server.requests() - first, time.perf_counter() - at
             sender_s, main_s = (cpu_s(process.pid) - s for process, s in zip((sender, main), used_s, strict=True))
             main.send_signal(signal.SIGINT)
             main.wait(20)
-        check_rows(runs, requests() - before - asked)
+        check_rows(runs, self.server.requests() - before)
         return Turn(
             round(count / took_s, 1),
             round(sender_s / count * 1e6, 2),

@@ -67,6 +67,7 @@ class WebServer:
         self.url = f"http://127.0.0.1:{port}"
         self.tls_url = f"https://127.0.0.1:{tls_port}"
         self.connections = min(_CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[1] - 100)
+        self._asked = 0
         configuration = folder / "nginx.conf"
         configuration.write_text(
             _CONFIGURATION.format(
@@ -97,8 +98,8 @@ class WebServer:
                 time.sleep(0.05)
 
     def requests(self) -> int:
-        """How many requests it has answered, those of this method included."""
-        return int(self._status(r"\s(\d+)\s*\nReading"))
+        """How many requests it has answered, those of this object not included."""
+        return int(self._status(r"\s(\d+)\s*\nReading")) - self._asked
 
     def open_connections(self) -> int:
         """How many connections are open, the one of this method included."""
@@ -112,6 +113,7 @@ class WebServer:
         with urllib.request.urlopen(f"{self.url}/status", timeout=10) as answer:
             found = re.search(pattern, answer.read().decode())
         assert found is not None
+        self._asked += 1
         return found[1]
 
 
