@@ -27,6 +27,7 @@ from typing import Any
 import duckdb
 
 from analysis.errors import UsageError
+from analysis.formatting import visible
 from analysis.requests_table import HTTP_METHODS, TAKEN
 from analysis.truth import OPERATIONS
 from config.prices import (
@@ -351,11 +352,15 @@ def of_summary(summary: Mapping[str, Any], region: str | None, *, free_tier: boo
     run, cost = summary["run"], summary.get("cost") or {}
     if "requests" not in cost:
         raise UsageError(f"{run['id']} was analysed before costs were", "analyse it again: python -m analysis analyze")
-    quantities = Quantities(
-        {item["item"]: item["quantity"] for item in cost["items"]}, cost["notes"], cost["assumptions"]
-    )
-    prices = load_prices(region or run["region"] or UNKNOWN_REGION)
-    return price(quantities, prices, cost["requests"], simulated=cost["simulated"], free_tier=free_tier)
+    items = {item["item"]: item["quantity"] for item in cost.get("items") or ()}
+    if unknown := [name for name in items if name not in ITEMS]:
+        raise UsageError(
+            f"{run['id']} has costs of {', '.join(map(visible, unknown))}, which have no price here",
+            "analyse it again: python -m analysis analyze",
+        )
+    quantities = Quantities(items, cost.get("notes") or [], cost.get("assumptions") or [])
+    prices = load_prices(region or run.get("region") or UNKNOWN_REGION)
+    return price(quantities, prices, cost["requests"], simulated=cost.get("simulated"), free_tier=free_tier)
 
 
 def what_if(

@@ -113,7 +113,7 @@ def build_summary(
             db,
             _settling(manifest, pulled),
             _table_changes(run),
-            (manifest.get("custom_flow") or {}).get("chains", ()),
+            (manifest.get("custom_flow") or {}).get("chains") or (),
         ),
         "root_causes": root_causes(db, deployed),
         "breakpoint": manifest.get("breakpoint"),
