@@ -29,6 +29,7 @@ import duckdb
 from analysis.errors import UsageError
 from analysis.formatting import visible
 from analysis.requests_table import HTTP_METHODS, TAKEN
+from analysis.run_facts import RunFacts
 from analysis.truth import OPERATIONS
 from config.prices import (
     API_HTTP_UNIT_BYTES,
@@ -69,17 +70,6 @@ class Quantities:
     notes: list[str] = field(default_factory=list)
     """Why something is not known or not priced."""
     assumptions: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class RunFacts:
-    """The files of a run that quantities come from, beside the tables."""
-
-    manifest: Mapping[str, Any]
-    pulled: Mapping[str, Any]
-    """`pull.json`; empty where the logs were not fetched."""
-    metrics: Mapping[str, Any]
-    deployment: Mapping[str, Any]
 
 
 def measure(db: duckdb.DuckDBPyConnection, facts: RunFacts) -> Quantities:

@@ -28,7 +28,7 @@ class Form(BaseModel):
 class Profile(Form):
     name: Text | None = None
     model: Text | None = None
-    chain_limit_s: Annotated[float, Field(ge=0)] | None = None
+    chain_limit_s: Annotated[float, Field(ge=0, le=1e9)] | None = None
     thresholds: Names | None = None
 
 

@@ -8,8 +8,9 @@ import pytest
 from click.testing import CliRunner
 
 from analysis.__main__ import main
-from analysis.cost import Quantities, RunFacts, measure, price, what_if
+from analysis.cost import Quantities, measure, price, what_if
 from analysis.evidence import open_evidence
+from analysis.run_facts import RunFacts
 from config.prices import load_prices
 
 VIRGINIA = load_prices("us-east-1")
