@@ -11,7 +11,8 @@ from config.budget import Sending, budget_problems
 from config.custom_flow import CustomFlow, load_custom_flow
 from config.errors import ConfigError, collect
 from config.prices import load_prices
-from config.profiles import Profile, load_profile
+from config.profile_files import load_profile
+from config.profiles import Profile
 from config.settings import Settings, load_settings
 
 

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 from dotenv import dotenv_values
 
 from config.errors import ConfigError, collect
-from config.profiles import DEFAULT_MAX_IN_FLIGHT, EVEN, SIGNED_FLOWS, Profile, Stage, load_profile
+from config.profile_files import DEFAULT_MAX_IN_FLIGHT, load_profile
+from config.profiles import EVEN, SIGNED_FLOWS, Profile, Stage
 from config.settings import Settings, host_of, is_loopback, load_settings
 from loadgen.api_access import access_problems, signing_scope
 from loadgen.credentials import CredentialsNotFoundError, find_credentials

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from config.aws import client
 from config.errors import ConfigError
 from config.prices import Prices, load_prices
-from config.profiles import load_profile
+from config.profile_files import load_profile
 from config.settings import settings_from
 from control.__main__ import main
 from control.errors import ControlError

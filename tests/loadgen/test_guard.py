@@ -7,7 +7,7 @@ import time
 import pytest
 
 from config.prices import Prices, load_prices
-from config.profiles import load_profile
+from config.profile_files import load_profile
 from config.settings import Settings, settings_from
 from loadgen.guard import Guard, LimitReached
 from tests.loadgen.test_running_cost import figures
