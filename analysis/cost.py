@@ -5,7 +5,7 @@
 | Lambda requests, GB-s | REPORT lines: one each; billed duration, init included, times the memory of that line |
 | API Gateway | the client's requests that were answered |
 | Kinesis shards | open shards of each stream that got records, times the length of the run |
-| Kinesis PUT units | metrics IncomingRecords and IncomingBytes of the streams; without them the client's own records |
+| Kinesis PUT units | metric IncomingRecords, each of the mean size by IncomingBytes; else the client's own records |
 | SNS | metric NumberOfMessagesPublished of the topics; without it the client's own messages |
 | SQS, EventBridge | the client's own calls and events |
 | DynamoDB | metrics ConsumedWriteCapacityUnits and ConsumedReadCapacityUnits of the tables |
@@ -31,6 +31,7 @@ from analysis.formatting import visible
 from analysis.requests_table import HTTP_METHODS, TAKEN
 from analysis.run_facts import RunFacts
 from analysis.truth import OPERATIONS
+from analysis.verdict import duration_s
 from config.prices import (
     API_HTTP_UNIT_BYTES,
     ITEMS,
@@ -277,8 +278,8 @@ def _uses(facts: RunFacts, found: Quantities, flows: Collection[str]) -> bool:
 
 
 def _hours(manifest: Mapping[str, Any]) -> float | None:
-    started_at, ended_at = manifest.get("started_at"), manifest.get("ended_at")
-    return None if started_at is None or ended_at is None else (ended_at - started_at) / 3600
+    lasted_s = duration_s(manifest)
+    return None if lasted_s is None else lasted_s / 3600
 
 
 def _gb(size_bytes: float | None) -> float | None:

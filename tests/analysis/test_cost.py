@@ -92,6 +92,12 @@ def test_streams_that_took_records_are_charged_for_the_length_of_the_run(build):
     assert (found.items["kinesis_shard_hours"], found.items["kinesis_put_units"]) == (1.0, 200.0)
 
 
+def test_a_run_that_ended_before_it_began_costs_no_negative_hours(build):
+    build.manifest |= {"started_at": 1800.0, "ended_at": 0.0}
+    metrics = {"streams": {"votes": {"IncomingRecords": 1.0, "IncomingBytes": 1.0}}}
+    assert quantities(build, metrics, STREAM).items["kinesis_shard_hours"] is None
+
+
 def test_a_stream_on_demand_is_not_priced(build):
     metrics = {"streams": {"votes": {"IncomingRecords": 1.0, "IncomingBytes": 1.0}}}
     found = quantities(build, metrics, {"streams": {"votes": {"shards": 4, "mode": "ON_DEMAND"}}})
