@@ -249,7 +249,7 @@ def _throttles(run: RunDir, functions: Sequence[str], begin: float, every_s: flo
         return pd.DataFrame({"throttles": []}, index=pd.RangeIndex(0, name="bin"), dtype=float)
     points = [
         point
-        for function, series in metrics["series"].items()
+        for function, series in (metrics.get("series") or {}).items()
         if not functions or function in functions
         for point in series.get("Throttles", ())
     ]

@@ -26,6 +26,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -189,9 +190,10 @@ def _of_requests(sample: Sample, random: np.random.Generator) -> dict[str, Estim
     units = _effective(np.concatenate(sizes))
 
     failures = int(sample.failed.sum())
-    rates = drawn[:, bins + 1] / drawn[:, : bins + 1].sum(axis=1)
+    rates = _ratios(drawn, np.arange(columns) == bins + 1, np.arange(columns) <= bins)
     found = {"error_rate": _rate(failures, requests, _spread(rates, units), units)}
     below = np.cumsum(drawn[:, :bins], axis=1)
+    below = below[below[:, -1] > 0]
     for name, share in PERCENTILES.items():
         if not answered.any():
             found[name] = NO_DATA
@@ -229,7 +231,7 @@ def _cold_start_rate(sample: Sample, random: np.random.Generator) -> Estimate:
     unit = _units(sample.invocation_environment[sample.invocation_measured])
     size = np.bincount(unit)
     units, weights = _effective(size), _weights(len(size), random)
-    rates = (weights @ np.bincount(unit, weights=cold)) / (weights @ size)
+    rates = _ratios(weights, np.bincount(unit, weights=cold), size)
     return _rate(int(cold.sum()), len(cold), _spread(rates, units), units)
 
 
@@ -241,7 +243,7 @@ def _dropped_rate(arrivals: Arrivals, random: np.random.Generator) -> Estimate:
     seconds = _blocks(arrivals.due_at)
     size = np.bincount(seconds)
     units, weights = _effective(size), _weights(len(size), random)
-    rates = (weights @ np.bincount(seconds, weights=dropped)) / (weights @ size)
+    rates = _ratios(weights, np.bincount(seconds, weights=dropped), size)
     return _rate(int(dropped.sum()), len(dropped), _spread(rates, units), units)
 
 
@@ -260,7 +262,7 @@ def _cost_per_million(sample: Sample, random: np.random.Generator) -> Estimate:
         if units - 1 < LEAST_FREEDOM:
             unsure += usd_per_million * float(sample.gb_s[rows].sum())
             continue
-        means = (weights @ np.bincount(unit, weights=sample.gb_s[rows])) / (weights @ size)
+        means = _ratios(weights, np.bincount(unit, weights=sample.gb_s[rows]), size)
         errors.append((_spread(means, units) * int(rows.sum()) * usd_per_million, units - 1))
     if unsure > UNSURE_SHARE * value:
         return Estimate(value, why=_TOO_FEW_UNITS)
@@ -286,7 +288,7 @@ def _share_served(sample: Sample, random: np.random.Generator) -> tuple[float, f
     seconds = _blocks(sample.started_at)
     size = np.bincount(seconds)
     units, weights = _effective(size), _weights(len(size), random)
-    shares = (weights @ np.bincount(seconds, weights=served)) / (weights @ size)
+    shares = _ratios(weights, np.bincount(seconds, weights=served), size)
     return (_spread(shares, units) / float(served.mean()), units) if units - 1 >= LEAST_FREEDOM else (0.0, 0.0)
 
 
@@ -318,6 +320,13 @@ def _blocks(started_at: Floats) -> Integers:
 def _weights(units: int, random: np.random.Generator) -> Floats:
     """(RESAMPLES, units): how often each unit is in each draw."""
     return random.multinomial(units, np.full(units, 1 / units), RESAMPLES).astype(np.float64)
+
+
+def _ratios(weights: Floats, parts: NDArray[Any], of: NDArray[Any]) -> Floats:
+    """The sum of the parts over that of the wholes in each draw that has any: of few requests in many seconds one may
+    have none, which says nothing."""
+    wholes = weights @ of
+    return (weights @ parts)[wholes > 0] / wholes[wholes > 0]
 
 
 def _effective(sizes: Integers) -> float:

@@ -5,7 +5,7 @@
 | Lambda requests, GB-s | REPORT lines: one each; billed duration, init included, times the memory of that line |
 | API Gateway | the client's requests that were answered |
 | Kinesis shards | open shards of each stream that got records, times the length of the run |
-| Kinesis PUT units | metrics IncomingRecords and IncomingBytes of the streams; without them the client's own records |
+| Kinesis PUT units | metric IncomingRecords, each of the mean size by IncomingBytes; else the client's own records |
 | SNS | metric NumberOfMessagesPublished of the topics; without it the client's own messages |
 | SQS, EventBridge | the client's own calls and events |
 | DynamoDB | metrics ConsumedWriteCapacityUnits and ConsumedReadCapacityUnits of the tables |
@@ -27,8 +27,11 @@ from typing import Any
 import duckdb
 
 from analysis.errors import UsageError
+from analysis.formatting import visible
 from analysis.requests_table import HTTP_METHODS, TAKEN
+from analysis.run_facts import RunFacts
 from analysis.truth import OPERATIONS
+from analysis.verdict import duration_s
 from config.prices import (
     API_HTTP_UNIT_BYTES,
     ITEMS,
@@ -68,17 +71,6 @@ class Quantities:
     notes: list[str] = field(default_factory=list)
     """Why something is not known or not priced."""
     assumptions: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class RunFacts:
-    """The files of a run that quantities come from, beside the tables."""
-
-    manifest: Mapping[str, Any]
-    pulled: Mapping[str, Any]
-    """`pull.json`; empty where the logs were not fetched."""
-    metrics: Mapping[str, Any]
-    deployment: Mapping[str, Any]
 
 
 def measure(db: duckdb.DuckDBPyConnection, facts: RunFacts) -> Quantities:
@@ -286,8 +278,8 @@ def _uses(facts: RunFacts, found: Quantities, flows: Collection[str]) -> bool:
 
 
 def _hours(manifest: Mapping[str, Any]) -> float | None:
-    started_at, ended_at = manifest.get("started_at"), manifest.get("ended_at")
-    return None if started_at is None or ended_at is None else (ended_at - started_at) / 3600
+    lasted_s = duration_s(manifest)
+    return None if lasted_s is None else lasted_s / 3600
 
 
 def _gb(size_bytes: float | None) -> float | None:
@@ -351,11 +343,15 @@ def of_summary(summary: Mapping[str, Any], region: str | None, *, free_tier: boo
     run, cost = summary["run"], summary.get("cost") or {}
     if "requests" not in cost:
         raise UsageError(f"{run['id']} was analysed before costs were", "analyse it again: python -m analysis analyze")
-    quantities = Quantities(
-        {item["item"]: item["quantity"] for item in cost["items"]}, cost["notes"], cost["assumptions"]
-    )
-    prices = load_prices(region or run["region"] or UNKNOWN_REGION)
-    return price(quantities, prices, cost["requests"], simulated=cost["simulated"], free_tier=free_tier)
+    items = {item["item"]: item["quantity"] for item in cost.get("items") or ()}
+    if unknown := [name for name in items if name not in ITEMS]:
+        raise UsageError(
+            f"{run['id']} has costs of {', '.join(map(visible, unknown))}, which have no price here",
+            "analyse it again: python -m analysis analyze",
+        )
+    quantities = Quantities(items, cost.get("notes") or [], cost.get("assumptions") or [])
+    prices = load_prices(region or run.get("region") or UNKNOWN_REGION)
+    return price(quantities, prices, cost["requests"], simulated=cost.get("simulated"), free_tier=free_tier)
 
 
 def what_if(

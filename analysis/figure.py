@@ -184,8 +184,19 @@ def _bars(by_label: Mapping[str, Floats], colours: Mapping[str, str]) -> list[Js
     ]
 
 
-def _layout(panels: Sequence[Panel], series: Series, narrow: bool) -> Json:
-    """Places in pixels from the top, turned into Plotly's shares of the plotting area from the bottom."""
+@dataclass(frozen=True)
+class _Places:
+    """Where the rows stand: pixels from the top, which Plotly wants as shares of the plotting area from the bottom."""
+
+    titles: Sequence[int]
+    tops: Sequence[int]
+    total: int
+
+    def share(self, pixels: int) -> float:
+        return 1 - pixels / self.total
+
+
+def _places(panels: Sequence[Panel], narrow: bool) -> _Places:
     titles: list[int] = []
     tops: list[int] = []
     cursor = 0
@@ -196,13 +207,18 @@ def _layout(panels: Sequence[Panel], series: Series, narrow: bool) -> Json:
             cursor += math.ceil(len(panel.traces) / NARROW_LEGEND_COLUMNS) * LEGEND_LINE_PX
         tops.append(cursor)
         cursor += ROW_HEIGHT_PX
-    total = max(cursor, 1)
+    return _Places(titles, tops, max(cursor, 1))
 
-    def share(pixels: float) -> float:
-        return 1 - pixels / total
 
-    layout: Json = {
-        "height": total + TOP_PX + BOTTOM_PX,
+def _layout(panels: Sequence[Panel], series: Series, narrow: bool) -> Json:
+    places = _places(panels, narrow)
+    rows: Json = {}
+    for row, (panel, top) in enumerate(zip(panels, places.tops, strict=True)):
+        domain = [max(places.share(top + ROW_HEIGHT_PX), 0), places.share(top)]
+        rows[f"yaxis{_number(row)}"] = _value_axis(panel, domain)
+        rows[f"legend{_number(row)}"] = _legend(panel, places.share(top), narrow)
+    return {
+        "height": places.total + TOP_PX + BOTTOM_PX,
         "margin": {"l": 48 if narrow else 60, "r": 8 if narrow else 136, "t": TOP_PX, "b": BOTTOM_PX},
         "barmode": "stack",
         "bargap": 0,
@@ -211,60 +227,66 @@ def _layout(panels: Sequence[Panel], series: Series, narrow: bool) -> Json:
         "showlegend": True,
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
-        "xaxis": {
-            "type": "date",
-            "anchor": "free",
-            "position": 0,
-            "range": [_iso(series.starts_at), _iso(series.starts_at + series.width_s * series.bins)],
-            "showspikes": True,
-            "spikemode": "across",
-            "spikethickness": 1,
-            "spikedash": "dot",
-            "title": {"text": "UTC", "standoff": 6},
-            "nticks": 5 if narrow else 10,
-        },
-        "annotations": [],
-        "shapes": [],
+        "xaxis": _time_axis(series, narrow),
+        "annotations": [_title(panel, places.share(title)) for panel, title in zip(panels, places.titles, strict=True)],
+        "shapes": [] if series.warmup_until is None else [_shade(series.starts_at, series.warmup_until)],
+        **rows,
     }
-    for row, (panel, title, top) in enumerate(zip(panels, titles, tops, strict=True)):
-        number = _number(row)
-        layout[f"yaxis{number}"] = {
-            "domain": [max(share(top + ROW_HEIGHT_PX), 0), share(top)],
-            "anchor": "x",
-            **(_logarithmic(panel) if panel.logarithmic else {"type": "linear", "rangemode": "tozero", "nticks": 4}),
-            "zeroline": False,
-            "fixedrange": True,
-        }
-        layout["annotations"].append(
-            {
-                "text": f"<b>{html.escape(panel.title)}</b>",
-                "xref": "paper",
-                "yref": "paper",
-                "x": 0,
-                "y": share(title),
-                "xanchor": "left",
-                "yanchor": "bottom",
-                "showarrow": False,
-                "font": {"size": 13},
-            }
-        )
-        layout[f"legend{number}"] = _legend(panel, share(top), narrow)
-    if series.warmup_until is not None:
-        layout["shapes"].append(
-            {
-                "type": "rect",
-                "xref": "x",
-                "yref": "paper",
-                "x0": _iso(series.starts_at),
-                "x1": _iso(series.warmup_until),
-                "y0": 0,
-                "y1": 1,
-                "line": {"width": 0},
-                "fillcolor": "rgba(138,145,158,0.14)",
-                "layer": "below",
-            }
-        )
-    return layout
+
+
+def _time_axis(series: Series, narrow: bool) -> Json:
+    return {
+        "type": "date",
+        "anchor": "free",
+        "position": 0,
+        "range": [_iso(series.starts_at), _iso(series.starts_at + series.width_s * series.bins)],
+        "showspikes": True,
+        "spikemode": "across",
+        "spikethickness": 1,
+        "spikedash": "dot",
+        "title": {"text": "UTC", "standoff": 6},
+        "nticks": 5 if narrow else 10,
+    }
+
+
+def _value_axis(panel: Panel, domain: Sequence[float]) -> Json:
+    return {
+        "domain": domain,
+        "anchor": "x",
+        **(_logarithmic(panel) if panel.logarithmic else {"type": "linear", "rangemode": "tozero", "nticks": 4}),
+        "zeroline": False,
+        "fixedrange": True,
+    }
+
+
+def _title(panel: Panel, y: float) -> Json:
+    return {
+        "text": f"<b>{html.escape(panel.title)}</b>",
+        "xref": "paper",
+        "yref": "paper",
+        "x": 0,
+        "y": y,
+        "xanchor": "left",
+        "yanchor": "bottom",
+        "showarrow": False,
+        "font": {"size": 13},
+    }
+
+
+def _shade(begin: float, end: float) -> Json:
+    """The warm-up, behind all rows."""
+    return {
+        "type": "rect",
+        "xref": "x",
+        "yref": "paper",
+        "x0": _iso(begin),
+        "x1": _iso(end),
+        "y0": 0,
+        "y1": 1,
+        "line": {"width": 0},
+        "fillcolor": "rgba(138,145,158,0.14)",
+        "layer": "below",
+    }
 
 
 def _logarithmic(panel: Panel) -> Json:

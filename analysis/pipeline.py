@@ -19,6 +19,7 @@ from analysis.errors import AnalysisError, InterruptedPullError
 from analysis.evidence import open_evidence
 from analysis.functions import Limits
 from analysis.join import join, write_joined, write_unjoined
+from analysis.run_facts import has_functions, read_facts
 from analysis.run_files import files_blamed, read_json, read_pull
 from analysis.summary import build_summary
 from analysis.verdict import judge
@@ -74,13 +75,14 @@ def explain(
     name says, IncompleteError where one is damaged or cannot be written.
     """
     unfinished = {name: run.file(f".{name}.partial") for name in ("joined.parquet", "unjoined.csv")}
+    facts = read_facts(run)
     with files_blamed(run):
         evidence = open_evidence(run)
         try:
             coverage = join(evidence.db)
             write_joined(evidence.db, unfinished["joined.parquet"])
             write_unjoined(evidence.db, unfinished["unjoined.csv"])
-            summary = build_summary(run, evidence, coverage, limits, also, metric_limits)
+            summary = build_summary(run.run_id, facts, evidence, coverage, limits, also, metric_limits)
         finally:
             evidence.db.close()
     for name in ("summary.json", *SHOWN):
@@ -103,8 +105,7 @@ def rehearse(run: RunDir, settings: Settings, *, pull: bool = True) -> Iterator[
 
 def _needs_target(run: RunDir) -> bool:
     """Whether there are logs to fetch: not those of a run that has nothing but Locust's CSVs."""
-    manifest = read_json(run, "manifest.json")
-    return bool(manifest.get("functions") or manifest.get("log_groups")) and not read_pull(run).get("complete")
+    return has_functions(read_json(run, "manifest.json")) and not read_pull(run).get("complete")
 
 
 def _fetch(run: RunDir, settings: Settings, console: Console, clock: Callable[[], float]) -> AnalysisError | None:

@@ -7,10 +7,9 @@ all the same, its slice is cut again, by time and then by request ids.
 
 Logs trail what they tell, and background functions go on after the client's last request. So an answer counts only when
 it was asked for later than the end of its slice plus the time logs take to appear; the stretch after the run is read
-until no function has written anything for a while; and every invocation that the client or the access log knows must
-have its REPORT, under the id that they know, or the one that its correlation line names, and every request that a
-function answered its line in the access log: as long as one is absent, logs take longer than was thought. Either all of
-that comes true, or the deadline passes and the doubts that are left are said.
+until no function has written anything for a while; and as long as something is absent that the logs must hold
+(`analysis.expected_logs`), they take longer than was thought. Either all of that comes true, or the deadline passes and
+the doubts that are left are said.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from typing import Any
 
 import duckdb
 
-from analysis import log_tables
+from analysis.expected_logs import Absent, ExpectedLogs
 from analysis.insights import (
     MAX_ROWS,
     LogGroupNotFoundError,
@@ -39,7 +38,6 @@ from analysis.insights import (
     run_query,
 )
 from analysis.log_queries import ACCESS, EVENTS, EVENTS_PER_REQUEST, LogQuery
-from analysis.requests_table import HTTP_METHODS, literal
 from analysis.slice_files import Fetched, Piece, save, saved
 from analysis.slices import Slice, cut, plan
 
@@ -144,19 +142,6 @@ class _StoppedError(Exception):
 
 
 @dataclass(frozen=True)
-class _Absent:
-    """What the logs should have, and do not."""
-
-    what: str
-    count: int
-    earliest: float
-    """When the first of them was over, epoch seconds."""
-
-    def described(self, now: float) -> str:
-        return f"{self.count:,} {self.what}, up to {now - self.earliest:.0f} s later"
-
-
-@dataclass(frozen=True)
 class _Answer:
     """What became of a piece: what was fetched, the parts to ask for instead, or nothing where its group is missing."""
 
@@ -171,8 +156,8 @@ class Puller:
 
     `calls_per_s` is for StartQuery and for GetQueryResults: an account may call each 10 times a second.
 
-    `requests` is a database with the table `requests` of `analysis.requests_table`; `counts` are the
-    invocations to expect of a function in each epoch second.
+    `requests` is a database with the table `requests` of `analysis.requests_table`; `counts`: epoch second -> requests
+    that were answered in it.
     """
 
     def __init__(
@@ -194,7 +179,8 @@ class Puller:
         if not 1 <= limit <= MAX_ROWS:
             raise ValueError(f"a query gives 1 to {MAX_ROWS} rows, not {limit}")
         self._client, self._scope, self._folder = client, scope, folder
-        self._requests, self._counts = requests, counts
+        self._expected = ExpectedLogs(requests, folder)
+        self._counts = counts
         self._patience, self._limit, self._concurrency = patience, limit, concurrency
         self._clock, self._watch = clock, watch
         self._progress = Progress()
@@ -210,7 +196,6 @@ class Puller:
         self._truncated: set[Piece] = set()
         self._body_answers: dict[Piece, list[Fetched]] = {}
         self._tail_answers: dict[Piece, list[Fetched]] = {}
-        self._know_access_log([])
 
     def read(self) -> Reading:
         """Read until nothing is in doubt or the deadline has passed.
@@ -311,47 +296,15 @@ class Puller:
             for piece in sorted(self._truncated, key=lambda piece: (piece.query, piece.groups, piece.slice))
         ]
 
-    def _absent(
-        self, body: Mapping[Piece, Sequence[Fetched]], tail: Mapping[Piece, Sequence[Fetched]]
-    ) -> list[_Absent]:
-        """What is known to have happened, and is in no log."""
+    def _absent(self, body: Mapping[Piece, Sequence[Fetched]], tail: Mapping[Piece, Sequence[Fetched]]) -> list[Absent]:
+        """What is known to have happened, and is in no log. Raises LogGroupNotFoundError: see `_check_groups`."""
         answers = [one for one in _all(body, tail) if one.rows]
-        self._know_access_log([one.path for one in answers if not _is_function(one)])
-        functions = [one.path for one in answers if _is_function(one)]
-        reported = log_tables.request_ids(functions)
-        self._requests.execute(
-            f"""CREATE OR REPLACE TEMP TABLE absent AS
-                FROM ({_KNOWN} UNION ALL BY NAME {_ACCEPTED}) AS known
-                ANTI JOIN ({reported}) AS reported USING (request_id)"""
-        )
-        if self._counted("absent", ""):
-            self._take_out_correlated(functions, reported)
-        unlogged = f"({_ANSWERED}) AS answered ANTI JOIN in_access_log USING (request_id)"
-        absent = [
-            *self._counted("absent", "invocations that are known of have no REPORT line"),
-            *self._counted(unlogged, "requests that were answered have no line in the access log"),
-        ]
+        functions, access = ([one.path for one in answers if _is_function(one) == of] for of in (True, False))
+        absent = self._expected.absent(functions, access)
         self._check_groups(bool(absent))
         return absent
 
-    def _counted(self, rows: str, what: str) -> list[_Absent]:
-        """What is absent, where `rows` (SQL, with known_at) are any."""
-        found = self._requests.execute(f"SELECT count(*), min(known_at) FROM {rows}").fetchone()
-        return [_Absent(what, *found)] if found and found[0] else []
-
-    def _take_out_correlated(self, files: Sequence[Path], reported: str) -> None:
-        """Not absent is what was reported under another id, which its correlation line tells: an emulator may answer an
-        Invoke with an id of its own. Lines with a message's id are of later hops, and tell nothing of the first."""
-        parsed = self._folder / "correlated.partial"
-        log_tables.write_correlations(files, parsed)
-        self._requests.execute(
-            f"""DELETE FROM absent WHERE correlation_id IN (
-                   SELECT correlation_id FROM read_parquet({literal(str(parsed))}) JOIN ({reported}) USING (request_id)
-                   WHERE message_id IS NULL)"""
-        )
-        parsed.unlink()
-
-    def _mistrust(self, body: Mapping[Piece, list[Fetched]], absent: Sequence[_Absent], now: float) -> None:
+    def _mistrust(self, body: Mapping[Piece, list[Fetched]], absent: Sequence[Absent], now: float) -> None:
         """Where something is absent, logs take longer than was thought: forget what was read since it was due."""
         if not absent:
             return
@@ -362,19 +315,6 @@ class Puller:
                 answers.clear()
                 self._saved.pop(piece, None)
 
-    def _know_access_log(self, files: Sequence[Path]) -> None:
-        """Table `in_access_log`: the requests there."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        parsed = self._folder / "known.partial"
-        log_tables.write_access_log(files, parsed)
-        self._requests.execute(
-            """CREATE OR REPLACE TABLE in_access_log AS
-               SELECT request_id, lambda_request_id, integration_status, "at", response_latency_ms
-               FROM read_parquet($1)""",
-            [str(parsed)],
-        )
-        parsed.unlink()
-
     def _background_failures(
         self, body: Mapping[Piece, Sequence[Fetched]], tail: Mapping[Piece, Sequence[Fetched]]
     ) -> list[float]:
@@ -382,14 +322,7 @@ class Puller:
         since = self._scope.ended_at - self._patience.retry_s
         recent = [one for one in _all(body, tail) if _is_function(one) and one.newest and epoch_s(one.newest) > since]
         files = [one.path for one in recent]
-        failures = self._requests.execute(log_tables.newest_errors(files)).fetchall()
-        return [epoch_s(newest) for function, newest in failures if not self._is_called(function, files)]
-
-    def _is_called(self, function: str, files: Sequence[Path]) -> bool:
-        """Whether the client knows an invocation of the function."""
-        reported = log_tables.request_ids(files, function)
-        known = f"SELECT 1 FROM ({_KNOWN} UNION ALL BY NAME {_ACCEPTED}) AS known JOIN ({reported}) USING (request_id)"
-        return self._requests.execute(f"{known} LIMIT 1").fetchone() is not None
+        return [epoch_s(newest) for newest in self._expected.uncalled_failures(files)]
 
     def _check_groups(self, absent: bool) -> None:
         """Raise LogGroupNotFoundError where a missing group is more than a function that was never invoked."""
@@ -509,32 +442,6 @@ class Puller:
     def _sleep_until_stopped(self, seconds: float) -> None:
         if self._stop.wait(seconds):
             raise _StoppedError
-
-
-_KNOWN = """
-    SELECT lambda_request_id AS request_id, coalesce(ended_at, started_at) AS known_at,
-           CASE WHEN method = 'Invoke' THEN correlation_id END AS correlation_id FROM requests
-    WHERE lambda_request_id IS NOT NULL AND coalesce(status, 200) NOT IN (429, 500, 503)
-"""
-"""SQL for the invocations that the client knows of. A refusal too carries a request id, but nothing was invoked."""
-
-
-_ACCEPTED = """
-    SELECT lambda_request_id AS request_id, "at" + coalesce(response_latency_ms, 0) / 1000 AS known_at
-    FROM in_access_log
-    WHERE lambda_request_id IS NOT NULL AND coalesce(integration_status, 200) BETWEEN 200 AND 299"""
-"""SQL for the invocations that Lambda accepted from the API."""
-
-_IN_ACCESS_LOG = "SELECT request_id FROM in_access_log"
-
-_ANSWERED = f"""
-    SELECT request_id, ended_at AS known_at FROM requests
-    WHERE (status BETWEEN 200 AND 299 OR lambda_request_id IS NOT NULL) AND method IN {HTTP_METHODS}
-    AND request_id IS NOT NULL
-    AND endpoint IN (SELECT DISTINCT endpoint FROM requests SEMI JOIN in_access_log USING (request_id))"""
-"""SQL for the requests that the access log must have, of the endpoints that it has any of: those of another API, or
-known there by another id, are not in it. API Gateway does not log all that it refuses itself (AWS documentation,
-set-up-logging)."""
 
 
 def _all(*readings: Mapping[Piece, Sequence[Fetched]]) -> list[Fetched]:

@@ -28,6 +28,17 @@ ROWS_SHOWN = 100
 
 BARS_SHOWN = 20
 
+_FILTERS = (
+    formatting.count,
+    formatting.date_and_time,
+    formatting.decimal,
+    formatting.milliseconds,
+    formatting.share,
+    formatting.time_of_day,
+    formatting.timespan,
+    formatting.usd,
+    formatting.visible,
+)
 # What the template names: absent in an older or unfinished summary, it is None.
 _RUN = ("id", "profile", "flows", "target", "simulated", "region", "started_at", "ended_at", "warnings")
 _CLIENT = ("requests", "failures", "dropped", "offered", "rps")
@@ -50,14 +61,16 @@ def write_all(run: RunDir, summary: Mapping[str, Any]) -> list[Path]:
 
 
 def environment(*templates: Path) -> jinja2.Environment:
-    """For pages that extend `page.html`; `templates`: directories of others."""
-    return jinja2.Environment(
+    """For pages that extend `page.html`, with what values are written with; `templates`: directories of others."""
+    pages = jinja2.Environment(
         loader=jinja2.FileSystemLoader([*templates, Path(__file__).parent / "templates"]),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
+    pages.filters.update({written.__name__: written for written in _FILTERS})
+    return pages
 
 
 def render(
@@ -68,37 +81,22 @@ def render(
     pull: Mapping[str, Any] | None = None,
 ) -> str:
     """The page. Without a series it has no charts; what else is missing is left out."""
-    pages = environment()
-    pages.filters.update(
-        {
-            name: getattr(formatting, name)
-            for name in (
-                "count",
-                "date_and_time",
-                "decimal",
-                "milliseconds",
-                "share",
-                "time_of_day",
-                "timespan",
-                "usd",
-                "visible",
-            )
-        }
-    )
     run = {**dict.fromkeys(_RUN), **(summary.get("run") or {})}
     client = {**dict.fromkeys(_CLIENT), **(summary.get("client") or {})}
-    drawn = figure.draw(series) if series is not None else None
     # of one request there is no curve
     has_curve = response_times is not None and any(curve.requests > 1 for curve in response_times.curves)
-    charts = {"time": drawn, "latency": latency_chart.draw(response_times) if response_times and has_curve else None}
-    shown = charts if drawn and drawn["traces"] else None
-    return pages.get_template("report.html").render(
+    charts = _charts(series, response_times if has_curve else None)
+    page = environment().get_template("report.html")
+    return page.render(
         run=run,
         client=client,
         tiles=tiles(summary),
         verdict=judge(summary),
         broken=[
-            {"expression": formatting.visible(one.get("expression"), 200), "measured": tables.measured_in_words(one)}
+            {
+                "expression": formatting.visible(one.get("expression"), 200),
+                "measured": tables.measured_in_words(one),
+            }
             for one in summary.get("thresholds") or []
             if one.get("verdict") != "pass"
         ],
@@ -110,33 +108,51 @@ def render(
         has_curve=has_curve,
         tables=[
             (key, table.first(ROWS_SHOWN))
-            for key, table in (
-                ("breakpoint", tables.breakpoint(summary)),
-                ("latency", tables.latency(response_times)),
-                ("endpoints", tables.endpoints(summary)),
-                ("schedule", tables.schedule(summary)),
-                ("breakdown", tables.breakdown(summary)),
-                ("functions", tables.functions(summary)),
-                ("billing", tables.billing(summary)),
-                ("cold-starts", tables.cold_starts(summary)),
-                ("chains", tables.chains(summary)),
-                ("hops", tables.hops(summary)),
-                ("cost", tables.cost(summary)),
-                ("metrics", tables.metrics(summary)),
-                ("custom-metrics", tables.custom_metrics(summary)),
-                ("thresholds", tables.thresholds(summary)),
-                ("workers", tables.workers(summary)),
-                ("join", tables.join(summary)),
-                ("pull", tables.pull(pull or {})),
-                ("manifest", tables.manifest(manifest or {})),
-            )
+            for key, table in _tables(summary, response_times, manifest or {}, pull or {})
         ],
-        charts=script_json(shown) if shown else None,
+        charts=script_json(charts) if charts else None,
         not_drawn=series.not_drawn if series is not None else 0,
         of_locust=series is not None and series.of_locust,
         # the library's own text holds no "</script"; a test keeps watch over that
-        plotly=Markup(get_plotlyjs()) if shown else None,
+        plotly=Markup(get_plotlyjs()) if charts else None,
     )
+
+
+def _charts(series: Series | None, response_times: Latency | None) -> dict[str, Any] | None:
+    """What the page draws: over time and, where there is a curve, by response time; None without anything to draw."""
+    drawn = figure.draw(series) if series is not None else None
+    if not drawn or not drawn["traces"]:
+        return None
+    return {"time": drawn, "latency": latency_chart.draw(response_times) if response_times else None}
+
+
+def _tables(
+    summary: Mapping[str, Any],
+    response_times: Latency | None,
+    manifest: Mapping[str, Any],
+    pull: Mapping[str, Any],
+) -> list[tuple[str, tables.Table]]:
+    """By the name that the template knows each by."""
+    return [
+        ("breakpoint", tables.breakpoint(summary)),
+        ("latency", tables.latency(response_times)),
+        ("endpoints", tables.endpoints(summary)),
+        ("schedule", tables.schedule(summary)),
+        ("breakdown", tables.breakdown(summary)),
+        ("functions", tables.functions(summary)),
+        ("billing", tables.billing(summary)),
+        ("cold-starts", tables.cold_starts(summary)),
+        ("chains", tables.chains(summary)),
+        ("hops", tables.hops(summary)),
+        ("cost", tables.cost(summary)),
+        ("metrics", tables.metrics(summary)),
+        ("custom-metrics", tables.custom_metrics(summary)),
+        ("thresholds", tables.thresholds(summary)),
+        ("workers", tables.workers(summary)),
+        ("join", tables.join(summary)),
+        ("pull", tables.pull(pull)),
+        ("manifest", tables.manifest(manifest)),
+    ]
 
 
 def tiles(summary: Mapping[str, Any]) -> list[dict[str, str]]:

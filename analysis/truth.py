@@ -48,11 +48,13 @@ def compare(summary: Mapping[str, Any], truth: Mapping[str, Any]) -> list[Compar
     made up is as wrong as one that it lost.
     """
     return [
-        *_requests("api", truth.get("api", {}), _endpoints(summary, lambda name: not _is_api_of_aws(name))),
-        *_requests("invoke", truth.get("invoke", {}), _endpoints(summary, lambda name: name.startswith(INVOKE_PREFIX))),
-        *_messages(summary["client"], truth.get("messages", {})),
+        *_requests("api", truth.get("api") or {}, _endpoints(summary, lambda name: not _is_api_of_aws(name))),
+        *_requests(
+            "invoke", truth.get("invoke") or {}, _endpoints(summary, lambda name: name.startswith(INVOKE_PREFIX))
+        ),
+        *_messages(summary["client"], truth.get("messages") or {}),
         *_functions(summary["functions"], truth["functions"]),
-        *_chains(summary.get("chains") or {}, truth.get("chains", {})),
+        *_chains(summary.get("chains") or {}, truth.get("chains") or {}),
     ]
 
 
@@ -67,7 +69,7 @@ def _service(endpoint: str) -> str | None:
 def _messages(client: Mapping[str, Any], truth: Mapping[str, int]) -> Iterator[Comparison]:
     """Messages that a service took: those of the client that did not fail, or only by a check of the client's."""
     taken: Counter[str] = Counter()
-    failed_checks = client.get("failed_checks", {})
+    failed_checks = client.get("failed_checks") or {}
     for endpoint, figures in client["endpoints"].items():
         service = _service(endpoint)
         if service is not None:
@@ -81,7 +83,9 @@ def _endpoints(summary: Mapping[str, Any], chosen: Callable[[str], bool]) -> lis
     return [figures for endpoint, figures in summary["client"]["endpoints"].items() if chosen(endpoint)]
 
 
-def _requests(name: str, truth: Mapping[str, Any], endpoints: Sequence[Mapping[str, Any]]) -> Iterator[Comparison]:
+def _requests(
+    name: str, truth: Mapping[str, Any] | None, endpoints: Sequence[Mapping[str, Any]]
+) -> Iterator[Comparison]:
     if not truth:
         return
     yield Comparison(f"{name}.requests", sum(figures["requests"] for figures in endpoints), truth["requests"])

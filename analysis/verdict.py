@@ -111,9 +111,12 @@ def _folded(groups: list[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def duration_s(run: Mapping[str, Any]) -> float | None:
-    """How long a run (the summary's `run`) took; None where it is not known, or ended before it began."""
+    """How long a run took, by the summary's `run` or its manifest; None where it is not known, or ended before it
+    began."""
     started_at, ended_at = run.get("started_at"), run.get("ended_at")
-    return ended_at - started_at if started_at and ended_at and ended_at >= started_at else None
+    if started_at is None or ended_at is None or ended_at < started_at:
+        return None
+    return float(ended_at - started_at)
 
 
 def answers(cause: Mapping[str, Any]) -> str:

@@ -32,11 +32,14 @@ def collect(problems: list[str], read: Callable[[], Found]) -> Found | None:
         return None
 
 
-def problems_of(invalid: ValidationError, source: str) -> list[str]:
-    """What is wrong with the content of a file: `<source>: <key>: <what>`; members of lists are counted from 1."""
+def problems_of(invalid: ValidationError, source: str | None = None) -> list[str]:
+    """What is wrong with the content of a file: `<source>: <key>: <what>`; members of lists are counted from 1.
+
+    Without a source: `<key>: <what>`.
+    """
     problems = []
     for error in invalid.errors():
         where = ".".join(str(part + 1 if isinstance(part, int) else part) for part in error["loc"])
         said = "unknown key" if error["type"] == "extra_forbidden" else error["msg"].removeprefix("Value error, ")
-        problems.append(f"{source}: {where}: {said}" if where else f"{source}: {said}")
+        problems.append(": ".join(part for part in (source, where, said) if part))
     return problems

@@ -8,7 +8,8 @@ knows before.
 
 from __future__ import annotations
 
-from config.profiles import Profile, rate_ramps, user_seconds
+from config.load_curve import rate_ramps, user_seconds
+from config.profiles import Profile
 
 
 def planned_requests(profile: Profile, response_ms: float = 0.0) -> float | None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
 
 from analysis import errors, truth
+from analysis.run_files import read_json
 from runstore.rundir import RunDir
 
 BOTTLENECK = "stream votes"
@@ -25,11 +25,10 @@ def conclude(run: RunDir, exit_code: int, out: Console) -> int:
     def say(line: str) -> None:
         out.print(line, markup=False, highlight=False, soft_wrap=True)
 
-    try:
-        known = json.loads(run.file("truth.json").read_text(encoding="utf-8"))
-        summary = json.loads(run.file("summary.json").read_text(encoding="utf-8"))
-    except FileNotFoundError as missing:
-        say(f"not held against the sandbox's truth: there is no {missing.filename}")
+    known, summary = read_json(run, "truth.json"), read_json(run, "summary.json")
+    if not known or not summary:
+        missing = run.file("summary.json" if known else "truth.json")
+        say(f"not held against the sandbox's truth: there is no {missing}")
         return exit_code or errors.INCOMPLETE
     comparisons = truth.compare(summary, known)
     different = [one for one in comparisons if not one.equal]
@@ -52,7 +51,7 @@ def missed_bottleneck(summary: Mapping[str, Any]) -> str | None:
     Sandbox, Locust and its workers share this machine. Where they have to wait for its cores the users do so too, and
     ask less of the stream than they were meant to.
     """
-    if any(cause["resource"] == BOTTLENECK for cause in summary.get("root_causes") or ()):
+    if any(cause.get("resource") == BOTTLENECK for cause in summary.get("root_causes") or ()):
         return None
     text = f"the load stayed below the limit that the demo is to show: {BOTTLENECK} refused no record"
     means_ms = {part: figures.get("mean") for part, figures in summary.get("breakdown", {}).get(ENDPOINT, {}).items()}

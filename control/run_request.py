@@ -10,8 +10,10 @@ from pathlib import Path
 from config.budget import Sending, budget_problems
 from config.custom_flow import CustomFlow, load_custom_flow
 from config.errors import ConfigError, collect
+from config.numbers import MAX_SEED, number, whole_number
 from config.prices import load_prices
-from config.profiles import Profile, load_profile
+from config.profile_files import load_profile
+from config.profiles import Profile
 from config.settings import Settings, load_settings
 
 
@@ -76,12 +78,12 @@ def check(request: Request, environ: Mapping[str, str], *, limits: bool = True) 
     environ = with_options(environ, request.target, request.stack_name)
     problems: list[str] = []
     settings = collect(problems, lambda: load_settings(environ))
-    scale = _number(problems, "SCALE", request.scale, 1.0)
-    time_scale = _number(problems, "TIME_SCALE", request.time_scale, 1.0)
-    messages = _count(problems, "MESSAGES", request.messages, least=1)
-    workers = _count(problems, "WORKERS", request.workers, least=0)
-    _count(problems, "SEED", request.seed, least=0)
-    event_batch = _count(problems, "EVENT_BATCH", environ.get("EVENT_BATCH"), least=1) or 1
+    scale = number(problems, "SCALE", request.scale, 1.0)
+    time_scale = number(problems, "TIME_SCALE", request.time_scale, 1.0)
+    messages = whole_number(problems, "MESSAGES", request.messages, least=1)
+    workers = whole_number(problems, "WORKERS", request.workers, least=0)
+    whole_number(problems, "SEED", request.seed, least=0, most=MAX_SEED)
+    event_batch = whole_number(problems, "EVENT_BATCH", environ.get("EVENT_BATCH"), least=1) or 1
     if environ.get("RATE"):
         problems.append("RATE: it is for Locust without a profile; SCALE multiplies the arrival rates of a profile")
     profile = collect(
@@ -131,20 +133,3 @@ def with_options(environ: Mapping[str, str], target: str | None, stack_name: str
     """The variables, with what the command line says about the target in their place."""
     given = {"TARGET": target, "STACK_NAME": stack_name}
     return {**environ, **{name: value for name, value in given.items() if value is not None}}
-
-
-def _number(problems: list[str], variable: str, text: str | None, default: float) -> float:
-    try:
-        return default if text is None else float(text)
-    except ValueError:
-        problems.append(f"{variable}: {text!r} is not a number")
-        return default
-
-
-def _count(problems: list[str], variable: str, text: str | None, *, least: int) -> int | None:
-    if not text:
-        return None
-    if not text.isdecimal() or int(text) < least:
-        problems.append(f"{variable}: {text!r} is not a whole number of {least} or more")
-        return None
-    return int(text)

@@ -15,7 +15,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from random import Random
 
-from config.profiles import RateRamp
+from config.load_curve import RateRamp
 
 _ROUNDING = 1e-9
 """Arrivals: an arrival due at the very end is not lost to a last digit."""

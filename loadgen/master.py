@@ -18,6 +18,7 @@ from locust.rpc import Message
 from locust.runners import STATE_RUNNING, STATE_SPAWNING, MasterRunner
 
 from loadgen import rebalancing
+from loadgen.known_worker import KnownWorker
 from loadgen.live import MASTER, LiveCounter, Report
 from loadgen.lulls import Lulls
 from loadgen.messages import ACKNOWLEDGE, BEGIN, DRAIN, DRAINED, LIVE, PLAN, READY, ROWS
@@ -29,10 +30,9 @@ from loadgen.reporting import Reporter
 from loadgen.session import RecordingSession
 from loadgen.shapes import ProfileShape
 from loadgen.shipping import Batch, Inbox
-from loadgen.shortfall import Gone, Ledger, Shortfall
+from loadgen.shortfall import Ledger
 from loadgen.starting_line import StartingLine
 from runstore.rundir import RunDir
-from runstore.spool import recover_rows
 
 logger = logging.getLogger(__name__)
 
@@ -43,108 +43,6 @@ HURRY_S = 5.0
 LAST_ROWS_S = 5.0
 """What rows may take that a worker sent before it left."""
 LOOK_EVERY_S = 0.25
-CLOCK_TOLERANCE_S = 0.5
-"""Clocks that differ by more are worth a warning."""
-
-
-@dataclass
-class _Worker:
-    """What the master knows of one worker in one run."""
-
-    index: int
-    client_id: str
-    file: RowFile
-    inbox: Inbox
-    seen_at: float
-    """When it was last heard, epoch seconds."""
-    sent_rows: int | None = None
-    """Rows it says it sent; None until it has drained."""
-    reopened_connections: int = 0
-    date_offset: dict[str, Any] | None = None
-    """The target's clock against its own, by its `server_clock.ServerClock`."""
-    complaints: list[str] = field(default_factory=list)
-    """What the worker itself has to complain about."""
-    failure: str | None = None
-    """Why its users could not send."""
-    missed_at: float | None = None
-    """When it was noticed that nothing comes from it any more; None while something does."""
-    silent_since: float = 0.0
-    """When it had been heard last, of one that is missed."""
-    silences: list[tuple[float, float]] = field(default_factory=list)
-    """From when until when it was not heard, where it was missed and came back."""
-    least_delay_s: float = math.inf
-    """From sending to receipt of a batch, at best, each by its machine's clock: little but the clocks' difference."""
-    left_at: float | None = None
-    """When it said that it had stopped, if nobody had asked it to."""
-
-    @property
-    def host(self) -> str:
-        # Locust makes the id of a worker from its host's name and a UUID.
-        return self.client_id.rpartition("_")[0]
-
-    @property
-    def settled(self) -> bool:
-        return self.sent_rows is not None and self.inbox.rows >= self.sent_rows
-
-    @property
-    def gone(self) -> Gone | None:
-        """Since when it has taken no part in the run any more; None where it did to the end."""
-        if self.left_at is not None:
-            return Gone(self.left_at, self.left_at)
-        if self.sent_rows is None:
-            return Gone(self.seen_at, self.missed_at or math.inf)
-        return None
-
-    def close(self, directory: RunDir, shortfall: Shortfall | None) -> tuple[dict[str, Any], list[str]]:
-        """Write what is left; returns the worker's entry in the manifest, and what there is to complain about.
-
-        `shortfall`: of the load, from when it went.
-        """
-        self.inbox.give_up_waiting()
-        self.file.close()
-        rows = self.inbox.rows - self.file.lost_rows
-        warnings = self.file.complaints() + [f"worker {self.index}: {complaint}" for complaint in self.complaints]
-        for since, until in self.silences:
-            at = time.strftime("%H:%M:%S UTC", time.gmtime(since))
-            warnings.append(
-                f"worker {self.index} was not heard for {until - since:.1f} s from {at} on, and came back: there may "
-                "have been less load than planned meanwhile, and more once others had taken it over"
-            )
-        if not self.settled:
-            rows += recover_rows(directory, self.index, rows)
-        entry: dict[str, Any] = {"index": self.index, "host": self.host, "rows": rows}
-        if self.file.dropped_arrivals:
-            entry["dropped"] = self.file.dropped_arrivals
-        if self.reopened_connections:
-            entry["reopened_connections"] = self.reopened_connections
-        if self.date_offset is not None:
-            entry["date_offset"] = self.date_offset
-        # Of a lost worker it is known only how many there were up to the last batch that came.
-        known_rows = self.inbox.known_rows if self.sent_rows is None else self.sent_rows
-        if self.sent_rows is None:
-            entry["lost_at"] = self.seen_at
-            logger.warning(f"Worker {self.index} was lost: requests of the second before may be missing")
-        elif self.left_at is not None:
-            entry["left_at"] = self.left_at
-        if self.failure is not None:
-            entry["failed"] = self.failure
-        if rows < known_rows:
-            entry["missing_rows"] = known_rows - rows
-            logger.warning(f"Worker {self.index}: {known_rows - rows} of its rows are missing")
-        if abs(self.least_delay_s) > CLOCK_TOLERANCE_S and not math.isinf(self.least_delay_s):
-            entry["clock_offset_s"] = round(-self.least_delay_s, 3)
-            side = "ahead of" if self.least_delay_s < 0 else "behind"
-            warnings.append(
-                f"the clock of worker {self.index} is {abs(self.least_delay_s):.1f} s {side} the master's, "
-                "and its rows go by it"
-            )
-        if shortfall is not None:
-            entry["shortfall"] = shortfall.as_dict()
-            logger.warning(
-                f"Without worker {self.index} the load was {shortfall.share:.1%} below the plan for "
-                f"{shortfall.until - shortfall.since:.1f} s"
-            )
-        return entry, warnings
 
 
 @dataclass
@@ -156,7 +54,7 @@ class _Run:
     ledger: Ledger[str]
     line: StartingLine | None
     """Of arrivals; None in the closed model."""
-    workers: dict[str, _Worker] = field(default_factory=dict)
+    workers: dict[str, KnownWorker] = field(default_factory=dict)
     """By Locust's id of the client."""
     short_of_users: bool = False
     """A worker was lost, and the others have not taken over its users yet."""
@@ -236,7 +134,7 @@ class MasterSession(RecordingSession):
         for client in self.runner.clients.all:
             self.runner.send_message(DRAIN, {"run_id": run.run_id, "hurry": hurry}, client.id)
 
-    def _is_awaited(self, worker: _Worker) -> bool:
+    def _is_awaited(self, worker: KnownWorker) -> bool:
         if worker.settled:
             return False
         # One that is missing was killed; of one that left after it had drained, rows may still be on their way.
@@ -267,11 +165,9 @@ class MasterSession(RecordingSession):
         for worker in run.workers.values():
             if rebalancing.is_there(self.runner, worker.client_id):
                 if worker.missed_at is not None:
-                    worker.missed_at = None
-                    worker.silences.append((worker.silent_since, now))
-                    logger.warning(f"Worker {worker.index} is back after {now - worker.silent_since:.1f} s")
+                    logger.warning(f"Worker {worker.index} is back after {worker.came_back(now):.1f} s")
             elif worker.missed_at is None and worker.sent_rows is None:
-                worker.missed_at, worker.silent_since = now, worker.seen_at
+                worker.missed(now)
                 run.short_of_users = True
                 logger.warning(
                     f"Worker {worker.index} on {worker.host} is missing: last heard {now - worker.seen_at:.1f} s ago"
@@ -290,12 +186,12 @@ class MasterSession(RecordingSession):
             # The profile is over when its arrivals are.
             shape.reset_time()
 
-    def _worker(self, run: _Run, client_id: str) -> _Worker:
+    def _worker(self, run: _Run, client_id: str) -> KnownWorker:
         """The worker of that id, known from now on if it was not."""
         if client_id not in run.workers:
             index = self.runner.get_worker_index(client_id)
             file = RowFile(run.directory.requests_file(index))
-            run.workers[client_id] = _Worker(index, client_id, file, Inbox(file.append), time.time())
+            run.workers[client_id] = KnownWorker(index, client_id, file, Inbox(file.append), time.time())
         return run.workers[client_id]
 
     def _on_worker_connect(self, client_id: str, **_: Any) -> None:
@@ -312,9 +208,7 @@ class MasterSession(RecordingSession):
         batch = Batch.from_message(msg.data)
         if self._run is not None and batch.run_id == self._run.run_id:
             worker = self._worker(self._run, msg.node_id)
-            worker.seen_at = time.time()
-            worker.least_delay_s = min(worker.least_delay_s, worker.seen_at - sent_at)
-            worker.inbox.receive(batch)
+            worker.receive(batch, sent_at, time.time())
             through = worker.inbox.through
         else:
             # Taken all the same: the worker would send it for ever.
@@ -341,12 +235,7 @@ class MasterSession(RecordingSession):
     def _on_drained(self, environment: Environment, msg: Message) -> None:
         if self._run is not None and msg.data["run_id"] == self._run.run_id:
             worker = self._worker(self._run, msg.node_id)
-            worker.seen_at = time.time()
-            worker.sent_rows = msg.data["rows"]
-            worker.reopened_connections = msg.data["reopened_connections"]
-            worker.date_offset = msg.data["date_offset"]
-            worker.complaints = msg.data["complaints"]
-            worker.failure = msg.data["failure"]
+            worker.drained(msg.data, time.time())
             if self._is_going:
                 worker.left_at = time.time()
                 if all(one.failure is not None for one in self._run.workers.values()):

@@ -29,7 +29,8 @@ from locust.env import Environment
 from locust.exception import InterruptTaskSet, RescheduleTask, RescheduleTaskImmediately, StopTest, StopUser
 from locust.user.task import DefaultTaskSet
 
-from config.profiles import POISSON, TOKENS, Profile, RateRamp, rate_ramps
+from config.load_curve import TOKENS, RateRamp, rate_ramps
+from config.profiles import POISSON, Profile
 from loadgen.alarm import new_alarm
 from loadgen.arrivals import ArrivalClock, RateCurve, even_clock, poisson_clock
 from loadgen.lulls import Lulls

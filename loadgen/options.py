@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING
 from dotenv import dotenv_values
 
 from config.errors import ConfigError, collect
-from config.profiles import DEFAULT_MAX_IN_FLIGHT, EVEN, SIGNED_FLOWS, Profile, Stage, load_profile
+from config.numbers import MAX_SEED, number, whole_number
+from config.profile_files import DEFAULT_MAX_IN_FLIGHT, load_profile
+from config.profiles import EVEN, SIGNED_FLOWS, Profile, Stage
 from config.settings import Settings, host_of, is_loopback, load_settings
 from loadgen.api_access import access_problems, signing_scope
 from loadgen.credentials import CredentialsNotFoundError, find_credentials
@@ -146,13 +148,11 @@ def resolve(options: Namespace) -> Chosen:
     """Check everything that does not depend on the user classes. Raises ConfigError with every problem."""
     problems: list[str] = []
     settings = collect(problems, lambda: read_settings(options))
-    scale = _number(options.scale, "SCALE", 1.0, problems)
-    time_scale = _number(options.time_scale, "TIME_SCALE", 1.0, problems)
-    results_share = _share(options.results_share, "RESULTS_SHARE", problems)
-    poison_share = _share(options.poison_share, "POISON_SHARE", problems)
-    event_batch = _whole_number(options.event_batch, "EVENT_BATCH", 1, problems) or 1
-    if event_batch > MAX_BATCH:
-        problems.append(f"EVENT_BATCH: {event_batch} messages are too many for one call; AWS takes {MAX_BATCH}")
+    scale = number(problems, "SCALE", options.scale, 1.0)
+    time_scale = number(problems, "TIME_SCALE", options.time_scale, 1.0)
+    results_share = _share(problems, "RESULTS_SHARE", options.results_share)
+    poison_share = _share(problems, "POISON_SHARE", options.poison_share)
+    event_batch = whole_number(problems, "EVENT_BATCH", options.event_batch, least=1, most=MAX_BATCH) or 1
     invocation = AS_IS
     try:
         invocation = Invocation(
@@ -160,8 +160,8 @@ def resolve(options: Namespace) -> Chosen:
         )
     except ValueError as unknown:
         problems.append(f"INVOCATION_TYPE, LOG_TYPE: {unknown}")
-    messages = _whole_number(options.messages, "MESSAGES", 1, problems)
-    seed = _whole_number(options.seed, "SEED", 0, problems)
+    messages = whole_number(problems, "MESSAGES", options.messages, least=1)
+    seed = whole_number(problems, "SEED", options.seed, least=0, most=MAX_SEED)
     profile = None
     flows: Mapping[str, float] | None = None
     if options.load_profile:
@@ -179,11 +179,9 @@ def resolve(options: Namespace) -> Chosen:
             flows = profile.flows
     elif options.flows:
         flows = dict.fromkeys(options.flows.replace(",", " ").split(), 1.0)
-    rate_per_user = _number(options.rate, "RATE", 0.0, problems) if options.rate else None
-    if rate_per_user is not None and options.load_profile:
-        problems.append("RATE: it is for runs without a profile; SCALE multiplies the arrival rates of a profile")
-    elif rate_per_user is not None and not 0 < rate_per_user < float("inf"):
-        problems.append(f"RATE: {options.rate!r} is not a number above 0")
+        if not flows:
+            problems.append(f"FLOW: {options.flows!r} names no flow")
+    rate_per_user = _rate_per_user(problems, options)
     if settings is not None and settings.max_users is not None:
         users = profile.peak_users if profile is not None else options.num_users
         if users is not None and users > settings.max_users:
@@ -400,27 +398,19 @@ def _with_target(target: str | None) -> dict[str, str]:
     return {**os.environ, "TARGET": target} if target else dict(os.environ)
 
 
-def _number(text: str | None, variable: str, default: float, problems: list[str]) -> float:
-    if not text:
-        return default
-    try:
-        return float(text)
-    except ValueError:
-        problems.append(f"{variable}: {text!r} is not a number")
-        return default
+def _rate_per_user(problems: list[str], options: Namespace) -> float | None:
+    if not options.rate:
+        return None
+    rate = number(problems, "RATE", options.rate, 1.0)
+    if options.load_profile:
+        problems.append("RATE: it is for runs without a profile; SCALE multiplies the arrival rates of a profile")
+    elif not 0 < rate < float("inf"):
+        problems.append(f"RATE: {options.rate!r} is not a number above 0")
+    return rate
 
 
-def _share(text: str | None, variable: str, problems: list[str]) -> float:
-    share = _number(text, variable, 0.0, problems)
+def _share(problems: list[str], variable: str, text: str | None) -> float:
+    share = number(problems, variable, text, 0.0)
     if not 0 <= share <= 1:
         problems.append(f"{variable}: {text!r} is not between 0 and 1")
     return share
-
-
-def _whole_number(text: str | None, variable: str, least: int, problems: list[str]) -> int | None:
-    if not text:
-        return None
-    if text.isascii() and text.isdigit() and int(text) >= least:
-        return int(text)
-    problems.append(f"{variable}: {text!r} is not a whole number from {least} up")
-    return None

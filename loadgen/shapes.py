@@ -9,8 +9,9 @@ from typing import Any
 
 from locust import LoadTestShape
 
+from config.load_curve import users_at
 from config.prices import load_prices
-from config.profiles import MOST_USERS, Profile, users_at
+from config.profiles import MOST_USERS, Profile
 from config.settings import Settings
 from loadgen.breakpoint import Breakpoint, Cost
 from loadgen.live import LiveFigures

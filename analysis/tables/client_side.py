@@ -147,7 +147,9 @@ def mean_parts(summary: Summary) -> dict[str, dict[str, float | None]]:
         measured = {key: parts.get(key) or {} for key, _ in PARTS}
         requests = max(part.get("count") or 0 for part in measured.values())
         each = {
-            key: None if part.get("mean") is None or not requests else part["mean"] * part["count"] / requests
+            key: None
+            if part.get("mean") is None or part.get("count") is None or not requests
+            else part["mean"] * part["count"] / requests
             for key, part in measured.items()
         }
         if any(ms is not None and ms > 0 for ms in each.values()):

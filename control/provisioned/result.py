@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,6 +11,7 @@ import duckdb
 
 from analysis.advice import REQUESTS_PER_ENVIRONMENT_S
 from analysis.formatting import count, milliseconds, plural
+from analysis.run_files import read_json, read_summary
 from analysis.tables import Column, Row, Table
 from config.planned_load import planned_peak_rate
 from config.prices import Prices, lambda_compute_item, lambda_gb_s, lambda_provisioned_item
@@ -75,13 +75,10 @@ def figures(run: RunDir, arm: Arm, function: str, version: str) -> ArmFigures:
 
     Raises ControlError where nobody called the function.
     """
-    summary = json.loads(run.file("summary.json").read_text(encoding="utf-8"))
+    summary, metrics = read_summary(run), read_json(run, "metrics.json")
     told = summary["client"]["endpoints"].get(f"Invoke {function}")
     if told is None:
         raise ControlError(f"run {run.path.name} holds no request to {function}: nothing can be compared")
-    metrics = (
-        json.loads(run.file("metrics.json").read_text(encoding="utf-8")) if run.file("metrics.json").exists() else {}
-    )
     of_function = (metrics.get("functions") or {}).get(function) or {}
     with duckdb.connect() as db:
         invocations = db.execute(

@@ -58,16 +58,18 @@ def as_markdown(result: Result) -> str:
 
 
 def as_html(result: Result) -> str:
-    pages = environment(_TEMPLATES)
-    pages.filters["date_and_time"] = formatting.date_and_time
-    return pages.get_template(PAGE).render(
-        result=result,
-        headline=headline(result),
-        function=formatting.visible(result.function),
-        remarks=list(remarks(result)),
-        tables=[table(result)] + ([checks_table(result)] if result.checks else []),
-        plotly=Markup(get_plotlyjs()),
-        chart=script_json(chart(result)),
+    return (
+        environment(_TEMPLATES)
+        .get_template(PAGE)
+        .render(
+            result=result,
+            headline=headline(result),
+            function=formatting.visible(result.function),
+            remarks=list(remarks(result)),
+            tables=[table(result)] + ([checks_table(result)] if result.checks else []),
+            plotly=Markup(get_plotlyjs()),
+            chart=script_json(chart(result)),
+        )
     )
 
 

@@ -22,7 +22,7 @@ from locust.web import WebUI
 from werkzeug.datastructures import MultiDict
 
 from config.errors import ConfigError
-from config.profiles import profile_names
+from config.profile_files import profile_names
 from config.timespans import parse_timespan
 from loadgen.run_setup import RunSetups
 from loadgen.session import RecordingSession

@@ -13,7 +13,7 @@ from sandbox.definitions import ACCOUNT_ID
 ONE = "m1"
 UNKNOWN: tuple[State, str] = (
     "INSUFFICIENT_DATA",
-    "The sandbox judges alarms with a metric, a period and a fixed threshold only",
+    "The sandbox judges alarms with a metric, its periods and a fixed threshold only",
 )
 
 
@@ -31,7 +31,8 @@ def judge(region: str, state_of: Callable[[AlarmDefinition], tuple[State, str] |
 
 
 def _definition(alarm: Any) -> AlarmDefinition | None:
-    """None where it has no metric, or no fixed threshold (anomaly detection): moto takes such alarms as they come."""
+    """None where it has no metric, no periods or no fixed threshold (anomaly detection): moto takes such alarms as they
+    come."""
     if alarm.metric_data_queries:
         stats = {query.id: query.metric_stat for query in alarm.metric_data_queries if query.metric_stat}
         metrics = {identifier: _of_query(stat) for identifier, stat in stats.items()}
@@ -43,7 +44,9 @@ def _definition(alarm: Any) -> AlarmDefinition | None:
         statistic = alarm.statistic or alarm.extended_statistic
         metrics = {ONE: MetricStat(alarm.namespace, alarm.metric_name, _dimensions(alarm.dimensions), statistic)}
         expression, period = ONE, alarm.period
-    if alarm.threshold is None or not period or not all(stat.name and stat.statistic for stat in metrics.values()):
+    if alarm.threshold is None or not period or not alarm.evaluation_periods:
+        return None
+    if not all(stat.name and stat.statistic for stat in metrics.values()):
         return None
     return AlarmDefinition(
         metrics=metrics,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,20 @@ def test_errors_of_independent_requests_are_those_of_theory():
         assert found[name].error == pytest.approx(error, rel=0.3), name
     assert found["error_rate"].error == pytest.approx(math.sqrt(0.2 * 0.8 / REQUESTS), rel=0.3)
     assert found["error_rate"].freedom == pytest.approx(ENVIRONMENTS - 1)
+
+
+@pytest.mark.filterwarnings("error")
+def test_draws_without_a_request_say_nothing():
+    """Of four requests in 200 seconds, which no environment served, a draw often holds none."""
+    failed = np.array([True, False, False, True])
+    started_at = 1e9 + np.array([0.0, 60.0, 120.0, 199.0])
+    none = np.full(4, -1)
+    few = sample([5.0, 6.0, 7.0, 8.0], requests=4, failed=failed, started_at=started_at, environment=none)
+    arrivals = Arrivals(due_at=started_at, dropped=failed)
+    found = estimates(replace(few, arrivals=arrivals))
+    for name in ("error_rate", "dropped_rate"):
+        error = found[name].error
+        assert error is not None and 0.1 < error < 0.5
 
 
 def test_environments_that_differ_make_figures_less_sure():

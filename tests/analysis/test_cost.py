@@ -8,8 +8,9 @@ import pytest
 from click.testing import CliRunner
 
 from analysis.__main__ import main
-from analysis.cost import Quantities, RunFacts, measure, price, what_if
+from analysis.cost import Quantities, measure, price, what_if
 from analysis.evidence import open_evidence
+from analysis.run_facts import RunFacts
 from config.prices import load_prices
 
 VIRGINIA = load_prices("us-east-1")
@@ -89,6 +90,12 @@ def test_streams_that_took_records_are_charged_for_the_length_of_the_run(build):
     found = quantities(build, metrics, STREAM)
     # two shards for half an hour; records of 30 KB are two units of 25 KB each
     assert (found.items["kinesis_shard_hours"], found.items["kinesis_put_units"]) == (1.0, 200.0)
+
+
+def test_a_run_that_ended_before_it_began_costs_no_negative_hours(build):
+    build.manifest |= {"started_at": 1800.0, "ended_at": 0.0}
+    metrics = {"streams": {"votes": {"IncomingRecords": 1.0, "IncomingBytes": 1.0}}}
+    assert quantities(build, metrics, STREAM).items["kinesis_shard_hours"] is None
 
 
 def test_a_stream_on_demand_is_not_priced(build):

@@ -36,7 +36,7 @@ def test_a_query_ends_while_it_sorts() -> None:
     db, sent_at, cleared = connect(), [], []
 
     def end() -> None:
-        sent_at.append(time.monotonic())
+        sent_at.append(time.process_time())
         send()
 
     threading.Timer(0.2, end).start()
@@ -44,11 +44,11 @@ def test_a_query_ends_while_it_sorts() -> None:
         try:
             db.execute(SORTING)
         finally:
-            took_s = time.monotonic() - sent_at[0]
+            took_s = time.process_time() - sent_at[0]
             cleared += range(1000)
     assert is_interruption(told.value)
     assert len(cleared) == 1000
-    assert took_s < 5, "to sort them all takes nine seconds, and more on a busy machine"
+    assert took_s < 5, "of the processor, however busy the machine is: to sort them all takes nine and more"
     assert db.execute("SELECT 1").fetchall() == [(1,)]
 
 

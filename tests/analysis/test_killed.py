@@ -18,6 +18,7 @@ from analysis.__main__ import main
 from analysis.errors import UsageError
 from analysis.evidence import Evidence
 from analysis.puller import Progress, Reading
+from analysis.run_facts import RunFacts
 from analysis.workplace import at_work_in, clear
 from runstore.rundir import RunDir
 
@@ -60,7 +61,7 @@ def killed_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], ob
     return run
 
 
-def count_only(run: RunDir, evidence: Evidence, *_: object) -> dict[str, Any]:
+def count_only(run_id: str, facts: RunFacts, evidence: Evidence, *_: object) -> dict[str, Any]:
     """A summary."""
     return {"client": {"requests": evidence.db.execute("FROM requests SELECT count(*)").fetchall()[0][0]}}
 

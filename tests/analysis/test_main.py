@@ -207,3 +207,84 @@ def test_a_report_of_damaged_files_names_the_file_and_is_no_defect(run: Path, da
     result = call("report", str(run))
     assert result.exit_code == errors.INCOMPLETE
     assert damaged in result.output
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "said"),
+    [
+        ("manifest.json", "", "is not JSON"),
+        ("manifest.json", "\ufeff{}", "is not JSON"),
+        ("manifest.json", "[]", "is not a JSON object"),
+        ("manifest.json", '{"seed": NaN}', "is not JSON: NaN is no number"),
+        ("manifest.json", "[" * 200_000, "is nested too deep"),
+        ("manifest.json", '{"schema": 2}', "has schema 2, and here 1 is read"),
+        ("manifest.json", '{"workers": "two"}', "is not what it should be: workers: Input should be a valid list"),
+        ("manifest.json", '{"workers": [{}, {"rows": "7"}]}', "workers.2.rows: Input should be a valid number"),
+        ("manifest.json", '{"started_at": 1e300}', "started_at: Input should be less than"),
+        (
+            "manifest.json",
+            '{"warnings": [1, 2, 3, 4, 5]}',
+            "warnings.3: Input should be an instance of str; and 2 ",
+        ),
+        ("pull.json", '{"complete": "yes"}', "complete: Input should be a valid boolean"),
+        (
+            "metrics.json",
+            '{"functions": {"f": {"Errors": "none"}}}',
+            "functions.f.Errors: Input should be a valid",
+        ),
+        (
+            "metrics.json",
+            '{"functions": {"f": {"Errors": 1e999}}}',
+            "functions.f.Errors: Input should be a finite",
+        ),
+        ("deployment.json", '{"account": 1000}', "account: Input should be"),
+        ("tables_before.json", '{"tables": {"shops": [{"stock": 5}]}}', "tables.shops.1.record_type: Field required"),
+    ],
+)
+def test_a_file_that_holds_something_else_is_named_with_what_to_do(
+    tiny_run: RunDir, file: str, text: str, said: str
+) -> None:
+    tiny_run.file(file).write_text(text)
+    result = call("analyze", str(tiny_run.path), "--no-pull")
+    assert result.exit_code == errors.INCOMPLETE
+    assert result.stderr.startswith(f"error: {tiny_run.file(file)} ")
+    assert said in result.stderr
+    assert "\nhint: " in result.stderr
+
+
+@pytest.mark.parametrize("command", ["summary", "report", "cost"])
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("run", [], "run: Input should be a valid dictionary"),
+        ("functions", {"place-vote": 7}, "functions.place-vote: Input should be a valid dictionary"),
+        ("cost", {"items": [{"item": "kms_requests"}]}, "cost.items.1.quantity: Field required"),
+    ],
+)
+def test_a_summary_that_holds_something_else_is_named(
+    run: Path, command: str, key: str, value: object, said: str
+) -> None:
+    summary = json.loads((run / "summary.json").read_text())
+    (run / "summary.json").write_text(json.dumps(summary | {key: value}))
+    result = call(command, str(run))
+    assert result.exit_code == errors.INCOMPLETE
+    assert result.stderr.startswith(f"error: {run / 'summary.json'} is not what it should be: {said}")
+
+
+def test_costs_of_what_has_no_price_here_are_named(run: Path) -> None:
+    summary = json.loads((run / "summary.json").read_text())
+    summary["cost"]["items"][0]["item"] = "qubits"
+    (run / "summary.json").write_text(json.dumps(summary))
+    result = call("cost", str(run))
+    assert result.exit_code == errors.USAGE
+    assert "has costs of qubits, which have no price here" in result.stderr
+
+
+def test_what_an_earlier_version_did_not_know_may_be_absent(tiny_run: RunDir) -> None:
+    """Of the files of a run only what figures are made of is asked for; unknown keys are nobody's trouble."""
+    tiny_run.file("manifest.json").write_text('{"run_id": "old", "of_tomorrow": [{}], "workers": null}')
+    for file in ("pull.json", "metrics.json", "tables_before.json"):
+        tiny_run.file(file).write_text("{}")
+    result = call("analyze", str(tiny_run.path), "--no-pull")
+    assert result.stdout.startswith("Incomplete: ")
+    assert "manifest.json does not say how the run ended" in result.stdout

@@ -8,7 +8,8 @@ from config.budget import Sending, budget_problems, planned_usd
 from config.custom_flow import CustomFlow
 from config.planned_load import planned_peak_rate, planned_requests
 from config.prices import Price, Prices, Tier, load_prices
-from config.profiles import Profile, load_profile, profile_from
+from config.profile_files import load_profile, profile_from
+from config.profiles import Profile
 from config.settings import Settings, settings_from
 
 STAGES = [{"duration": "10s", "users": 20}, {"duration": "30s", "users": 20}]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from config.profiles import Profile, load_profile, profile_from
+from config.profile_files import load_profile, profile_from
+from config.profiles import Profile
 from control.preflight.demand import Demand, demand_of
 from control.preflight.facts import Function, Measured, Unknown
 

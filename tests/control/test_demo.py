@@ -12,7 +12,12 @@ from runstore.rundir import RunDir
 
 TRUTH = {"api": {"requests": 3, "by_status": {"200": 3}}, "functions": {}, "chains": {}}
 SUMMARY = {
-    "client": {"endpoints": {"POST /vote": {"requests": 3, "status": {"200": 3}}}},
+    "run": {"id": "demo"},
+    "client": {
+        "requests": 3,
+        "failures": 0,
+        "endpoints": {"POST /vote": {"requests": 3, "failures": 0, "status": {"200": 3}}},
+    },
     "functions": {},
     "chains": {},
 }

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from config.aws import client
 from config.errors import ConfigError
 from config.prices import Prices, load_prices
-from config.profiles import load_profile
+from config.profile_files import load_profile
 from config.settings import settings_from
 from control.__main__ import main
 from control.errors import ControlError
@@ -157,7 +157,8 @@ def stored_run(path: Path, versions: Mapping[str, int], spilled: float | None = 
     """An analysed run: of each version so many invocations of 10 ms, the first of which (210 ms) waited for an init."""
     path.mkdir()
     endpoint = {"requests": 5, "failures": 1, "p50_ms": 10.0, "p95_ms": 20.0, "p99_ms": 30.0, "max_ms": 40.0}
-    (path / "summary.json").write_text(json.dumps({"client": {"endpoints": {"Invoke place-vote": endpoint}}}))
+    client = {"requests": 5, "failures": 1, "endpoints": {"Invoke place-vote": endpoint}}
+    (path / "summary.json").write_text(json.dumps({"run": {"id": path.name}, "client": client}))
     metrics = {
         "ProvisionedConcurrencyInvocations": 3.0,
         "ProvisionedConcurrencySpilloverInvocations": spilled,

@@ -11,7 +11,7 @@ import click
 import pytest
 
 from analysis.__main__ import main as analysis
-from config.profiles import profile_from, profile_names
+from config.profile_files import profile_from, profile_names
 from config.settings import FUNCTION_VARIABLES, Settings
 from control.__main__ import main as control
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from analysis.truth import compare
-from config.profiles import PROFILES_DIR
+from config.profile_files import PROFILES_DIR
 from control.processes import ROOT
 from control.sandbox_process import SandboxProcess
 from runstore.rundir import RunDir

@@ -56,7 +56,7 @@ class ScriptedServer:
                 return
             self.accepted += 1
             with connection:
-                connection.settimeout(5)
+                connection.settimeout(60)
                 try:
                     if self._context is not None:
                         connection = self._context.wrap_socket(connection, server_side=True)

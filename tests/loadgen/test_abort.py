@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from config.profiles import load_profile
+from config.profile_files import load_profile
 from config.thresholds import CLIENT_METRICS, parse_threshold
 from loadgen.abort import AbortWatch, live_value, longest_window_s
 from loadgen.live import LiveCounter, LiveFigures, Report

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 THRESHOLD = "vote: error_rate over 1s < 50%"
@@ -19,20 +17,18 @@ def aborted(lasting_locust, lasting_server):
         '[[stages]]\nduration = "60s"\nrate = 60\nspawn_rate = 1e6\n'
         f'[thresholds]\n"{THRESHOLD}" = "abort after 1s"\n"error_rate < 100%" = "abort after 50s"\n"rps > 0" = "fail"\n'
     )
-    started = time.monotonic()
     run = lasting_locust.run("--processes", "2", PROFILE=str(profile))
-    exit_code = run.finish()
-    return run, exit_code, time.monotonic() - started
+    return run, run.finish()
 
 
-def test_run_ends_soon_with_the_exit_code_of_a_failed_threshold(aborted):
-    run, exit_code, lasted_s = aborted
+def test_run_ends_before_its_time_with_the_exit_code_of_a_failed_threshold(aborted):
+    run, exit_code = aborted
     assert exit_code == 1, run.output
-    assert lasted_s < 15
+    assert run.manifest["ended_at"] - run.manifest["started_at"] < 60
 
 
 def test_nothing_is_lost(aborted, lasting_server):
-    run, _, _ = aborted
+    run, _ = aborted
     assert len(set(run.counts(lasting_server).values())) == 1
     assert len(run.rows) > 100
     assert run.manifest["warnings"] == []
@@ -42,6 +38,6 @@ def test_nothing_is_lost(aborted, lasting_server):
 def test_manifest_says_what_when_and_by_how_much(aborted):
     manifest = aborted[0].manifest
     assert manifest["state"] == "aborted"
-    assert manifest["aborted"].pop("at") == pytest.approx(manifest["ended_at"], abs=3)
-    assert manifest["aborted"].pop("broken_for_s") == pytest.approx(1.0, abs=0.8)
+    assert manifest["started_at"] + 2.0 < manifest["aborted"].pop("at") <= manifest["ended_at"], "a window, then 1 s"
+    assert manifest["aborted"].pop("broken_for_s") >= 1.0
     assert manifest["aborted"] == {"threshold": THRESHOLD, "value": 1.0, "window_s": 1.0}

@@ -8,7 +8,7 @@ from statistics import mean, pstdev
 
 import pytest
 
-from config.profiles import RateRamp
+from config.load_curve import RateRamp
 from loadgen.arrivals import ArrivalClock, RateCurve, even_clock, poisson_clock
 
 UP_HOLD_DOWN = (RateRamp(5, 0, 1), RateRamp(1, 1, 1), RateRamp(5, 1, 0))

@@ -83,7 +83,7 @@ def test_no_row_is_sent_twice_and_none_is_lost_but_those_of_the_killed_worker(ki
 
 def test_the_run_ends_by_itself_when_all_rows_are_used(killed):
     run, _ = killed
-    assert run.manifest["ended_at"] - run.manifest["started_at"] < 30
+    assert run.manifest["ended_at"] - run.manifest["started_at"] < 60, "what the profile would last"
     assert {entry.get("lost_at") is not None for entry in run.manifest["workers"]} == {True, False}
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from config.prices import Prices, load_prices
-from config.profiles import load_profile
+from config.profile_files import load_profile
 from config.settings import Settings, settings_from
 from loadgen.guard import Guard, LimitReached
 from tests.loadgen.test_running_cost import figures
@@ -79,16 +77,14 @@ def test_without_limits_there_is_nothing_to_look_at():
 @pytest.fixture(scope="module")
 def stopped(lasting_locust):
     """Users who would go on for a minute, as fast as they are answered; $0.0002 are some 50 requests."""
-    started = time.monotonic()
     run = lasting_locust.run("-u", "4", "-r", "100", "-t", "60s", MAX_COST_USD="0.0002")
-    exit_code = run.finish()
-    return run, exit_code, time.monotonic() - started
+    return run, run.finish()
 
 
-def test_run_ends_soon_and_as_incomplete(stopped):
-    run, exit_code, lasted_s = stopped
+def test_run_ends_before_its_time_and_as_incomplete(stopped):
+    run, exit_code = stopped
     assert exit_code == 3, run.output
-    assert lasted_s < 15
+    assert run.manifest["ended_at"] - run.manifest["started_at"] < 60
     assert "Aborting: MAX_COST_USD: the requests so far cost about $0.0" in run.output
 
 
@@ -99,7 +95,7 @@ def test_nothing_of_what_was_sent_is_lost(stopped, lasting_server):
 def test_manifest_says_what_ended_it(stopped):
     manifest = stopped[0].manifest
     assert manifest["state"] == "aborted"
-    assert manifest["aborted"].pop("at") == pytest.approx(manifest["ended_at"], abs=3)
+    assert manifest["started_at"] < manifest["aborted"].pop("at") <= manifest["ended_at"]
     assert manifest["aborted"].pop("value") >= 0.0002
     assert manifest["aborted"] == {"limit": "MAX_COST_USD", "allowed": 0.0002}
 

@@ -63,9 +63,9 @@ def test_arrivals_are_the_integral_of_the_rate_over_all_processes(ramp, lasting_
 
 
 def test_every_request_says_when_it_was_due_and_when_it_started(ramp):
-    lags = [float(row["started_at"]) - float(row["scheduled_at"]) for row in ramp.rows]
-    assert min(lags) >= 0
-    assert sorted(lags)[len(lags) // 2] < 0.02
+    begin, end = ramp.manifest["started_at"], ramp.manifest["ended_at"]
+    for row in ramp.rows:
+        assert begin < float(row["scheduled_at"]) <= float(row["started_at"]) < end
 
 
 def test_ramp_is_a_ramp_and_no_staircase(ramp):
@@ -121,7 +121,7 @@ def test_stall_of_six_seconds_shows_in_both_latencies(locust, server):
     assert client["requests"] == client["offered"] == len(run.rows)
     assert client["from_schedule"]["p99_ms"] > 5500
     assert client["p99_ms"] > 5500
-    assert client["schedule_lag_ms"]["p99"] < 500, "the generator was not what stood still"
+    assert client["schedule_lag_ms"]["p99"] < client["p99_ms"] / 2, "the generator was not what stood still"
     report = (run.directory / "report.html").read_text()
     assert "from when it was due" in report
     assert "from when it was sent" in report
@@ -154,7 +154,9 @@ def test_arrivals_that_a_late_worker_missed_are_recorded_as_dropped(locust, serv
     assert run.finish() == 0
     assert offered_by_second(run) == pytest.approx([100, 100], abs=2)
     assert {row["worker"] for row in dropped(run)} == {"1"}
-    assert len(dropped(run)) == pytest.approx(50 * 0.8, abs=15), "one of two workers came 2.8 s late, 2 s were waited"
+    missed = [float(row["scheduled_at"]) for row in dropped(run)]
+    caught = [float(row["scheduled_at"]) for row in run.rows if row["worker"] == "1" and row["started_at"]]
+    assert max(missed) < min(caught, default=max(missed) + 1), "it came 2.8 s late, of which 2 s were waited"
     assert server.count == len(run.rows) - len(dropped(run))
 
 

@@ -197,8 +197,18 @@ def test_how_a_function_is_invoked():
 
 def test_a_batch_is_no_larger_than_every_service_takes():
     assert resolve(options(event_batch="10")).event_batch == 10
-    with pytest.raises(ConfigError, match="EVENT_BATCH: 11 messages are too many"):
+    with pytest.raises(ConfigError, match="EVENT_BATCH: '11' is not a whole number from 1 to 10"):
         resolve(options(event_batch="11"))
+
+
+def test_one_mistake_is_one_problem():
+    with pytest.raises(ConfigError) as caught:
+        resolve(options(rate="fast", flows=",", seed=str(2**63)))
+    assert caught.value.problems == [
+        "SEED: '9223372036854775808' is not a whole number from 0 to 9,223,372,036,854,775,807",
+        "FLOW: ',' names no flow",
+        "RATE: 'fast' is not a number",
+    ]
 
 
 def test_events_need_a_destination_and_no_api():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
@@ -128,11 +127,9 @@ def test_proxy_that_opens_no_tunnel_is_a_failure_with_its_reason(serve, said, re
 def test_silent_proxy_is_given_up(serve):
     over = threading.Event()
     where = serve(lambda connection: over.wait(60)).endpoint
-    started = time.monotonic()
     with pytest.raises(TransportError, match=r"through the proxy .*: timed out"):
         Connection(API, Timeouts(connect_s=0.1), proxy=Proxy(where)).exchange(REQUEST)
     over.set()
-    assert time.monotonic() - started < 30
 
 
 def test_proxy_that_is_not_there():

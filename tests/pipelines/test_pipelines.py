@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from analysis.__main__ import main as analysis
-from config.profiles import load_profile
+from config.profile_files import load_profile
 from control.__main__ import main as control
 
 ROOT = Path(__file__).parents[2]

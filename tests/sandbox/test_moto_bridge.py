@@ -354,19 +354,22 @@ def test_a_subscription_resource_subscribes_and_goes_with_its_stack(bridge: Moto
     assert bridge.subscribed_functions(arn) == ()
 
 
+ERRORS = {"Namespace": "AWS/Lambda", "MetricName": "Errors", "Statistic": "Sum", "Period": 60}
+
+
 @pytest.mark.parametrize(
     "measured",
     [
-        {"Threshold": 1.0},
-        {"Namespace": "AWS/Lambda", "MetricName": "Errors", "Statistic": "Sum", "Period": 60},
-        {"Threshold": 1.0, "Metrics": [{"Id": "e1", "Expression": "1 + 1"}]},
+        {"EvaluationPeriods": 1, "Threshold": 1.0},
+        {"EvaluationPeriods": 1, **ERRORS},
+        {"EvaluationPeriods": 1, "Threshold": 1.0, "Metrics": [{"Id": "e1", "Expression": "1 + 1"}]},
+        {"Threshold": 1.0, **ERRORS},
     ],
-    ids=["no metric", "no fixed threshold", "an expression of nothing"],
+    ids=["no metric", "no fixed threshold", "an expression of nothing", "no number of periods"],
 )
 def test_an_alarm_that_cannot_be_judged_has_insufficient_data(client: Client, measured: dict[str, Any]) -> None:
     cloudwatch = client("cloudwatch")
-    alarm = {"ComparisonOperator": "GreaterThanThreshold", "EvaluationPeriods": 1}
-    cloudwatch.put_metric_alarm(AlarmName="a", **alarm, **measured)
+    cloudwatch.put_metric_alarm(AlarmName="a", ComparisonOperator="GreaterThanThreshold", **measured)
     alarms.judge("eu-west-1", lambda definition: ("ALARM", "judged"))
     (described,) = cloudwatch.describe_alarms()["MetricAlarms"]
     assert described["StateValue"] == "INSUFFICIENT_DATA"

@@ -1,6 +1,6 @@
 """The line of metrics that a handler writes: its form, what is in it, and that it costs nothing where it is off."""
 
-import time
+import sys
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -129,18 +129,19 @@ def test_a_line_never_has_more_metrics_than_cloudwatch_takes(shared, context, lo
     assert len(line["_aws"]["CloudWatchMetrics"][0]["Metrics"]) == shared.MAX_METRICS
 
 
-def test_a_line_costs_an_invocation_a_tenth_of_a_millisecond_at_most(shared, context, log):
-    """Some 10 us on an ordinary core; the quickest of five, by the processor's time."""
-    metrics = shared.HandlerMetrics("f")
+def test_a_line_costs_an_invocation_few_calls(shared, context, log):
+    """Some 10 us on an ordinary core. Counted are calls, which are as many on every machine: one import, client or file
+    would be hundreds."""
+    metrics, calls = shared.HandlerMetrics("f"), []
     handler = metrics.measured(lambda event, context: metrics.add("Votes", 1))
-    costs_s = []
-    for _ in range(5):
-        began = time.thread_time()
-        for _ in range(200):
-            handler({}, context)
-        costs_s.append((time.thread_time() - began) / 200)
-    assert len(metrics_lines(log)) == 1000
-    assert min(costs_s) < 100e-6
+    handler({}, context)
+    sys.setprofile(lambda frame, event, called: calls.append(event) if event in ("call", "c_call") else None)
+    try:
+        handler({}, context)
+    finally:
+        sys.setprofile(None)
+    assert len(metrics_lines(log)) == 2
+    assert len(calls) < 60
 
 
 def test_without_a_namespace_the_handler_is_left_as_it_is(load, context, log):

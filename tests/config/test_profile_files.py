@@ -4,15 +4,9 @@ import json
 import pytest
 
 from config.errors import ConfigError
-from config.profiles import (
-    RateRamp,
-    load_profile,
-    profile_from,
-    profile_from_dict,
-    profile_names,
-    rate_ramps,
-    users_at,
-)
+from config.load_curve import RateRamp, rate_ramps
+from config.profile_files import load_profile, profile_from, profile_names
+from config.profiles import profile_from_dict
 
 MINIMAL = {"description": "d", "flows": ["vote"], "stages": [{"duration": "10s", "users": 10}]}
 
@@ -50,24 +44,6 @@ def test_time_scale_multiplies_stages_and_warmup_but_not_think_time():
 
 def test_a_small_scale_keeps_at_least_one_user():
     assert load_profile("vote-stress", scale=0.0001).stages[0].users == 1
-
-
-def test_a_stage_without_spawn_rate_ramps_evenly():
-    assert [users_at(make(), s)[0] for s in (0, 4, 9)] == [1, 5, 10]
-
-
-def test_a_stage_with_spawn_rate_asks_for_all_its_users_at_once():
-    profile = make(stages=[{"duration": "10s", "users": 10, "spawn_rate": 5}])
-    assert users_at(profile, 0) == (10, 5)
-
-
-def test_a_descending_stage_ends_at_its_users():
-    profile = make(stages=[{"duration": "10s", "users": 10}, {"duration": "5s", "users": 0}])
-    assert [users_at(profile, s)[0] for s in (10, 12, 14)] == [8, 4, 0]
-
-
-def test_the_shape_is_over_after_the_last_stage():
-    assert users_at(make(), 10) is None
 
 
 def test_flow_weights_become_shares():
@@ -150,36 +126,15 @@ def open_problems(**changes):
     return " ".join(caught.value.problems)
 
 
-def test_open_stages_have_rates_that_ramp_from_zero():
-    stages = [{"duration": "10s", "rate": 20}, {"duration": "5s", "rate": 20}, {"duration": "4s", "rate": 0}]
-    assert rate_ramps(make_open(stages=stages)) == (RateRamp(10, 0, 20), RateRamp(5, 20, 20), RateRamp(4, 20, 0))
-
-
-def test_open_stage_with_spawn_rate_climbs_by_so_much_a_second_and_holds():
-    stages = [{"duration": "10s", "rate": 20, "spawn_rate": 10}, {"duration": "3s", "rate": 5, "spawn_rate": 1}]
-    ramps = rate_ramps(make_open(stages=stages))
-    assert ramps == (RateRamp(2, 0, 20), RateRamp(8, 20, 20), RateRamp(3, 20, 17))
-
-
 def test_scale_multiplies_rates_and_time_scale_does_not():
     ramps = rate_ramps(profile_from(OPEN, name="p", source="p.toml", scale=0.5, time_scale=2.0))
     assert ramps == (RateRamp(20, 0, 10),)
-
-
-def test_users_of_an_open_profile_are_tokens_until_it_is_over():
-    profile = make_open()
-    assert [users_at(profile, s) for s in (0, 10.2, 10.6)] == [(100, 100), (100, 100), None]
 
 
 def test_open_profile_has_even_arrivals_and_a_cap_unless_it_says_otherwise():
     assert (make_open().arrivals, make_open().max_in_flight) == ("even", 1000)
     assert make_open(arrivals="poisson", max_in_flight=5).arrivals == "poisson"
     assert make_open(max_in_flight=5).peak_users == 5
-
-
-def test_burst_offers_ten_then_a_hundred_arrivals_a_second():
-    ramps = rate_ramps(load_profile("burst"))
-    assert [(ramp.from_rate, ramp.to_rate) for ramp in ramps] == [(0, 10), (10, 10), (10, 100), (100, 100), (100, 10)]
 
 
 def test_model_and_stages_must_agree():
