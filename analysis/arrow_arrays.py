@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,3 +16,10 @@ def numbers_array(numbers: npt.NDArray[np.integer[Any]], absent: npt.NDArray[np.
     return pa.Array.from_buffers(
         pa.from_numpy_dtype(numbers.dtype), len(numbers), [valid, pa.py_buffer(np.ascontiguousarray(numbers))]
     )
+
+
+def texts_array(texts: Sequence[str]) -> pa.Array:
+    """Texts, a few."""
+    values = [text.encode() for text in texts]
+    ends = np.cumsum([0, *map(len, values)], dtype=np.int32)
+    return pa.Array.from_buffers(pa.string(), len(values), [None, pa.py_buffer(ends), pa.py_buffer(b"".join(values))])

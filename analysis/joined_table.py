@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from analysis.arrow_arrays import numbers_array
+from analysis.arrow_arrays import numbers_array, texts_array
 from analysis.requests_table import PARQUET, RequestRows, create_requests_view, literal
 from runstore.columns import REQUEST_COLUMNS
 
@@ -74,10 +74,10 @@ def write_joined(
     which counts only where one is, a place in MATCHED_BY.
     """
     invocations = _Invocations(db, inv[(inv >= 0) & (matched_by != _NAMED_BY_ANSWER)])
-    names = pa.array(MATCHED_BY)
+    names = texts_array(MATCHED_BY)
 
     def joined(batch: pa.RecordBatch) -> pa.RecordBatch:
-        rows = batch.column("row").to_numpy()
+        rows = np.from_dlpack(batch.column("row"))
         absent = inv[rows] < 0
         columns = dict(zip(batch.schema.names, batch.columns, strict=True))
         columns["inv"] = numbers_array(inv[rows], absent)
@@ -123,7 +123,7 @@ class _Invocations:
         values.append(f"CASE WHEN {wanted} THEN request_id END AS inv_request_id")
         table = db.sql(f"SELECT inv, {', '.join(values)} FROM invocations").to_arrow_table()
         db.unregister("named")
-        numbers = table.column("inv").to_numpy()
+        numbers = np.from_dlpack(table.column("inv").combine_chunks())
         self._table = table.drop_columns("inv").combine_chunks()
         # They come in order, unless a query of many has to put some aside; and one more for what is nowhere, -1.
         self._places = np.zeros(len(numbers) + 1, np.int64)

@@ -39,7 +39,7 @@ import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
 from analysis import interruption
-from analysis.arrow_arrays import numbers_array
+from analysis.arrow_arrays import numbers_array, texts_array
 from analysis.errors import DataFormatError
 from runstore.columns import ADDED_COLUMNS, CHECK_FAILED, DROPPED, REQUEST_COLUMNS
 
@@ -303,18 +303,11 @@ def _whole_rows(of_headers: Mapping[tuple[str, ...], Sequence[str]]) -> pa.Table
                 return None
             first = sum(map(len, tables))
             numbers = numbers_array(np.arange(first, first + len(rows)))
-            tables.append(
-                rows.add_column(0, "file", _repeated(Path(file).name, len(rows))).append_column("row", numbers)
+            same = pa.DictionaryArray.from_arrays(
+                numbers_array(np.zeros(len(rows), np.int32)), texts_array([Path(file).name])
             )
+            tables.append(rows.add_column(0, "file", same).append_column("row", numbers))
     return pa.concat_tables(tables) if tables else None
-
-
-def _repeated(text: str, times: int) -> pa.Array:
-    """A column of one text."""
-    value = text.encode()
-    ends = pa.py_buffer(np.array([0, len(value)], np.int32))
-    values = pa.Array.from_buffers(pa.string(), 1, [None, ends, pa.py_buffer(value)])
-    return pa.DictionaryArray.from_arrays(numbers_array(np.zeros(times, np.int64)), values)
 
 
 def _quotes_close(file: str) -> bool:
