@@ -33,8 +33,8 @@ _PIECES = """
            CASE WHEN xray_trace_id IS NOT NULL THEN substr(w[-2], 1, length(w[-2]) - 9) END AS segment_id,
            CASE WHEN xray_trace_id IS NOT NULL THEN starts_with(w[-1], 'true\t') END AS sampled
     FROM (SELECT *, string_split(message, ' ') AS w FROM events)"""
-"""SQL: what stands in the places of an ordinary REPORT, which is split at its blanks: so the numbers need not be cut out
-of anything."""
+"""SQL: what stands in the places of an ordinary REPORT, which is split at its blanks: so the numbers need not be cut
+out of anything."""
 _ORDINARY = f"""(
     regexp_matches(message, '^REPORT RequestId: {_UUID}\\t')
     AND duration_ms IS NOT NULL AND billed_ms IS NOT NULL AND memory_mb IS NOT NULL AND max_memory_mb IS NOT NULL
@@ -47,8 +47,8 @@ _ORDINARY = f"""(
             CASE WHEN sampled THEN '\tSampled: true\t' ELSE '\tSampled: false\t' END) END,
         CASE WHEN ends_with(message, '\n') THEN '\n' END)
 )"""
-"""SQL: whether it was one, and nothing else stands in it: its values make the same line again. That takes less than half
-the time of looking at each word."""
+"""SQL: whether it was one, and nothing else stands in it: its values make the same line again. To look at each word
+takes twice as long."""
 
 REPORT_TYPES: Mapping[str, str] = {
     "request_id": "VARCHAR",

@@ -75,6 +75,7 @@ _ARROW_VALUES = arrow_csv.ConvertOptions(
 )
 _BLOCK_BYTES = 1 << 21
 """Arrow reads so much at once: as much as a processor keeps near."""
+_LOOKED_AT_BYTES = 1 << 18
 _IN_MEMORY = "request_rows"
 
 HTTP_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
@@ -311,14 +312,12 @@ def _whole_rows(of_headers: Mapping[tuple[str, ...], Sequence[str]]) -> pa.Table
 
 
 def _quotes_close(file: str) -> bool:
-    """Whether all lines of a file have all their quotes. The file is not empty."""
-    with Path(file).open("rb") as lines, mmap.mmap(lines.fileno(), 0, access=mmap.ACCESS_READ) as text:
-        quote = text.find(b'"')
-        while quote >= 0:
-            end = text.find(b"\n", quote)
-            if text[quote : end if end >= 0 else None].count(b'"') % 2:
+    """Whether all lines of a file have all their quotes."""
+    with Path(file).open("rb") as lines:
+        while some := lines.read(_LOOKED_AT_BYTES) + lines.readline():
+            # nearly always there is none at all
+            if b'"' in some and any(line.count(b'"') % 2 for line in some.split(b"\n")):
                 return False
-            quote = text.find(b'"', end) if end >= 0 else -1
     return True
 
 
