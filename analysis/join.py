@@ -15,10 +15,7 @@ last counts, and all of them are the request's (`retries`). Two requests under o
 ambiguous.
 
 What a step leaves is all that the next one looks at, and only ids take part: the other columns are put together once,
-when `joined.parquet` is written. It has the columns of the requests files, then JOINED_COLUMNS, then `row` and `inv`,
-the numbers of the request and of its line in invocations.parquet; its rows are in no certain order.
-
-`inv_init_ms` is the REPORT line's; where the logs lack that line, what the answer itself told (`init_ms`).
+in `joined.parquet` (`analysis.joined_table`).
 
 `unjoined.csv` has what found no partner on either side, with the reason, in UNJOINED_COLUMNS.
 """
@@ -35,8 +32,9 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.attribution import attribute_lines
-from analysis.requests_table import PARQUET, create_requests_view, forget_rows, literal
-from runstore.columns import REQUEST_COLUMNS
+from analysis.evidence import Evidence
+from analysis.joined_table import MATCHED_BY, write_joined
+from analysis.requests_table import literal
 
 SENDING_OPERATIONS: tuple[str, ...] = (
     "SendMessage",
@@ -49,24 +47,6 @@ SENDING_OPERATIONS: tuple[str, ...] = (
 )
 """Methods of the requests that send messages."""
 _SENDING = ", ".join(map(literal, SENDING_OPERATIONS))
-
-JOINED_COLUMNS: tuple[str, ...] = (
-    "matched_by",
-    "inv_function",
-    "inv_request_id",
-    "inv_started_at",
-    "inv_reported_at",
-    "inv_duration_ms",
-    "inv_billed_ms",
-    "inv_init_ms",
-    "inv_memory_mb",
-    "inv_max_memory_mb",
-    "inv_status",
-    "inv_error_type",
-    "inv_log_stream",
-    "gateway_integration_latency_ms",
-    "gateway_response_latency_ms",
-)
 
 UNJOINED_COLUMNS: tuple[str, ...] = (
     "side",  # request, invocation
@@ -136,8 +116,6 @@ _EVIDENCE: Mapping[str, tuple[str, str]] = {
         JOIN traced t ON t.xray_trace_id = f.xray_trace_id AND t.function = f.function""",
     ),
 }
-MATCHED_BY: tuple[str, ...] = tuple(_EVIDENCE)
-
 _Numbers = npt.NDArray[np.integer[Any]]
 
 
@@ -172,35 +150,37 @@ class Coverage:
         return {**vars(self), "by": dict(self.by)}
 
 
-def join(db: duckdb.DuckDBPyConnection) -> Coverage:
-    """Pair requests with invocations; makes the tables of `analysis.attribution` and
+def join(evidence: Evidence, file: Path) -> Coverage:
+    """Pair requests with invocations, and write `joined.parquet` to `file`, of which `requests` is a view from then on.
+
+    Makes the tables of `analysis.attribution` and
 
     | table | columns |
     |---|---|
-    | pairs | row, inv, matched_by |
     | set_aside | row, reason |
     | gateway | request_id and what the access log says of it; ids that occur twice are left out |
-    | joined | the columns of joined.parquet, and row, inv, endpoint, sent, measured, ended_at |
+    | joined | the columns of joined.parquet, and endpoint, sent, measured, ended_at |
     """
+    db = evidence.db
     attribute_lines(db)
     _create_gateway(db)
     _create_answers(db)
-    db.execute(f"CREATE TYPE evidence AS ENUM ({', '.join(map(literal, MATCHED_BY))})")
-    db.execute("CREATE TABLE pairs (row BIGINT, inv BIGINT, matched_by evidence)")
     db.execute("CREATE TABLE set_aside (row BIGINT, reason VARCHAR)")
     db.execute("CREATE VIEW open_requests AS FROM requests WHERE sent")
-    requests, invocations = _Side.of(db, "requests", "row"), _Side.of(db, "invocations", "inv")
-    for key, (leading, query) in _EVIDENCE.items():
+    pairs = _Pairs.none(evidence)
+    for key in MATCHED_BY:
+        leading, query = _EVIDENCE[key]
         if _any(db, leading) and _any(db, "open_requests"):
-            _pair(db, key, query, requests, invocations)
-            _create_numbers(db, "left_over", row=np.flatnonzero(requests.open))
+            _pair(db, key, query, pairs)
+            _create_numbers(db, "left_over", row=np.flatnonzero(pairs.open))
             db.execute(
                 "CREATE OR REPLACE VIEW open_requests AS FROM requests SEMI JOIN left_over USING (row) WHERE sent"
             )
-    _create_numbers(db, "unpaired_requests", row=np.flatnonzero(~requests.paired))
-    _create_numbers(db, "unanswering", inv=np.flatnonzero(~invocations.paired))
-    _create_joined(db)
-    return _coverage(db)
+    _create_numbers(db, "unpaired_requests", row=np.flatnonzero(pairs.inv < 0))
+    _create_numbers(db, "unanswering", inv=np.flatnonzero(~pairs.answering))
+    coverage = _coverage(db, pairs)
+    write_joined(db, evidence.read.kept, pairs.inv, pairs.matched_by, file)
+    return coverage
 
 
 def _any(db: duckdb.DuckDBPyConnection, table: str) -> bool:
@@ -240,44 +220,53 @@ def _create_answers(db: duckdb.DuckDBPyConnection) -> None:
     )
 
 
-@dataclass
-class _Side:
-    """What became of the requests, or of the invocations, by their numbers.
+@dataclass(frozen=True)
+class _Pairs:
+    """What became of the requests and the invocations, by their numbers.
 
     These are dense: an array finds in a moment what a hash table of ten million would be built for.
     """
 
-    paired: npt.NDArray[np.bool_]
+    inv: npt.NDArray[np.int64]
+    """Of each request the invocation that answered it; -1 where none is known."""
+    matched_by: npt.NDArray[np.int8]
+    """Of each request that has one the place in MATCHED_BY."""
     open: npt.NDArray[np.bool_]
-    """Neither paired nor set aside."""
+    """Whether a request is neither paired nor set aside."""
+    answering: npt.NDArray[np.bool_]
+    """Whether an invocation is paired."""
 
     @classmethod
-    def of(cls, db: duckdb.DuckDBPyConnection, table: str, number: str) -> _Side:
-        size = counts(db, f"SELECT coalesce(max({number}) + 1, 0) FROM {table}")[0]
-        return cls(np.zeros(size, bool), np.ones(size, bool))
+    def none(cls, evidence: Evidence) -> _Pairs:
+        requests = counts(evidence.db, "SELECT coalesce(max(row) + 1, 0) FROM requests")[0]
+        invocations = counts(evidence.db, "SELECT coalesce(max(inv) + 1, 0) FROM invocations")[0]
+        return cls(
+            np.full(requests, -1), np.zeros(requests, np.int8), np.ones(requests, bool), np.zeros(invocations, bool)
+        )
 
-    def repeated(self, numbers: _Numbers) -> npt.NDArray[np.bool_]:
-        """Which of `numbers` are among them more than once."""
-        return np.bincount(numbers, minlength=len(self.open))[numbers] > 1
 
-
-def _pair(db: duckdb.DuckDBPyConnection, key: str, query: str, requests: _Side, invocations: _Side) -> None:
+def _pair(db: duckdb.DuckDBPyConnection, key: str, query: str, pairs: _Pairs) -> None:
     row, inv = _numbers(db, f"SELECT row, inv FROM ({query})")
-    free = ~invocations.paired[inv]
+    free = ~pairs.answering[inv]
     row, inv = row[free], inv[free]
-    several = requests.repeated(row)
-    shared = ~several & invocations.repeated(inv)
+    several = _repeated(row, len(pairs.inv))
+    shared = ~several & _repeated(inv, len(pairs.answering))
     sure = ~several & ~shared
-    requests.open[row] = False
-    requests.paired[row[sure]] = invocations.paired[inv[sure]] = True
-    _create_numbers(db, "found", row=row[sure], inv=inv[sure])
-    db.execute(f"INSERT INTO pairs SELECT row, inv, {literal(key)} FROM found")
+    pairs.open[row] = False
+    pairs.inv[row[sure]] = inv[sure]
+    pairs.matched_by[row[sure]] = MATCHED_BY.index(key)
+    pairs.answering[inv[sure]] = True
     for doubtful, reason in (
         (np.unique(row[several]), f"ambiguous: its {key} leads to several invocations"),
         (row[shared], f"ambiguous: another request has the same {key}"),
     ):
         _create_numbers(db, "found", row=doubtful)
         db.execute(f"INSERT INTO set_aside SELECT row, {literal(reason)} FROM found")
+
+
+def _repeated(numbers: _Numbers, limit: int) -> npt.NDArray[np.bool_]:
+    """Which of `numbers`, all below `limit`, are among them more than once."""
+    return np.bincount(numbers, minlength=limit)[numbers] > 1
 
 
 def _numbers(db: duckdb.DuckDBPyConnection, query: str) -> tuple[_Numbers, ...]:
@@ -291,38 +280,9 @@ def _create_numbers(db: duckdb.DuckDBPyConnection, table: str, **columns: _Numbe
     db.unregister("numbers")
 
 
-_FEW_VALUES: tuple[str, ...] = ("function", "status", "error_type", "log_stream")
-"""Text columns of the invocations that repeat: as numbers they make the hash table of the join a third smaller."""
-
-
-def _create_joined(db: duckdb.DuckDBPyConnection) -> None:
-    for column in _FEW_VALUES:
-        values = f"SELECT DISTINCT {column} FROM invocations WHERE {column} IS NOT NULL"
-        db.execute(f"CREATE TYPE inv_{column} AS ENUM ({values})")
-    few = ", ".join(f"{column}::inv_{column} AS {column}" for column in _FEW_VALUES)
-    db.execute(
-        f"""CREATE VIEW joined AS
-            SELECT {", ".join(f"r.{column}" for column in REQUEST_COLUMNS)}, i.matched_by::VARCHAR AS matched_by,
-                   i.function::VARCHAR AS inv_function, i.request_id AS inv_request_id, i.started_at AS inv_started_at,
-                   i.reported_at AS inv_reported_at, i.duration_ms AS inv_duration_ms, i.billed_ms AS inv_billed_ms,
-                   coalesce(i.init_ms, r.init_ms) AS inv_init_ms,
-                   i.memory_mb AS inv_memory_mb, i.max_memory_mb AS inv_max_memory_mb,
-                   i.status::VARCHAR AS inv_status, i.error_type::VARCHAR AS inv_error_type,
-                   i.log_stream::VARCHAR AS inv_log_stream,
-                   g.integration_latency_ms AS gateway_integration_latency_ms,
-                   g.response_latency_ms AS gateway_response_latency_ms,
-                   r.row, i.inv, r.endpoint, r.sent, r.measured, r.ended_at
-            FROM requests r
-            LEFT JOIN (SELECT * REPLACE ({few}) FROM invocations JOIN pairs USING (inv)) i USING (row)
-            LEFT JOIN gateway g ON g.request_id = r.request_id"""
-    )
-
-
-def _coverage(db: duckdb.DuckDBPyConnection) -> Coverage:
-    by = dict.fromkeys(MATCHED_BY, 0) | dict(
-        db.execute("SELECT matched_by, count(*) FROM pairs GROUP BY matched_by").fetchall()
-    )
-    matched = sum(by.values())
+def _coverage(db: duckdb.DuckDBPyConnection, pairs: _Pairs) -> Coverage:
+    by = np.bincount(pairs.matched_by[pairs.inv >= 0], minlength=len(MATCHED_BY)).tolist()
+    matched = sum(by)
     requests, ambiguous, reached = counts(
         db,
         """SELECT (SELECT count(*) FROM requests WHERE sent), (SELECT count(*) FROM set_aside),
@@ -337,7 +297,7 @@ def _coverage(db: duckdb.DuckDBPyConnection) -> Coverage:
     # An attempt of an invocation that answered a request is its own, whichever of them was paired.
     attempts = """
                ANTI JOIN (
-                   SELECT function, request_id FROM pairs JOIN invocations USING (inv)
+                   SELECT function, request_id FROM invocations ANTI JOIN unanswering USING (inv)
                    WHERE hash(function, request_id) IN (FROM repeated_ids)
                ) USING (function, request_id)"""
     db.execute(
@@ -365,7 +325,7 @@ def _coverage(db: duckdb.DuckDBPyConnection) -> Coverage:
     return Coverage(
         requests=requests,
         matched=matched,
-        by=by,
+        by=dict(zip(MATCHED_BY, by, strict=True)),
         unmatched_requests=requests - matched - ambiguous,
         ambiguous=ambiguous,
         reached=matched + reached,
@@ -420,17 +380,3 @@ def write_unjoined(db: duckdb.DuckDBPyConnection, file: Path) -> None:
             ORDER BY side DESC, reason, "at"
         ) TO {literal(str(file))} (FORMAT csv, HEADER)"""
     )
-
-
-def write_joined(db: duckdb.DuckDBPyConnection, file: Path) -> None:
-    """Write `joined.parquet`; `requests` and `joined` are read from it from then on.
-
-    So the rows need not be kept in memory any longer, and what is put together once is not put together again.
-    """
-    columns = ", ".join((*REQUEST_COLUMNS, *JOINED_COLUMNS, "row", "inv"))
-    db.execute("SET preserve_insertion_order = false")
-    db.execute(f"COPY (SELECT {columns} FROM joined) TO {literal(str(file))} ({PARQUET})")
-    db.execute("RESET preserve_insertion_order")
-    create_requests_view(db, f"read_parquet({literal(str(file))})")
-    db.execute("CREATE OR REPLACE VIEW joined AS FROM requests")
-    forget_rows(db)

@@ -18,7 +18,7 @@ from analysis import table_snapshot
 from analysis.errors import AnalysisError, InterruptedPullError
 from analysis.evidence import open_evidence
 from analysis.functions import Limits
-from analysis.join import join, write_joined, write_unjoined
+from analysis.join import join, write_unjoined
 from analysis.run_facts import has_functions, read_facts
 from analysis.run_files import files_blamed, read_json, read_pull
 from analysis.summary import build_summary
@@ -79,8 +79,7 @@ def explain(
     with files_blamed(run):
         evidence = open_evidence(run)
         try:
-            coverage = join(evidence.db)
-            write_joined(evidence.db, unfinished["joined.parquet"])
+            coverage = join(evidence, unfinished["joined.parquet"])
             write_unjoined(evidence.db, unfinished["unjoined.csv"])
             summary = build_summary(run.run_id, facts, evidence, coverage, limits, also, metric_limits)
         finally:

@@ -28,17 +28,18 @@ import os
 import tempfile
 import weakref
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
 import duckdb
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
+from analysis import interruption
+from analysis.arrow_arrays import numbers_array, texts_array
 from analysis.errors import DataFormatError
 from runstore.columns import ADDED_COLUMNS, CHECK_FAILED, DROPPED, REQUEST_COLUMNS
 
@@ -74,7 +75,8 @@ _ARROW_VALUES = arrow_csv.ConvertOptions(
 )
 _BLOCK_BYTES = 1 << 21
 """Arrow reads so much at once: as much as a processor keeps near."""
-_WHOLE_ROWS = "whole_request_rows"
+_LOOKED_AT_BYTES = 1 << 18
+_IN_MEMORY = "request_rows"
 
 HTTP_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 """Methods of requests to an API; those to an AWS service are named after their operation."""
@@ -118,6 +120,39 @@ soon shows that it has no use for one. Each thread keeps a group of rows in memo
 saves two thirds of the pages that are taken for it."""
 
 
+class RequestRows:
+    """The rows of the view `requests`, as they are kept: in memory, or in a Parquet file."""
+
+    def __init__(self, db: duckdb.DuckDBPyConnection, table: pa.Table | None) -> None:
+        """`table`: all rows, with `row`; None where `requests` is a view of a file."""
+        self._db = db
+        self._table = table
+
+    def batches(self, rows: int) -> Iterator[pa.RecordBatch]:
+        """All of them, at most so many `rows` at once: the columns of a requests file, and `row`.
+
+        An empty batch goes first, which shows the columns' types. A query of the same connection may use what comes
+        while it runs.
+        """
+        columns = [*COLUMN_TYPES, "row"]
+        if self._table is not None:
+            kept = self._table.select(columns)
+            schema, batches = kept.schema, iter(kept.to_batches(max_chunksize=rows))
+        else:
+            cursor = self._db.cursor()
+            interruption.watch(cursor)
+            reader = cursor.sql(f"SELECT {', '.join(columns)} FROM requests").to_arrow_reader(rows)
+            schema, batches = reader.schema, iter(reader)
+        yield pa.RecordBatch.from_arrays([pa.nulls(0, field.type) for field in schema], schema=schema)
+        yield from batches
+
+    def forget(self) -> None:
+        """Free the memory, once the view `requests` is of something else."""
+        if self._table is not None:
+            self._table = None
+            self._db.unregister(_IN_MEMORY)
+
+
 @dataclass(frozen=True)
 class RequestsRead:
     """What reading the files came to."""
@@ -129,8 +164,9 @@ class RequestsRead:
     """File name -> sequence numbers that are missing in between; only files that miss some."""
     repeated: Mapping[str, int]
     """File name -> rows whose sequence number an earlier row has; only files that have some."""
-    copies: Mapping[str, str] = field(default_factory=dict)
+    copies: Mapping[str, str]
     """File name -> the file before it that begins with the same row: a copy, whose rows count again."""
+    kept: RequestRows = field(compare=False, repr=False)
 
 
 def create_requests(db: duckdb.DuckDBPyConnection, files: Sequence[Path], folder: Path | None = None) -> RequestsRead:
@@ -153,10 +189,10 @@ def create_requests(db: duckdb.DuckDBPyConnection, files: Sequence[Path], folder
     few = sum(file.stat().st_size for file in files) <= IN_MEMORY_BYTES
     of_headers = _by_header(files)
     long = [file for file in files if _has_long_line(file)]
-    whole = _whole_rows(of_headers) if few and not long else None
-    if whole is not None:
-        db.register(_WHOLE_ROWS, whole)
-        source, unreadable = _WHOLE_ROWS, Counter[str]()
+    table = _whole_rows(of_headers) if few and not long else None
+    source, unreadable = _IN_MEMORY, Counter[str]()
+    if table is not None:
+        db.register(_IN_MEMORY, table)
     else:
         source, unreadable = _readable_rows(db, of_headers, long, few, directory)
     cut = _cut(files)
@@ -164,6 +200,11 @@ def create_requests(db: duckdb.DuckDBPyConnection, files: Sequence[Path], folder
     if lines:
         unreadable.update(lines)
         source = f"(FROM {source} WHERE ({cut}) IS NOT TRUE)"
+    if few and source != _IN_MEMORY:
+        table = db.sql(f"FROM {source}").to_arrow_table()
+        db.register(_IN_MEMORY, table)
+        db.execute("DROP TABLE IF EXISTS readable_rows")
+        source = _IN_MEMORY
     create_requests_view(db, source)
     counted = _count(db)
     return RequestsRead(
@@ -172,13 +213,8 @@ def create_requests(db: duckdb.DuckDBPyConnection, files: Sequence[Path], folder
         missing={file: last - distinct for file, _, distinct, last in counted if last > distinct},
         repeated={file: rows - distinct for file, rows, distinct, _ in counted if rows > distinct},
         copies=_copies(files),
+        kept=RequestRows(db, table),
     )
-
-
-def forget_rows(db: duckdb.DuckDBPyConnection) -> None:
-    """Free what `create_requests` keeps in memory, once the view `requests` is of something else."""
-    db.unregister(_WHOLE_ROWS)
-    db.execute("DROP TABLE IF EXISTS request_rows")
 
 
 def create_requests_view(db: duckdb.DuckDBPyConnection, source: str) -> None:
@@ -267,35 +303,21 @@ def _whole_rows(of_headers: Mapping[tuple[str, ...], Sequence[str]]) -> pa.Table
             except pa.ArrowInvalid:
                 return None
             first = sum(map(len, tables))
-            numbers = _column(np.arange(first, first + len(rows)))
-            tables.append(
-                rows.add_column(0, "file", _repeated(Path(file).name, len(rows))).append_column("row", numbers)
+            numbers = numbers_array(np.arange(first, first + len(rows)))
+            same = pa.DictionaryArray.from_arrays(
+                numbers_array(np.zeros(len(rows), np.int32)), texts_array([Path(file).name])
             )
+            tables.append(rows.add_column(0, "file", same).append_column("row", numbers))
     return pa.concat_tables(tables) if tables else None
 
 
-def _column(numbers: npt.NDArray[np.int64]) -> pa.Array:
-    """The same numbers for Arrow; its own ways to take them import pandas, which takes longer than many a run."""
-    return pa.Array.from_buffers(pa.int64(), len(numbers), [None, pa.py_buffer(numbers)])
-
-
-def _repeated(text: str, times: int) -> pa.Array:
-    """A column of one text."""
-    value = text.encode()
-    ends = pa.py_buffer(np.array([0, len(value)], np.int32))
-    values = pa.Array.from_buffers(pa.string(), 1, [None, ends, pa.py_buffer(value)])
-    return pa.DictionaryArray.from_arrays(_column(np.zeros(times, np.int64)), values)
-
-
 def _quotes_close(file: str) -> bool:
-    """Whether all lines of a file have all their quotes. The file is not empty."""
-    with Path(file).open("rb") as lines, mmap.mmap(lines.fileno(), 0, access=mmap.ACCESS_READ) as text:
-        quote = text.find(b'"')
-        while quote >= 0:
-            end = text.find(b"\n", quote)
-            if text[quote : end if end >= 0 else None].count(b'"') % 2:
+    """Whether all lines of a file have all their quotes."""
+    with Path(file).open("rb") as lines:
+        while some := lines.read(_LOOKED_AT_BYTES) + lines.readline():
+            # nearly always there is none at all
+            if b'"' in some and any(line.count(b'"') % 2 for line in some.split(b"\n")):
                 return False
-            quote = text.find(b'"', end) if end >= 0 else -1
     return True
 
 
@@ -316,7 +338,7 @@ def _readable_rows(
     if also_mended:
         mended, left_out = mended | also_mended, left_out | also_left_out
         unreadable = _keep_rows(db, of_headers, mended, target)
-    source = "(SELECT *, rowid AS row FROM request_rows)"
+    source = "(SELECT *, rowid AS row FROM readable_rows)"
     if target is not None:
         source = f"(SELECT *, file_row_number AS row FROM read_parquet({literal(str(target))}, file_row_number = true))"
     return source, unreadable + left_out
@@ -329,14 +351,14 @@ def _keep_rows(
     target: Path | None,
 ) -> Counter[str]:
     """Put the rows of all files, or of their mended copies, into a Parquet file, or without one into the table
-    `request_rows`.
+    `readable_rows`.
 
     -> file name -> lines that could not be read.
     """
     queries = [_read(header, [mended.get(file, file) for file in same]) for header, same in of_headers.items()]
     query = " UNION ALL ".join(queries) or _NO_ROWS
     if target is None:
-        db.execute(f"CREATE OR REPLACE TABLE request_rows AS {query}")
+        db.execute(f"CREATE OR REPLACE TABLE readable_rows AS {query}")
     else:
         db.execute(f"COPY ({query}) TO {literal(str(target))} ({PARQUET})")
     return _unreadable_lines(db) if queries else Counter()

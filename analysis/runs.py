@@ -20,7 +20,7 @@ import pandas as pd
 
 from analysis.errors import UsageError
 from analysis.evidence import connect, quoted
-from analysis.join import JOINED_COLUMNS
+from analysis.joined_table import JOINED_COLUMNS
 from analysis.requests_table import COLUMN_TYPES, create_requests, literal
 from analysis.run_files import read_summary
 from runstore.columns import ADDED_COLUMNS, REQUEST_COLUMNS
@@ -50,7 +50,7 @@ class Run:
 
     @cached_property
     def joined(self) -> pd.DataFrame:
-        """One row per request with its invocation's columns (`analysis.join.JOINED_COLUMNS`), in the files' order.
+        """One row per request with its invocation's columns (`joined_table.JOINED_COLUMNS`), in the files' order.
 
         All columns of ten million requests take 6 GB: see `read_joined`. Raises UsageError before the run was analysed.
         """

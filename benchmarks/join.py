@@ -33,7 +33,7 @@ from rich.table import Table
 
 from analysis import log_tables
 from analysis.evidence import open_evidence
-from analysis.join import join, write_joined
+from analysis.join import join
 from analysis.requests_table import literal
 from analysis.slice_files import SCHEMA
 from benchmarks.processes import cpu_model
@@ -111,9 +111,7 @@ def ours(run: RunDir) -> None:
     log_tables.write_errors(events, run.file("log_errors.parquet"))
     log_tables.write_inits(events, run.file("inits.parquet"))
     log_tables.write_correlations(events, run.file("correlations.parquet"))
-    evidence = open_evidence(run)
-    join(evidence.db)
-    write_joined(evidence.db, run.file("joined.parquet"))
+    join(open_evidence(run), run.file("joined.parquet"))
 
 
 def plain_pandas(run: RunDir) -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from analysis.clocks import create_clock_offsets
 from analysis.evidence import ACCESS_LOG, CORRELATIONS, INITS, INVOCATIONS, LOG_ERRORS, open_evidence
-from analysis.join import join
+from analysis.join import Coverage, join
 from analysis.pipeline import explain
 from analysis.starts import create_starts
 from runstore.columns import REQUEST_COLUMNS
@@ -156,11 +156,16 @@ class RunBuilder:
 
     def joined(self) -> duckdb.DuckDBPyConnection:
         """The database of the run, with both sides joined, the starts told apart and the clocks compared."""
-        db = open_evidence(self.write()).db
-        join(db)
+        db, _ = self.join()
         create_starts(db)
         create_clock_offsets(db)
         return db
+
+    def join(self) -> tuple[duckdb.DuckDBPyConnection, Coverage]:
+        """The database of the run, with both sides joined, and how much of them found the other."""
+        run = self.write()
+        evidence = open_evidence(run)
+        return evidence.db, join(evidence, run.file("joined.parquet"))
 
     def write(self) -> RunDir:
         self.directory.mkdir(exist_ok=True)

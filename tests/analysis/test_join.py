@@ -15,9 +15,8 @@ def joined(build):
     """Join what was built; -> (coverage, {seq: (matched_by, Lambda request id)})."""
 
     def run():
-        evidence = open_evidence(build.write())
-        coverage = join(evidence.db)
-        pairs = evidence.db.execute("SELECT seq, matched_by, inv_request_id FROM joined ORDER BY row").fetchall()
+        db, coverage = build.join()
+        pairs = db.execute("SELECT seq, matched_by, inv_request_id FROM joined ORDER BY row").fetchall()
         return coverage, {seq: (by, inv) for seq, by, inv in pairs}
 
     return run
@@ -166,10 +165,8 @@ def test_of_a_retried_event_the_last_attempt_counts(build, joined):
     build.request(method="Invoke", status=202, request_id="l1")
     build.invocation(1.0, 20, request_id="l1", status="error")
     build.invocation(9.0, 33, request_id="l1")
-    build.write()
-    evidence = open_evidence(build.write())
-    coverage = join(evidence.db)
-    assert evidence.db.execute("SELECT inv_duration_ms FROM joined").fetchall() == [(33.0,)]
+    db, coverage = build.join()
+    assert db.execute("SELECT inv_duration_ms FROM joined").fetchall() == [(33.0,)]
     assert (coverage.invocations, coverage.unmatched_invocations) == (2, 0)
 
 
@@ -223,10 +220,9 @@ def test_hops_and_background_are_told_from_strangers(build, joined):
 def test_gateway_latencies_come_along_without_a_pair(build):
     build.request(request_id="g1", status=500, ok=0)
     build.access(request_id="g1", integration_status=429, integration_latency_ms=5.0, response_latency_ms=8.0)
-    evidence = open_evidence(build.write())
-    join(evidence.db)
+    db, _ = build.join()
     query = "SELECT matched_by, gateway_integration_latency_ms, gateway_response_latency_ms FROM joined"
-    assert evidence.db.execute(query).fetchall() == [(None, 5.0, 8.0)]
+    assert db.execute(query).fetchall() == [(None, 5.0, 8.0)]
 
 
 def test_both_sides_empty(joined):
@@ -254,20 +250,18 @@ def test_whatever_collides_nothing_is_paired_twice_and_everything_is_counted(bui
         build.access(request_id=request_id, lambda_request_id=lambda_id)
     for number, (lambda_id, trace_id) in enumerate(invocations):
         build.invocation(1.0 + number, request_id=lambda_id, xray_trace_id=trace_id, function=f"f{number % 2}")
-    evidence = open_evidence(build.write())
-    coverage = join(evidence.db)
-    pairs = evidence.db.execute("SELECT row, inv FROM pairs").fetchall()
+    db, coverage = build.join()
+    pairs = db.execute("SELECT row, inv FROM joined WHERE inv IS NOT NULL").fetchall()
     assert len({row for row, _ in pairs}) == len({inv for _, inv in pairs}) == len(pairs) == coverage.matched
     assert coverage.matched + coverage.unmatched_requests + coverage.ambiguous == coverage.requests == len(requests)
     assert coverage.matched == sum(coverage.by.values())
     unpaired = coverage.chain_invocations + coverage.background_invocations + coverage.unmatched_invocations
     assert 0 <= unpaired <= coverage.invocations == len(invocations)
-    assert evidence.db.execute("SELECT count(*) FROM joined").fetchone() == (len(requests),)
+    assert db.execute("SELECT count(*) FROM joined").fetchone() == (len(requests),)
 
 
 def test_the_tiny_run_is_joined_as_its_readme_says(tiny_run):
-    evidence = open_evidence(tiny_run)
-    coverage = join(evidence.db)
+    coverage = join(open_evidence(tiny_run), tiny_run.file("joined.parquet"))
     assert coverage.as_dict() == {
         "requests": 13,
         "matched": 11,
@@ -288,7 +282,7 @@ def unjoined(build):
     """What unjoined.csv says: [(side, name, reason)], of requests first."""
     run = build.write()
     evidence = open_evidence(run)
-    coverage = join(evidence.db)
+    coverage = join(evidence, run.file("joined.parquet"))
     write_unjoined(evidence.db, run.file("unjoined.csv"))
     with run.file("unjoined.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))

@@ -74,8 +74,7 @@ def rows_only(db: duckdb.DuckDBPyConnection, file: Path) -> None:
 def test_tables_and_summary_belong_together_wherever_it_is_killed(tiny_run, killed_at, monkeypatch):
     """One worker's rows are analysed, then both."""
     monkeypatch.setattr(pipeline, "build_summary", count_only)
-    monkeypatch.setattr(pipeline, "join", lambda db: None)
-    monkeypatch.setattr(pipeline, "write_joined", rows_only)
+    monkeypatch.setattr(pipeline, "join", lambda evidence, file: rows_only(evidence.db, file))
     monkeypatch.setattr(pipeline, "write_unjoined", rows_only)
     other = tiny_run.file("requests-1.csv")
     rows = other.read_text()

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from analysis.errors import UsageError
-from analysis.join import JOINED_COLUMNS
+from analysis.joined_table import JOINED_COLUMNS
 from analysis.runs import load
 from runstore.columns import REQUEST_COLUMNS
 from runstore.rundir import RunNotFoundError

@@ -168,7 +168,7 @@ def mix(deployed: Deployed, directory: Path) -> Mixture:
             known_id = hit.get("gateway_request_id", hit["request_id"])
             mixture.expected.setdefault(known_id, KIND_OF_FAULT[hit["kind"]])
     evidence = open_evidence(run.run)
-    join(evidence.db)
+    join(evidence, run.run.file("joined.parquet"))
     root_causes(evidence.db, read_json(run.run, "deployment.json"))
     found = evidence.db.execute("SELECT example, kind, resource, cause, function, error_type FROM failed_requests")
     names = [column[0] for column in found.description or ()]
