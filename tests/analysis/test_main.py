@@ -10,12 +10,12 @@ import threading
 from pathlib import Path
 from unittest.mock import patch
 
-import duckdb
 import pytest
 from click.testing import CliRunner, Result
 
 from analysis import errors, pipeline
 from analysis.__main__ import main
+from analysis.evidence import Evidence
 from config.errors import ConfigError
 from runstore.rundir import RunDir
 
@@ -109,9 +109,9 @@ def test_expected_errors_become_exit_codes(error: BaseException, exit_code: int,
 def test_ctrl_c_during_a_query_is_an_interruption(tiny_run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
     """DuckDB looks for signals itself, and raises an error of its own choice."""
 
-    def interrupted(db: duckdb.DuckDBPyConnection) -> None:
+    def interrupted(evidence: Evidence, file: Path) -> None:
         threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGTERM)).start()
-        db.execute("SELECT count(*) FROM range(20_000_000_000)").fetchall()
+        evidence.db.execute("SELECT count(*) FROM range(20_000_000_000)").fetchall()
 
     monkeypatch.setattr(pipeline, "join", interrupted)
     result = call("analyze", str(tiny_run.path), "--no-pull")
