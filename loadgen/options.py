@@ -7,7 +7,6 @@ Each option has a variable; `.env` is read for both these and the settings. `--p
 from __future__ import annotations
 
 import os
-import tempfile
 from argparse import Namespace
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -20,18 +19,13 @@ from dotenv import dotenv_values
 from config.errors import ConfigError, collect
 from config.numbers import MAX_SEED, number, whole_number
 from config.profile_files import DEFAULT_MAX_IN_FLIGHT, load_profile
-from config.profiles import EVEN, SIGNED_FLOWS, Profile, Stage
+from config.profiles import EVEN, Profile, Stage
 from config.settings import Settings, host_of, is_loopback, load_settings
-from loadgen.api_access import access_problems, signing_scope
-from loadgen.credentials import CredentialsNotFoundError, find_credentials
+from loadgen.api_access import access_problems
 from loadgen.custom_files import Custom, load_custom
 from loadgen.custom_flow import FLOW as CUSTOM
 from loadgen.invocation import AS_IS, Invocation
-from loadgen.payloads import Seal
 from loadgen.publishing import MAX_BATCH
-from loadgen.signing import default_endpoint
-from loadgen.transport import parse_endpoint
-from runstore import rundir
 
 if TYPE_CHECKING:
     # Importing Locust patches the whole process; nothing here needs it.
@@ -40,7 +34,6 @@ if TYPE_CHECKING:
 
 ADHOC = "adhoc"
 LOOPBACK = "127.0.0.1"
-_SERVICE_VARIABLES = {"events": "EVENTBRIDGE"}
 
 
 def add_options(parser: LocustArgumentParser) -> None:
@@ -252,112 +245,6 @@ def with_custom(chosen: Chosen, classes: Iterable[type[User]]) -> Chosen:
     if chosen.custom_flow is None:
         raise ConfigError("CUSTOM_FLOW: not set; flow custom needs its TOML file (docs/custom-flow.md)")
     return replace(chosen, custom=load_custom(chosen.custom_flow))
-
-
-def check_model(chosen: Chosen, classes: Iterable[type[User]]) -> None:
-    """Check that every user class can stand for arrivals where it must. Raises ConfigError."""
-    others = [user_class.__name__ for user_class in classes if not hasattr(user_class, "flow")]
-    if chosen.rate_per_user is not None and others:
-        named = ", ".join(others)
-        raise ConfigError(f"RATE: {named} send by themselves; only users of loadgen.users stand for arrivals")
-
-
-def check_reachable(chosen: Chosen, classes: Iterable[type[User]], host: str | None, *, host_needed: bool) -> None:
-    """Check that what the flows of the user classes need is known and allowed. Raises ConfigError with every problem.
-
-    A `host` that is not the settings' own was given explicitly, with `-H` or in the web UI: that allows it, unless
-    ALLOWED_HOSTS or the target say otherwise. `host_needed`: nobody will be asked for it later, as the web UI does.
-    """
-    problems: list[str] = []
-    settings = chosen.settings
-    flows = {getattr(user_class, "flow", "") for user_class in classes} - {""}
-    # Who signs requests, and which of them need to be told the region.
-    signing, calling = flows & SIGNED_FLOWS, flows - SIGNED_FLOWS
-    if chosen.custom is not None:
-        signing |= {CUSTOM} if chosen.custom.flow.services else set()
-        calling -= set() if chosen.custom.flow.calls_api else {CUSTOM}
-    signers = regional = [f"flow {flow}" for flow in sorted(signing)]
-    if settings.api_auth == "iam" and calling:
-        signers = [*signers, "API_AUTH=iam"]
-    if calling:
-        if host is None and host_needed:
-            problems.append("API_BASE_URL: not set, and no -H given: where should the requests go?")
-        elif host is not None:
-            try:
-                name = parse_endpoint(host).host
-            except ValueError as malformed:
-                problems.append(f"API_BASE_URL or -H: {malformed}")
-            else:
-                if settings.api_auth == "iam" and not signing_scope(name, "")[1]:
-                    regional = signers
-                explicit = host != settings.api_base_url
-                allowed = explicit and settings.allowed_hosts is None and settings.target != "sandbox"
-                if not allowed and not settings.host_allowed(name):
-                    problems.append(f"ALLOWED_HOSTS: load to {name} is not allowed with TARGET={settings.target}")
-    if settings.allowed_hosts is not None:
-        for service in called_services(flows, chosen):
-            # Without a region there may be none; that is told below.
-            if url := service_endpoint(service, settings):
-                name = parse_endpoint(url).host
-                if not settings.host_allowed(name):
-                    problems.append(f"ALLOWED_HOSTS: load to {name} is not allowed with TARGET={settings.target}")
-    if "direct" in flows and "place-vote" not in settings.functions:
-        problems.append("VOTE_FUNCTION: not set; flow direct needs the function's name or ARN")
-    if "events" in flows and not settings.event_destinations:
-        problems.append(
-            "EVENTS_QUEUE_URL, EVENTS_TOPIC_ARN, EVENTS_BUS, EVENTS_STREAM: none is set; flow events needs one at least"
-        )
-    if regional and settings.region is None:
-        problems.append(f"AWS_REGION: not set; {', '.join(regional)} needs it")
-    if signers:
-        try:
-            find_credentials(settings.target, settings.profile)
-        except CredentialsNotFoundError as missing:
-            problems.append(f"AWS_PROFILE: AWS credentials: {missing}; {', '.join(signers)} signs requests")
-    if "shop" in flows:
-        if settings.shop_public_key is None:
-            problems.append("SHOP_PUBLIC_KEY: not set; flow shop seals its messages with it")
-        else:
-            try:
-                Seal(settings.shop_public_key)
-            except ValueError as unusable:
-                problems.append(f"SHOP_PUBLIC_KEY: {unusable}")
-    if problems:
-        raise ConfigError(problems)
-
-
-def check_recordable(chosen: Chosen) -> None:
-    """Check that the run's directory can be made, by making one, while nothing is sent yet. Raises ConfigError."""
-    try:
-        chosen.runs_dir.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".check-", dir=chosen.runs_dir) as scratch:
-            rundir.create(Path(scratch), chosen.run_id or "run")
-    except ValueError as malformed:
-        raise ConfigError(f"RUN_ID: {malformed}") from None
-    except OSError as failure:
-        raise ConfigError(f"RUNS_DIR: cannot write to {chosen.runs_dir}: {failure.strerror}") from None
-
-
-def called_services(flows: Iterable[str], chosen: Chosen) -> list[str]:
-    """The AWS services that flows call themselves, by their endpoints' names."""
-    flows = set(flows)
-    called = ["lambda"] if "direct" in flows else []
-    called += chosen.settings.event_destinations if "events" in flows else []
-    called += chosen.custom.flow.services if CUSTOM in flows and chosen.custom is not None else []
-    return list(dict.fromkeys(called))
-
-
-def service_endpoint(service: str, settings: Settings) -> str:
-    """Where a service is: AWS_ENDPOINT_URL_<SERVICE>, AWS_ENDPOINT_URL, else the region's own; empty without a region.
-
-    The variable of EventBridge is AWS_ENDPOINT_URL_EVENTBRIDGE, as the SDKs have it.
-    """
-    variable = f"AWS_ENDPOINT_URL_{_SERVICE_VARIABLES.get(service, service.upper())}"
-    if variable in settings.service_endpoints:
-        return settings.service_endpoints[variable]
-    if settings.endpoint_url is not None:
-        return settings.endpoint_url
-    return default_endpoint(service, settings.region, settings.profile) if settings.region else ""
 
 
 def adhoc_profile(options: Namespace, flows: Mapping[str, float], chosen: Chosen) -> Profile:

@@ -18,8 +18,9 @@ from typing import Any
 from locust.env import Environment
 
 from config.settings import function_name, shown_url
-from loadgen.options import Chosen, adhoc_profile, called_services, flow_shares, new_seed, service_endpoint
+from loadgen.options import Chosen, adhoc_profile, flow_shares, new_seed
 from loadgen.plan import RunPlan
+from loadgen.prerequisites import called_services, service_endpoint
 from loadgen.statistics import StatisticsFiles
 from loadgen.target_label import label
 from runstore import rundir

@@ -20,17 +20,8 @@ from config.errors import ConfigError, collect
 from config.prices import load_prices
 from loadgen.api_access import check_access
 from loadgen.custom_flow import FLOW as CUSTOM
-from loadgen.options import (
-    Chosen,
-    adhoc_profile,
-    check_model,
-    check_reachable,
-    check_recordable,
-    choose_user_classes,
-    flow_shares,
-    resolve,
-    with_custom,
-)
+from loadgen.options import Chosen, adhoc_profile, choose_user_classes, flow_shares, resolve, with_custom
+from loadgen.prerequisites import check_model, check_reachable, check_recordable
 from loadgen.proxies import check_proxies
 from loadgen.shapes import ProfileShape, shape_of
 

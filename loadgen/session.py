@@ -26,8 +26,9 @@ from loadgen.abort import Abort, AbortWatch, longest_window_s
 from loadgen.guard import LOOK_EVERY_S, Guard, LimitReached
 from loadgen.live import KEPT_S, REPORT_EVERY_S, LiveFigures
 from loadgen.open_model import OpenModel
-from loadgen.options import Chosen, check_reachable
+from loadgen.options import Chosen
 from loadgen.plan import RunPlan
+from loadgen.prerequisites import check_reachable
 from loadgen.recording import FEW_TOGETHER, TOGETHER, RequestLog, Sink
 from loadgen.run_record import RunRecord
 from loadgen.sending import Sending, sending_of, set_sending

@@ -11,7 +11,7 @@ import math
 import random
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Literal
 
 import orjson
 
@@ -31,136 +31,26 @@ from sandbox.faults import (
     SlowFunction,
 )
 from sandbox.identifiers import Identifiers, parse_trace_header
+from sandbox.invocations import Ending, FunctionState, Invocation, VersionState
 from sandbox.invoke_results import InvokeResult, OnDone, invalid_request_content, throttled, too_large
-from sandbox.log_formats import ON_DEMAND, PROVISIONED, Failure, JsonFormat, LogFormat, Report, TextFormat
-from sandbox.model.durations import DurationModel, duration_model
+from sandbox.log_formats import ON_DEMAND, PROVISIONED, Failure, JsonFormat, Report, TextFormat
+from sandbox.model.durations import duration_model
 from sandbox.model.environments import (
     AccountConcurrency,
     Environment,
     EnvironmentPool,
     FunctionConcurrency,
-    ProvisionedEnvironments,
 )
 from sandbox.model.parameters import Parameters
 from sandbox.model.throttling import TokenBucket
 from sandbox.provisioning import Allocation, Initialised, Provisioning
 from sandbox.runtime import HandlerError, MakeClient, PythonRuntime, to_json
 from sandbox.sinks import LogSink, MetricSink
-from sandbox.truth import FunctionTruth, Truth
+from sandbox.truth import Truth
 
 LOG_TAIL_BYTES = 4096
 MALFORMED = b'{"message":"no proxy response: it has no statusCode"}'
 """What a handler returns that suffers the fault `malform`."""
-
-
-class _Version:
-    """One version and configuration of a function: its environments share code, memory and variables."""
-
-    __slots__ = ("durations", "function", "log_format", "package", "pool")
-
-    def __init__(
-        self,
-        function: FunctionDefinition,
-        package: CodePackage,
-        durations: DurationModel,
-        pool: EnvironmentPool,
-        log_format: LogFormat,
-    ) -> None:
-        self.function = function
-        self.package = package
-        self.durations = durations
-        self.pool = pool
-        self.log_format = log_format
-
-
-class _Function:
-    """One function: what its versions have in common."""
-
-    __slots__ = ("arn", "concurrency", "dimensions", "logical_name", "provisioned", "rng", "truth", "versions")
-
-    def __init__(
-        self,
-        logical_name: str,
-        function: FunctionDefinition,
-        concurrency: FunctionConcurrency,
-        truth: FunctionTruth,
-        seed: int,
-    ) -> None:
-        self.logical_name = logical_name
-        self.arn = function.arn
-        self.dimensions = (("FunctionName", function.name),)
-        self.concurrency = concurrency
-        self.truth = truth
-        self.rng = random.Random(f"{seed}/{logical_name}")
-        self.versions: dict[str, _Version] = {}
-        self.provisioned: dict[str, ProvisionedEnvironments] = {}
-        """By version."""
-
-
-class _Run:
-    """One invocation under way."""
-
-    __slots__ = (
-        "duration_ms",
-        "environment",
-        "error",
-        "event",
-        "fault",
-        "init_ms",
-        "lines",
-        "log_tail",
-        "on_done",
-        "payload",
-        "provisioned",
-        "request_id",
-        "restore_ms",
-        "slow_init_ms",
-        "spilled",
-        "started_at",
-        "state",
-        "timed_out",
-        "trace_header",
-        "version",
-        "xray",
-    )
-
-    state: _Function
-    version: _Version
-    environment: Environment
-    provisioned: ProvisionedEnvironments | None
-    """Where the environment belongs to; None on demand."""
-    spilled: bool
-    """It runs on demand because no provisioned environment could take it."""
-    payload: bytes
-    event: Any
-    request_id: str
-    trace_header: str | None
-    log_tail: bool
-    on_done: OnDone
-    init_ms: float | None
-    """As REPORT shows it; None for a warm start and for a repeated init."""
-    restore_ms: float | None
-    """Of an environment that was restored from a snapshot."""
-    slow_init_ms: float | None
-    """What a fault lets the init of this invocation take, at first and repeated."""
-    duration_ms: float
-    started_at: float
-    timed_out: bool
-    error: HandlerError | None
-    """Known before the handler runs: a failed init."""
-    fault: Any
-    lines: list[tuple[float, str]]
-    """Log events written before the invocation starts: INIT_START and what the init wrote."""
-    xray: tuple[str, str, bool] | None
-
-
-class _Ending(NamedTuple):
-    """What an invocation's end shows of its outcome."""
-
-    payload: bytes
-    failure: Failure | None = None
-    memory_mb: int | None = None
-    """Where it is not the environment's high-water mark."""
 
 
 class LambdaService:
@@ -199,7 +89,7 @@ class LambdaService:
         self._ensure_log_group = ensure_log_group
         self._text_format = TextFormat(new_style=parameters.lambda_.failure_style == "new")
         self._packages: dict[str, CodePackage] = {}
-        self._functions: dict[str, _Function] = {}
+        self._functions: dict[str, FunctionState] = {}
         self._provisioning = Provisioning(scheduler, self._lambda, self._initialise)
         self._async_events = AsyncEvents(
             definitions,
@@ -323,7 +213,7 @@ class LambdaService:
                 return on_done(self._throttled(state, request_id, now, "ConcurrentInvocationLimitExceeded"))
             environment = self._new_environment(state, version, now)
 
-        run = _Run()
+        run = Invocation()
         run.state, run.version, run.environment = state, version, environment
         run.provisioned = provisioned if serves_ahead else None
         run.spilled = provisioned is not None and not serves_ahead and provisioned.available > 0
@@ -347,7 +237,7 @@ class LambdaService:
         self._scheduler.at(run.started_at + run.duration_ms / 1000, partial(self._finish, run))
         return None
 
-    def _init(self, run: _Run, now: float) -> None:
+    def _init(self, run: Invocation, now: float) -> None:
         """The init phase of a new environment: its module is really imported."""
         parameters, environment = self._lambda, run.environment
         requested_at = now
@@ -379,7 +269,7 @@ class LambdaService:
             environment.init_due = True
         run.started_at = max(started_at, requested_at)
 
-    def _restore(self, run: _Run, now: float) -> None:
+    def _restore(self, run: Invocation, now: float) -> None:
         """A new environment from the snapshot that was taken when the version was published. What its module wrote was
         written then; here it is imported anew, so that environments share nothing that was drawn in it."""
         environment, rng, spread = run.environment, run.state.rng, self._lambda.init_jitter
@@ -395,7 +285,7 @@ class LambdaService:
             (run.started_at, log_format.restore_report(run.started_at, run.restore_ms)),
         ]
 
-    def _decide(self, run: _Run) -> None:
+    def _decide(self, run: Invocation) -> None:
         """How long the invocation takes, and whether it will fail before its handler runs."""
         environment, rng, durations = run.environment, run.state.rng, run.version.durations
         duration_ms = 0.0
@@ -418,13 +308,13 @@ class LambdaService:
         run.timed_out = duration_ms >= timeout_ms
         run.duration_ms = timeout_ms if run.timed_out else round(duration_ms, 2)
 
-    def _finish(self, run: _Run) -> None:
+    def _finish(self, run: Invocation) -> None:
         """The end of an invocation: the handler runs now, and everything takes effect."""
         state, function, environment = run.state, run.version.function, run.environment
         ended_at = run.started_at + run.duration_ms / 1000
         memory_mb = environment.use_memory(state.rng)
         outcome = self._outcome(run, ended_at)
-        ending = self._failed(run, outcome) if isinstance(outcome, HandlerError) else _Ending(outcome)
+        ending = self._failed(run, outcome) if isinstance(outcome, HandlerError) else Ending(outcome)
         billed_ms = math.ceil(round(run.duration_ms + (run.init_ms or 0.0), 2))
         billed_restore_ms = None
         if run.restore_ms is not None:
@@ -476,26 +366,26 @@ class LambdaService:
                 for value in embedded_metrics.metric_values(line):
                     self._metrics.add(*value)
 
-    def _failed(self, run: _Run, error: HandlerError) -> _Ending:
+    def _failed(self, run: Invocation, error: HandlerError) -> Ending:
         """How a failure shows: in the answer, in the log, in REPORT."""
         environment, request_id = run.environment, run.request_id
         if run.timed_out:
             environment.init_due = True
             named = {"errorType": error.type} if error.type else {}
             payload = to_json(named | {"errorMessage": error.message})
-            return _Ending(payload, Failure("timeout", error.type, error.message))
+            return Ending(payload, Failure("timeout", error.type, error.message))
         if error.exited:  # the runtime is gone; the environment will start it again
             environment.init_due = True
             message = f"RequestId: {request_id} Error: {error.message}"
             payload = to_json({"errorType": error.type, "errorMessage": message})
             memory_mb = run.version.function.memory_mb if isinstance(run.fault, ExhaustMemory) else None
-            return _Ending(payload, Failure("exit", error.type, error.message), memory_mb)
+            return Ending(payload, Failure("exit", error.type, error.message), memory_mb)
         if run.error is not None:  # the repeated init failed: not the handler but the environment
             environment.init_due = True
         how: Literal["init", "exception"] = "exception" if run.error is None else "init"
-        return _Ending(error.payload(request_id), Failure(how, error.type, error.message, error.stack_trace))
+        return Ending(error.payload(request_id), Failure(how, error.type, error.message, error.stack_trace))
 
-    def _outcome(self, run: _Run, ended_at: float) -> bytes | HandlerError:
+    def _outcome(self, run: Invocation, ended_at: float) -> bytes | HandlerError:
         """What comes of the invocation: the handler's result, or how it failed."""
         fault, new_style = run.fault, run.version.log_format.new_style
         if run.timed_out:
@@ -526,7 +416,7 @@ class LambdaService:
             return HandlerError("Function.ResponseSizeTooLarge", message)
         return outcome
 
-    def _count(self, run: _Run, ending: _Ending, billed_ms: int) -> None:
+    def _count(self, run: Invocation, ending: Ending, billed_ms: int) -> None:
         state, truth, at, add = run.state, run.state.truth, run.started_at, self._metrics.add
         failure = ending.failure
         truth.invocations += 1
@@ -559,14 +449,14 @@ class LambdaService:
         elif run.spilled:
             add(NAMESPACE, "ProvisionedConcurrencySpilloverInvocations", dimensions, at, 1.0)
 
-    def _throttled(self, state: _Function, request_id: str, now: float, reason: str) -> InvokeResult:
+    def _throttled(self, state: FunctionState, request_id: str, now: float, reason: str) -> InvokeResult:
         state.truth.throttles += 1
         self._metrics.add(NAMESPACE, "Throttles", state.dimensions, now, 1.0)
         return throttled(reason, self._lambda.retry_after_s, request_id)
 
     # functions and environments ----------------------------------------------------------------------------------
 
-    def _function(self, function: FunctionDefinition) -> _Function:
+    def _function(self, function: FunctionDefinition) -> FunctionState:
         if self._definitions.generation != self._generation:
             self._generation = self._definitions.generation
             self._account.set_reserved(self._claimed())
@@ -575,13 +465,13 @@ class LambdaService:
             logical_name = self._definitions.logical_name(function.name)
             concurrency = FunctionConcurrency(self._lambda, self._account, function.reserved_concurrency)
             truth = self._truth.function(logical_name)
-            state = _Function(logical_name, function, concurrency, truth, self._seed)
+            state = FunctionState(logical_name, function, concurrency, truth, self._seed)
             self._functions[function.name] = state
         elif state.concurrency.reserved != function.reserved_concurrency:
             state.concurrency.set_reserved(function.reserved_concurrency)
         return state
 
-    def _version(self, state: _Function, function: FunctionDefinition) -> _Version:
+    def _version(self, state: FunctionState, function: FunctionDefinition) -> VersionState:
         """The version's environments. After a change of code or configuration it starts without any."""
         version = state.versions.get(function.version)
         if version is None or version.function is not function:
@@ -590,7 +480,7 @@ class LambdaService:
                 return version
             parameters = self._lambda
             self._ensure_log_group(function)
-            version = _Version(
+            version = VersionState(
                 function,
                 self._package(function),
                 duration_model(self._parameters.timing(state.logical_name), function.memory_mb, parameters),
@@ -632,7 +522,7 @@ class LambdaService:
         return Initialised(environment, ends_at, status == "success")
 
     def _new_environment(
-        self, state: _Function, version: _Version, now: float, initialization_type: str = ON_DEMAND
+        self, state: FunctionState, version: VersionState, now: float, initialization_type: str = ON_DEMAND
     ) -> Environment:
         function = version.function
         least_mb, greatest_mb = self._parameters.timing(state.logical_name).memory_used_mb

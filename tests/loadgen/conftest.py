@@ -379,3 +379,20 @@ def trusted(certificate, monkeypatch) -> None:
     context = tls_context.__wrapped__()
     context.load_verify_locations(certificate)
     monkeypatch.setattr(transport, "tls_context", lambda: context)
+
+
+@pytest.fixture
+def nothing_configured(monkeypatch, tmp_path):
+    """No `.env`, and no variable of the caller's."""
+    monkeypatch.chdir(tmp_path)
+    for name in (
+        "TARGET",
+        "ALLOWED_HOSTS",
+        "MAX_USERS",
+        "API_BASE_URL",
+        "RUNS_DIR",
+        "API_AUTH",
+        "API_KEY",
+        "AWS_ENDPOINT_URL",
+    ):
+        monkeypatch.delenv(name, raising=False)
