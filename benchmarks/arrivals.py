@@ -9,13 +9,12 @@ how even the gaps are (standard deviation by mean), and how far behind an even s
 laid through the earliest of them). Of Swarmscope's own rows: how even the starts are, and how long after it was due
 each request started. The first second of each is left out: connections are made then.
 
-On a virtual machine the hypervisor now and then gives the core to others, for milliseconds in which no tool can send:
-above all while it is idle, so that cores are kept awake where root runs this (`--asleep`: as they are). What it still
-took from the tool's core while requests came is noted with every round (`stolen_ms`: in Linux's words steal, known in
-steps of 10 ms). A round in which it took more than `--allowed-ms` says more about the neighbours than about the tool:
-it is shown, and the tool is measured again, until it has `--repeats` rounds without or there were `--most-rounds`;
-then those in which least was taken count as well, and the output says how many. By nothing else is a round chosen, and
-the rule is the same for all tools. Figures are medians of the rounds that count.
+On a virtual machine the hypervisor now and then gives the core to others, for milliseconds in which no tool can send.
+What it took from the tool's core while requests came is noted with every round (`stolen_ms`: in Linux's words steal,
+known in steps of 10 ms). A round in which it took more than `--allowed-ms` says more about the neighbours than about
+the tool: it is shown, and the tool is measured again, until it has `--repeats` rounds without or there were
+`--most-rounds`; then those in which least was taken count as well, and the output says how many. By nothing else is a
+round chosen, and the rule is the same for all tools. Figures are medians of the rounds that count.
 
 - bare: this process, which looks at the clock until a request is due and sends it over a blocking socket: what the
   machine allows
@@ -50,7 +49,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.processes import confine, cores, cpu_model, k6, kept_awake, stolen_s
+from benchmarks.processes import confine, cores, cpu_model, k6, stolen_s
 from benchmarks.web_server import BODY
 
 ROOT = Path(__file__).parents[1]
@@ -309,17 +308,15 @@ def medians(rounds: Sequence[Figures]) -> Figures:
 @click.option("--repeats", default=3, show_default=True, help="Rounds that count; medians are taken over them.")
 @click.option("--most-rounds", type=int, help="Rounds at most, with disturbed ones; default: twice the repeats.")
 @click.option("--allowed-ms", default=10.0, show_default=True, help="A round is disturbed where more was stolen.")
-@click.option("--awake/--asleep", default=True, show_default=True, help="Whether idle cores are kept awake, as root.")
 @click.option("--output", type=click.Path(path_type=Path), help="Write the JSON here too.")
 def main(
-    rate: int, seconds: int, repeats: int, most_rounds: int | None, allowed_ms: float, awake: bool, output: Path | None
+    rate: int, seconds: int, repeats: int, most_rounds: int | None, allowed_ms: float, output: Path | None
 ) -> None:
     """How well arrivals at a constant rate keep their times."""
     if sys.platform != "linux":
         raise click.ClickException("the times are noted by the Linux kernel")
     machine: dict[str, Any] = {"cpu": cpu_model(), "cores": len(cores()), "system": platform.platform()}
-    with tempfile.TemporaryDirectory(prefix="benchmark-") as folder, ExitStack() as stack:
-        machine["awake"] = awake and stack.enter_context(kept_awake())
+    with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
         rounds = measure(rate, seconds, repeats, most_rounds or 2 * repeats, allowed_ms, Path(folder))
     counted = {tool: counting(of_tool, repeats, allowed_ms) for tool, of_tool in rounds.items()}
     tools = {
@@ -340,10 +337,7 @@ def main(
         "tools": tools,
     }
     columns = [*medians(counted["swarmscope"]), "counted", "disturbed"]
-    table = Table(
-        title=f"{rate:,} arrivals a second from one process",
-        caption=f"{machine['cpu']}, cores {'kept awake' if machine['awake'] else 'may sleep'}",
-    )
+    table = Table(title=f"{rate:,} arrivals a second from one process", caption=machine["cpu"])
     for column in ("", *tools):
         table.add_column(column, justify="right" if column else "left")
     for column in columns:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import struct
 import sys
 import time
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from pathlib import Path
 
 import click
@@ -53,26 +51,6 @@ def steal_ticks(stat: str, of: Collection[int]) -> float:
     lines = dict(re.findall(r"^cpu(\d+)((?: \d+)+)", stat, re.MULTILINE))
     columns = [lines.get(str(core), "").split() for core in of]
     return sum((int(of_core[7]) if len(of_core) > 7 else float("nan") for of_core in columns), 0.0)
-
-
-@contextmanager
-def kept_awake(device: Path = Path("/dev/cpu_dma_latency")) -> Iterator[bool]:
-    """Let no idle core sleep meanwhile; False where that is not allowed, as to everybody but root.
-
-    On a virtual machine a core that sleeps is the hypervisor's, which may wake it milliseconds late. Those who measure
-    latencies (cyclictest) ask the kernel for the same: the greatest latency that is tolerated, in microseconds, for as
-    long as the file is open (Documentation/power/pm_qos_interface.rst of Linux).
-    """
-    try:
-        descriptor = os.open(device, os.O_WRONLY)
-    except OSError:
-        yield False
-        return
-    try:
-        os.write(descriptor, struct.pack("i", 0))
-        yield True
-    finally:
-        os.close(descriptor)
 
 
 def memory_mb(pid: int, name: str = "VmRSS") -> float:

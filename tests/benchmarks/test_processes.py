@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from math import isnan
-from pathlib import Path
 
-from benchmarks.processes import kept_awake, steal_ticks
+from benchmarks.processes import steal_ticks
 
 STAT = """\
 cpu  4152686 2292240 1201850 3695143 35635 0 99069 52411 0 0
@@ -27,16 +26,3 @@ def test_stolen_time_is_unknown_where_the_kernel_tells_none() -> None:
 
 def test_stolen_time_of_a_core_that_is_not_there_is_unknown() -> None:
     assert isnan(steal_ticks(STAT, [1, 2]))
-
-
-def test_kernel_is_asked_for_no_latency_while_cores_are_kept_awake(tmp_path: Path) -> None:
-    device = tmp_path / "cpu_dma_latency"
-    device.touch()
-    with kept_awake(device) as awake:
-        assert awake
-        assert device.read_bytes() == bytes(4)
-
-
-def test_it_is_said_where_cores_cannot_be_kept_awake(tmp_path: Path) -> None:
-    with kept_awake(tmp_path / "missing") as awake:
-        assert not awake
