@@ -58,11 +58,16 @@ class Invocation:
         return kind if self.log_type == "None" else kind | {"X-Amz-Log-Type": self.log_type}
 
     @cached_property
+    def header_lines(self) -> str:
+        """The same, as they are sent."""
+        return "".join([f"{name}: {value}\r\n" for name, value in self.headers.items()])
+
+    @cached_property
     def query(self) -> str:
         """What follows the path: `?Qualifier=live`, or nothing."""
         return "" if self.qualifier is None else f"?Qualifier={quote(self.qualifier, safe='')}"
 
-    @property
+    @cached_property
     def label(self) -> str:
         """What sets such calls apart in a request's name: `:blue (Event)`, ` (Event)`, or nothing."""
         of_qualifier = f":{self.qualifier}" if self.named else ""

@@ -337,10 +337,12 @@ class LambdaUser(RecordedUser):
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
-        self._endpoint = parse_endpoint(self.sending.plan.endpoints["lambda"])
-        self._connection = self.sending.connection(self._endpoint)
+        endpoint = parse_endpoint(self.sending.plan.endpoints["lambda"])
+        self._connection = self.sending.connection(endpoint)
         self._signer = self.sending.signer("lambda")
-        self._url = f"{self._endpoint.scheme}://{self._endpoint.authority}"
+        self._base_path = endpoint.base_path
+        self._url = f"{endpoint.scheme}://{endpoint.authority}"
+        self._headers = f"Host: {endpoint.authority}\r\nUser-Agent: {_USER_AGENT}\r\n"
 
     def on_stop(self) -> None:
         self._connection.close()
@@ -362,14 +364,14 @@ class LambdaUser(RecordedUser):
         """
         identity = self._identify()
         body = self._payload(payload, identity)
-        path = self._endpoint.base_path + _invocations_path(function, how.query)
-        lines = _header_lines(how.headers) + self._signer.lines("POST", self._url + path, how.headers, body)
+        path = self._base_path + _invocations_path(function, how.query)
+        signature = self._signer.lines("POST", self._url + path, how.headers, body)
         accepted_status = ACCEPTED_STATUS[how.invocation_type]
         if how.invocation_type != "RequestResponse":
             check = None
         head = (
-            f"POST {path} HTTP/1.1\r\nHost: {self._endpoint.authority}\r\nUser-Agent: {_USER_AGENT}\r\n"
-            f"{lines}Content-Length: {len(body)}\r\nx-amzn-RequestId: {identity.request_id}\r\n"
+            f"POST {path} HTTP/1.1\r\n{self._headers}{how.header_lines}{signature}"
+            f"Content-Length: {len(body)}\r\nx-amzn-RequestId: {identity.request_id}\r\n"
             f"X-Amzn-Trace-Id: Root={identity.trace_id};Sampled={identity.sampled}\r\n\r\n"
         )
         return self._exchange(
