@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from analysis import requests_table
 from analysis.evidence import open_evidence
 from analysis.join import UNJOINED_COLUMNS, join, write_unjoined
 
@@ -276,6 +277,18 @@ def test_the_tiny_run_is_joined_as_its_readme_says(tiny_run):
         "unmatched_invocations": 0,
         "retries": 0,
     }
+
+
+def test_rows_kept_on_the_disk_are_joined_as_those_in_memory(tiny_run, monkeypatch):
+    def joined_rows():
+        evidence = open_evidence(tiny_run)
+        coverage = join(evidence, tiny_run.file("joined.parquet"))
+        return coverage, evidence.db.execute("FROM joined ORDER BY row").fetchall()
+
+    in_memory = joined_rows()
+    assert len(in_memory[1]) == 14, "13 sent, one dropped"
+    monkeypatch.setattr(requests_table, "IN_MEMORY_BYTES", -1)
+    assert joined_rows() == in_memory
 
 
 def unjoined(build):
