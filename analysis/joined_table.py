@@ -56,8 +56,6 @@ _ALONE: tuple[str, ...] = (
     "memory_mb",
     "max_memory_mb",
 )
-
-
 _ROWS_AT_ONCE = 65_536
 
 
