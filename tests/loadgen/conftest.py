@@ -153,7 +153,7 @@ class LocustRun:
     def wait_for_state(self, state: str) -> None:
         """Until the manifest of the latest run says so."""
         deadline = time.monotonic() + 60
-        while not (self.directory / "manifest.json").exists() or self.manifest["state"] != state:
+        while self.state != state:
             assert time.monotonic() < deadline, self.output
             time.sleep(0.02)
 
@@ -198,6 +198,14 @@ class LocustRun:
     @property
     def manifest(self) -> dict:
         return json.loads((self.directory / "manifest.json").read_text())
+
+    @property
+    def state(self) -> str | None:
+        """Of the latest run; None while that has no manifest yet."""
+        try:
+            return self.manifest["state"]
+        except FileNotFoundError:
+            return None
 
     @property
     def rows(self) -> list[dict[str, str]]:
