@@ -132,7 +132,7 @@ class Evidence:
 def open_evidence(run: RunDir) -> Evidence:
     """Read a run directory. Raises DataFormatError where a file is not what its name says."""
     db = connect(run.file(".spill"))
-    read = create_requests(db, run.requests_files(), run.path)
+    read = create_requests(db, run.requests_files(), run.path, few_queries=True)
     for table, (columns, number) in _PULLED.items():
         _create_pulled(db, run, table, columns, number)
     return Evidence(db, read)

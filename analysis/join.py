@@ -23,6 +23,7 @@ in `joined.parquet` (`analysis.joined_table`).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,9 +32,11 @@ import duckdb
 import numpy as np
 import numpy.typing as npt
 
+from analysis import interruption
 from analysis.attribution import attribute_lines
 from analysis.evidence import Evidence
-from analysis.joined_table import MATCHED_BY, write_joined
+from analysis.joined_table import MATCHED_BY, InvocationValues, write_joined
+from analysis.request_rows import KEYS, SENT, RequestRows, hashes
 from analysis.requests_table import literal
 
 SENDING_OPERATIONS: tuple[str, ...] = (
@@ -62,16 +65,14 @@ UNJOINED_COLUMNS: tuple[str, ...] = (
     "log_stream",
 )
 
-# Each a query over `open_requests` (sent, neither paired nor set aside), `answers` (the invocations that may have
-# answered a request: of a retried event the last attempt) and what leads from the one to the other, a table that may be
-# empty.
-_EVIDENCE: Mapping[str, tuple[str, str]] = {
-    "lambda_request_id": (
-        "invocations",
-        """
-        SELECT row, inv FROM open_requests r JOIN answers a
-        ON a.request_id = coalesce(r.lambda_request_id, CASE WHEN r.method = 'Invoke' THEN r.request_id END)""",
-    ),
+_NAMED = f"""
+    SELECT row, inv FROM named_requests
+    JOIN (SELECT inv, {hashes("request_id")} FROM answers) USING (hash, other_hash)"""
+
+# Each a query over `open_requests` (sent; what is paired or set aside by now does not count), `answers` (the
+# invocations that may have answered a request: of a retried event the last attempt) and what leads from the one to the
+# other, a table that may be empty.
+_WEAKER: Mapping[str, tuple[str, str]] = {
     "access_log": (
         "access_log",
         """
@@ -116,6 +117,7 @@ _EVIDENCE: Mapping[str, tuple[str, str]] = {
         JOIN traced t ON t.xray_trace_id = f.xray_trace_id AND t.function = f.function""",
     ),
 }
+_FEW = 1_000_000
 _Numbers = npt.NDArray[np.integer[Any]]
 
 
@@ -162,29 +164,56 @@ def join(evidence: Evidence, file: Path) -> Coverage:
     | joined | the columns of joined.parquet, and endpoint, sent, measured, ended_at |
     """
     db = evidence.db
-    attribute_lines(db)
-    _create_gateway(db)
-    _create_answers(db)
-    db.execute("CREATE TABLE set_aside (row BIGINT, reason VARCHAR)")
-    db.execute("CREATE VIEW open_requests AS FROM requests WHERE sent")
-    pairs = _Pairs.none(evidence)
-    for key in MATCHED_BY:
-        leading, query = _EVIDENCE[key]
-        if _any(db, leading) and _any(db, "open_requests"):
-            _pair(db, key, query, pairs)
-            _create_numbers(db, "left_over", row=np.flatnonzero(pairs.open))
-            db.execute(
-                "CREATE OR REPLACE VIEW open_requests AS FROM requests SEMI JOIN left_over USING (row) WHERE sent"
-            )
+    with ThreadPoolExecutor(1) as beside:
+        # Most of what is between here and there leaves a processor idle.
+        invocations = beside.submit(_invocation_values, db)
+        attribute_lines(db)
+        _create_gateway(db)
+        _create_answers(db)
+        db.execute("CREATE TABLE set_aside (row BIGINT, reason VARCHAR)")
+        pairs = _pairs(evidence)
+        write_joined(db, evidence.read.kept, invocations.result(), pairs.inv, pairs.matched_by, file)
     _create_numbers(db, "unpaired_requests", row=np.flatnonzero(pairs.inv < 0))
     _create_numbers(db, "unanswering", inv=np.flatnonzero(~pairs.answering))
-    coverage = _coverage(db, pairs)
-    write_joined(db, evidence.read.kept, pairs.inv, pairs.matched_by, file)
-    return coverage
+    return _coverage(db, pairs)
+
+
+def _invocation_values(db: duckdb.DuckDBPyConnection) -> InvocationValues:
+    cursor = db.cursor()
+    interruption.watch(cursor)
+    return InvocationValues(cursor)
+
+
+def _pairs(evidence: Evidence) -> _Pairs:
+    """All that the evidence leads to; what is ambiguous is in `set_aside`."""
+    db, kept = evidence.db, evidence.read.kept
+    pairs = _Pairs.none(evidence)
+    if _any(db, "invocations"):
+        db.execute(f"CREATE VIEW named_requests AS FROM {kept.named}")
+        _pair(db, "lambda_request_id", _NAMED, pairs)
+    few = False
+    for key, (leading, query) in _WEAKER.items():
+        if _any(db, leading):
+            few = few or _open(db, kept, pairs.open)
+            if _any(db, "open_requests"):
+                _pair(db, key, query, pairs)
+    return pairs
+
+
+def _open(db: duckdb.DuckDBPyConnection, kept: RequestRows, wanted: npt.NDArray[np.bool_]) -> bool:
+    """Make `open_requests`, of those that are sent among the `wanted`. Returns whether they are few: then they are a
+    table, for which the others are not read again."""
+    every = bool(wanted.all())
+    few = not every and int(np.count_nonzero(wanted)) <= _FEW
+    rows = kept.keys(None if every else wanted)
+    kind = "TEMP TABLE" if few else "VIEW"
+    db.execute("DROP VIEW IF EXISTS open_requests")
+    db.execute(f"CREATE {kind} open_requests AS SELECT row, {', '.join(KEYS)} FROM {rows} WHERE {SENT}")
+    return few
 
 
 def _any(db: duckdb.DuckDBPyConnection, table: str) -> bool:
-    return db.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone() is not None
+    return bool(db.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchall())
 
 
 def _create_gateway(db: duckdb.DuckDBPyConnection) -> None:
@@ -238,7 +267,7 @@ class _Pairs:
 
     @classmethod
     def none(cls, evidence: Evidence) -> _Pairs:
-        requests = counts(evidence.db, "SELECT coalesce(max(row) + 1, 0) FROM requests")[0]
+        requests = evidence.read.numbers
         invocations = counts(evidence.db, "SELECT coalesce(max(inv) + 1, 0) FROM invocations")[0]
         return cls(
             np.full(requests, -1), np.zeros(requests, np.int8), np.ones(requests, bool), np.zeros(invocations, bool)
@@ -247,7 +276,7 @@ class _Pairs:
 
 def _pair(db: duckdb.DuckDBPyConnection, key: str, query: str, pairs: _Pairs) -> None:
     row, inv = _numbers(db, f"SELECT row, inv FROM ({query})")
-    free = ~pairs.answering[inv]
+    free = pairs.open[row] & ~pairs.answering[inv]
     row, inv = row[free], inv[free]
     several = _repeated(row, len(pairs.inv))
     shared = ~several & _repeated(inv, len(pairs.answering))

@@ -11,16 +11,18 @@ requests pass by. A hash table of them would take as much memory as the requests
 
 from __future__ import annotations
 
-from itertools import chain
 from pathlib import Path
 
 import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from analysis.arrow_arrays import numbers_array, texts_array
-from analysis.requests_table import PARQUET, RequestRows, create_requests_view, literal
+from analysis.arrow_arrays import numbers_array, texts_array, without
+from analysis.parquet_writer import write_table
+from analysis.request_rows import RequestRows
+from analysis.requests_table import create_requests_view, literal
 from runstore.columns import REQUEST_COLUMNS
 
 JOINED_COLUMNS: tuple[str, ...] = (
@@ -62,6 +64,7 @@ _ROWS_AT_ONCE = 65_536
 def write_joined(
     db: duckdb.DuckDBPyConnection,
     requests: RequestRows,
+    invocations: InvocationValues,
     inv: npt.NDArray[np.int64],
     matched_by: npt.NDArray[np.int8],
     file: Path,
@@ -71,56 +74,41 @@ def write_joined(
     Of each request, by its number: `inv` is the invocation that answered it, -1 where none is known; `matched_by`,
     which counts only where one is, a place in MATCHED_BY.
     """
-    invocations = _Invocations(db, inv[(inv >= 0) & (matched_by != _NAMED_BY_ANSWER)])
+    ids = _RequestIds(db, inv, matched_by == _NAMED_BY_ANSWER)
+    gateway = _Gateway(db, requests, len(inv))
     names = texts_array(MATCHED_BY)
 
     def joined(batch: pa.RecordBatch) -> pa.RecordBatch:
-        rows = np.from_dlpack(batch.column("row"))
-        absent = inv[rows] < 0
-        columns = dict(zip(batch.schema.names, batch.columns, strict=True))
-        columns["inv"] = numbers_array(inv[rows], absent)
+        rows = np.from_dlpack(batch.column("row")).astype(np.int64, copy=False)
+        invs = inv[rows]
+        absent = invs < 0
+        columns = dict(zip(batch.schema.names, batch.columns, strict=True)) | invocations.of(invs) | gateway.of(rows)
+        named = pc.coalesce(ids.of(invs), columns["lambda_request_id"], columns["request_id"])
+        columns["inv_request_id"] = without(named, absent)
+        columns["inv_init_ms"] = pc.coalesce(columns["inv_init_ms"], columns["init_ms"])
+        columns["inv"] = numbers_array(invs, absent)
         columns["matched_by"] = pa.DictionaryArray.from_arrays(numbers_array(matched_by[rows], absent), names)
-        return pa.RecordBatch.from_pydict(columns | invocations.of(inv[rows]))
+        return pa.RecordBatch.from_arrays([columns[name] for name in _COLUMNS], _COLUMNS)
 
-    batches = map(joined, requests.batches(_ROWS_AT_ONCE))
-    first = next(batches)
-    db.register("request_batches", pa.RecordBatchReader.from_batches(first.schema, chain([first], batches)))
-    db.execute("SET preserve_insertion_order = false")
-    db.execute(f"COPY ({_SELECT}) TO {literal(str(file))} ({PARQUET})")
-    db.execute("RESET preserve_insertion_order")
-    db.unregister("request_batches")
+    write_table(map(joined, requests.batches(_ROWS_AT_ONCE)), file)
     create_requests_view(db, f"read_parquet({literal(str(file))})")
     db.execute("CREATE OR REPLACE VIEW joined AS FROM requests")
     requests.forget()
 
 
-_SELECT = f"""
-    SELECT {", ".join(f"r.{column}" for column in REQUEST_COLUMNS)}, r.matched_by, r.inv_function,
-           CASE WHEN r.inv IS NOT NULL
-                THEN coalesce(r.inv_request_id, r.lambda_request_id, r.request_id) END AS inv_request_id,
-           r.inv_started_at, r.inv_reported_at, r.inv_duration_ms, r.inv_billed_ms,
-           coalesce(r.inv_init_ms, r.init_ms) AS inv_init_ms, r.inv_memory_mb, r.inv_max_memory_mb,
-           r.inv_status, r.inv_error_type, r.inv_log_stream,
-           g.integration_latency_ms AS gateway_integration_latency_ms,
-           g.response_latency_ms AS gateway_response_latency_ms, r.row, r.inv
-    FROM request_batches r LEFT JOIN gateway g ON g.request_id = r.request_id"""
+_COLUMNS = [*REQUEST_COLUMNS, *JOINED_COLUMNS, "row", "inv"]
 
 
-class _Invocations:
+class InvocationValues:
     """What the invocations have to say, each found by its number."""
 
-    def __init__(self, db: duckdb.DuckDBPyConnection, named: npt.NDArray[np.int64]) -> None:
-        """`named`: those whose request ids are wanted; the ids of the others are what the answers said."""
+    def __init__(self, db: duckdb.DuckDBPyConnection) -> None:
         for column in _REPEATED:
             different = f"SELECT DISTINCT {column} FROM invocations WHERE {column} IS NOT NULL"
             db.execute(f"CREATE TYPE inv_{column} AS ENUM ({different})")
-        db.register("named", {"inv": named})
         values = [f"{column}::inv_{column} AS inv_{column}" for column in _REPEATED]
         values += [f"{column} AS inv_{column}" for column in _ALONE]
-        wanted = "inv IN (FROM named)" if len(named) else "false"
-        values.append(f"CASE WHEN {wanted} THEN request_id END AS inv_request_id")
         table = db.sql(f"SELECT inv, {', '.join(values)} FROM invocations").to_arrow_table()
-        db.unregister("named")
         numbers = np.from_dlpack(table.column("inv").combine_chunks())
         self._table = table.drop_columns("inv").combine_chunks()
         # They come in order, unless a query of many has to put some aside; and one more for what is nowhere, -1.
@@ -131,3 +119,51 @@ class _Invocations:
         """The columns `inv_...` of joined.parquet; NULL where a number is -1."""
         taken = self._table.take(numbers_array(self._places[inv], inv < 0))
         return {name: column.combine_chunks() for name, column in zip(taken.schema.names, taken.columns, strict=True)}
+
+
+class _RequestIds:
+    """Those of the invocations that an answer did not name, each found by its number."""
+
+    def __init__(self, db: duckdb.DuckDBPyConnection, inv: npt.NDArray[np.int64], named: npt.NDArray[np.bool_]) -> None:
+        """Of each request: its invocation or -1, and whether its answer named it."""
+        wanted = inv[(inv >= 0) & ~named]
+        self._ids: pa.Array | None = None
+        if not len(wanted):
+            return
+        db.register("wanted", {"inv": wanted})
+        table = db.sql("SELECT inv, request_id FROM invocations SEMI JOIN wanted USING (inv)").to_arrow_table()
+        db.unregister("wanted")
+        self._ids = table.column("request_id").combine_chunks()
+        self._places = np.full(int(inv.max()) + 2, -1)  # the last is that of -1
+        self._places[np.from_dlpack(table.column("inv").combine_chunks())] = np.arange(len(table))
+
+    def of(self, inv: npt.NDArray[np.int64]) -> pa.Array:
+        """NULL where an invocation is none of them."""
+        if self._ids is None:
+            return pa.nulls(len(inv), pa.string())
+        places = self._places[inv]
+        return self._ids.take(numbers_array(places, places < 0))
+
+
+class _Gateway:
+    """What the access log says of each request, found by its number."""
+
+    _COLUMNS = ("integration_latency_ms", "response_latency_ms")
+
+    def __init__(self, db: duckdb.DuckDBPyConnection, requests: RequestRows, numbers: int) -> None:
+        self._values: dict[str, npt.NDArray[np.float64]] | None = None
+        if not db.execute("SELECT 1 FROM gateway LIMIT 1").fetchall():
+            return
+        found = db.execute(
+            f"SELECT row, {', '.join(self._COLUMNS)} FROM {requests.keys()} JOIN gateway USING (request_id)"
+        ).fetchnumpy()
+        self._values = {name: np.full(numbers, np.nan) for name in self._COLUMNS}
+        for name, values in self._values.items():
+            values[found["row"]] = np.ma.filled(found[name], np.nan)
+
+    def of(self, rows: npt.NDArray[np.int64]) -> dict[str, pa.Array]:
+        """The columns `gateway_...` of joined.parquet."""
+        if self._values is None:
+            return {f"gateway_{name}": pa.nulls(len(rows), pa.float64()) for name in self._COLUMNS}
+        taken = {name: values[rows] for name, values in self._values.items()}
+        return {f"gateway_{name}": numbers_array(values, np.isnan(values)) for name, values in taken.items()}

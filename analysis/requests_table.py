@@ -28,20 +28,18 @@ import os
 import tempfile
 import weakref
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
 import duckdb
-import numpy as np
 import pyarrow as pa
-from pyarrow import csv as arrow_csv
 
-from analysis import interruption
-from analysis.arrow_arrays import numbers_array, texts_array
 from analysis.errors import DataFormatError
-from runstore.columns import ADDED_COLUMNS, CHECK_FAILED, DROPPED, REQUEST_COLUMNS
+from analysis.request_rows import SENT, RequestRows, RowsInFiles, RowsInMemory
+from analysis.whole_lines import LONGEST_LINE_BYTES, DamagedLineError, WholeLines
+from runstore.columns import ADDED_COLUMNS, CHECK_FAILED, REQUEST_COLUMNS
 
 _NOT_TEXT: Mapping[str, str] = {
     "seq": "BIGINT",
@@ -57,28 +55,14 @@ _NOT_TEXT: Mapping[str, str] = {
 COLUMN_TYPES: Mapping[str, str] = {column: _NOT_TEXT.get(column, "VARCHAR") for column in REQUEST_COLUMNS}
 """DuckDB's type of each column of a requests file. Ids are text: those of an HTTP API are no UUIDs."""
 
-_REPEATED = ("flow", "name", "method", "error", "function_error", "executed_version", "phase")
+_REPEATED = ("worker", "flow", "name", "method", "error", "function_error", "executed_version", "phase")
 """Texts of which a file has few different ones: as numbers they take less memory, and less time to write."""
 _ARROW_TYPES = {"BIGINT": pa.int64(), "DOUBLE": pa.float64(), "SMALLINT": pa.int16(), "BOOLEAN": pa.bool_()}
 _ARROW_COLUMNS = {name: _ARROW_TYPES.get(kind, pa.string()) for name, kind in COLUMN_TYPES.items()} | dict.fromkeys(
     _REPEATED, pa.dictionary(pa.int32(), pa.string())
 )
-_ARROW_LINES = arrow_csv.ParseOptions(ignore_empty_lines=False)
-_ARROW_VALUES = arrow_csv.ConvertOptions(
-    include_columns=list(COLUMN_TYPES),
-    include_missing_columns=True,
-    column_types=_ARROW_COLUMNS,
-    null_values=[""],
-    strings_can_be_null=True,
-    true_values=["1"],
-    false_values=["0"],
-)
-_BLOCK_BYTES = 1 << 21
-"""Arrow reads so much at once: as much as a processor keeps near."""
-_LOOKED_AT_BYTES = 1 << 18
 _DUCKDB_READS_BYTES = 1 << 22
 """An eighth of DuckDB's own choice, of which it has several: half as many pages are taken for them."""
-_IN_MEMORY = "request_rows"
 
 HTTP_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 """Methods of requests to an API; those to an AWS service are named after their operation."""
@@ -86,8 +70,6 @@ HTTP_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 TAKEN = f"(ok OR starts_with(error, '{CHECK_FAILED}'))"
 """SQL: whether a service took a message of an answered call, whatever a check of the client said of the answer."""
 
-LONGEST_LINE_BYTES = 64 * 1024
-"""A query holds 2,048 rows at a time: with some MB in each they would not fit into its memory."""
 LONGEST_TEXT = 4000
 
 LATEST_S = 253_402_300_800
@@ -122,44 +104,13 @@ soon shows that it has no use for one. Each thread keeps a group of rows in memo
 saves two thirds of the pages that are taken for it."""
 
 
-class RequestRows:
-    """The rows of the view `requests`, as they are kept: in memory, or in a Parquet file."""
-
-    def __init__(self, db: duckdb.DuckDBPyConnection, table: pa.Table | None) -> None:
-        """`table`: all rows, with `row`; None where `requests` is a view of a file."""
-        self._db = db
-        self._table = table
-
-    def batches(self, rows: int) -> Iterator[pa.RecordBatch]:
-        """All of them, at most so many `rows` at once: the columns of a requests file, and `row`.
-
-        An empty batch goes first, which shows the columns' types. A query of the same connection may use what comes
-        while it runs.
-        """
-        columns = [*COLUMN_TYPES, "row"]
-        if self._table is not None:
-            kept = self._table.select(columns)
-            schema, batches = kept.schema, iter(kept.to_batches(max_chunksize=rows))
-        else:
-            cursor = self._db.cursor()
-            interruption.watch(cursor)
-            reader = cursor.sql(f"SELECT {', '.join(columns)} FROM requests").to_arrow_reader(rows)
-            schema, batches = reader.schema, iter(reader)
-        yield pa.RecordBatch.from_arrays([pa.nulls(0, field.type) for field in schema], schema=schema)
-        yield from batches
-
-    def forget(self) -> None:
-        """Free the memory, once the view `requests` is of something else."""
-        if self._table is not None:
-            self._table = None
-            self._db.unregister(_IN_MEMORY)
-
-
 @dataclass(frozen=True)
 class RequestsRead:
     """What reading the files came to."""
 
     rows: int
+    numbers: int
+    """As many as there are numbers of rows: those of lines that were left out, too."""
     unreadable: Mapping[str, int]
     """File name -> lines that could not be read; only files that have some."""
     missing: Mapping[str, int]
@@ -171,12 +122,16 @@ class RequestsRead:
     kept: RequestRows = field(compare=False, repr=False)
 
 
-def create_requests(db: duckdb.DuckDBPyConnection, files: Sequence[Path], folder: Path | None = None) -> RequestsRead:
+def create_requests(
+    db: duckdb.DuckDBPyConnection, files: Sequence[Path], folder: Path | None = None, *, few_queries: bool = False
+) -> RequestsRead:
     """Read all requests files; makes the view `requests`. No file, or only empty ones, give an empty view.
 
-    Of more than IN_MEMORY_BYTES the rows are kept in a Parquet file meanwhile, of which a query reads the columns it
-    needs. It lies in a directory of its own below `folder` (the system's temporary one, where that is None or cannot be
-    written to), which goes with the connection; so do copies of files that must be mended.
+    Up to IN_MEMORY_BYTES the rows are kept in memory. Of more, those of whole lines are left where they are for who has
+    only a `few_queries`, each of which reads the files again; otherwise they are kept in a Parquet file meanwhile, of
+    which a query reads the columns it needs. It lies in a directory of its own below `folder` (the system's temporary
+    one, where that is None or cannot be written to), which goes with the connection; so do copies of files that must be
+    mended.
 
     Raises DataFormatError where the header of a file lacks a column or is none.
     """
@@ -190,32 +145,34 @@ def create_requests(db: duckdb.DuckDBPyConnection, files: Sequence[Path], folder
 
     few = sum(file.stat().st_size for file in files) <= IN_MEMORY_BYTES
     of_headers = _by_header(files)
-    long = [file for file in files if _has_long_line(file)]
-    table = _whole_rows(of_headers) if few and not long else None
-    source, unreadable = _IN_MEMORY, Counter[str]()
-    if table is not None:
-        db.register(_IN_MEMORY, table)
-    else:
-        source, unreadable = _readable_rows(db, of_headers, long, few, directory)
     cut = _cut(files)
-    lines = dict(db.execute(f"SELECT file, count(*) FROM {source} WHERE {cut} GROUP BY file").fetchall())
-    if lines:
-        unreadable.update(lines)
-        source = f"(FROM {source} WHERE ({cut}) IS NOT TRUE)"
-    if few and source != _IN_MEMORY:
-        table = db.sql(f"FROM {source}").to_arrow_table()
-        db.register(_IN_MEMORY, table)
+    kept = None
+    if of_headers:
+        kept = _keep_whole(db, WholeLines.of(of_headers, _ARROW_COLUMNS), cut, few, few_queries)
+    if kept is not None:
+        source, unreadable = kept.source, Counter[str]()
+    else:
+        source, unreadable = _readable_rows(db, of_headers, few, directory)
+    counted = _count_index(db, kept) if isinstance(kept, RowsInFiles) else _count(db, source, cut)
+    if any(file.cut for file in counted):
+        unreadable.update({file.name: file.cut for file in counted if file.cut})
+        source, kept = f"(FROM {source} WHERE ({cut}) IS NOT TRUE)", None
+    if few and kept is None:
+        kept = RowsInMemory(db, db.sql(f"FROM {source}").to_arrow_table())
+        source = kept.source
         db.execute("DROP TABLE IF EXISTS readable_rows")
-        source = _IN_MEMORY
     create_requests_view(db, source)
-    counted = _count(db)
+    different = {file.name: file.rows for file in counted}
+    if not all(file.in_order for file in counted):
+        different |= dict(db.execute("SELECT file, count(DISTINCT seq) FROM requests GROUP BY file").fetchall())
     return RequestsRead(
-        rows=sum(rows for _, rows, _, _ in counted),
+        rows=sum(file.rows for file in counted),
+        numbers=sum(file.rows + file.cut for file in counted),
         unreadable=dict(sorted(unreadable.items())),
-        missing={file: last - distinct for file, _, distinct, last in counted if last > distinct},
-        repeated={file: rows - distinct for file, rows, distinct, _ in counted if rows > distinct},
+        missing={file.name: file.last - different[file.name] for file in counted if file.last > different[file.name]},
+        repeated={file.name: file.rows - different[file.name] for file in counted if file.rows > different[file.name]},
         copies=_copies(files),
-        kept=RequestRows(db, table),
+        kept=kept or RequestRows(db),
     )
 
 
@@ -223,7 +180,7 @@ def create_requests_view(db: duckdb.DuckDBPyConnection, source: str) -> None:
     """Make the view `requests` of an SQL source that has the columns of a requests file and `row`."""
     db.execute(
         f"""CREATE OR REPLACE VIEW requests AS
-            SELECT *, {ENDPOINT} AS endpoint, error IS DISTINCT FROM '{DROPPED}' AS sent, phase = 'measure' AS measured,
+            SELECT *, {ENDPOINT} AS endpoint, {SENT} AS sent, phase = 'measure' AS measured,
                    started_at + response_ms / 1000 AS ended_at
             FROM {source}"""
     )
@@ -233,7 +190,7 @@ def _cut(files: Sequence[Path]) -> str:
     """SQL: whether a row is none: it lacks a value that each has, holds a number that no writer of ours has written, or
     was cut inside its last column, where it still has all of them."""
     cut = "seq IS NULL OR ok IS NULL OR phase IS NULL OR phase NOT IN ('warmup', 'measure')"
-    cut += f" OR started_at IS NULL AND (scheduled_at IS NULL OR error IS DISTINCT FROM '{DROPPED}')"
+    cut += f" OR started_at IS NULL AND (scheduled_at IS NULL OR {SENT})"
     cut += "".join(f" OR {name} NOT BETWEEN {least} AND {most}" for name, (least, most) in _RANGES.items())
     for file in files:
         if (seq := _unended_line(file)) is not None:
@@ -286,63 +243,37 @@ def _copies(files: Sequence[Path]) -> dict[str, str]:
     return found
 
 
-def _whole_rows(of_headers: Mapping[tuple[str, ...], Sequence[str]]) -> pa.Table | None:
-    """The rows of all files, with `file` and `row`; None where there is none, or a line is not whole.
-
-    Arrow takes a third less time than DuckDB does for a table of its own, but does not say which line it could not
-    read; and it, too, would take all from an open quote up to the next one for one value.
-    """
-    tables: list[pa.Table] = []
-    # Arrow's own choice asks for huge pages, which are slow to come by where memory is in pieces.
-    pool = pa.jemalloc_memory_pool() if "jemalloc" in pa.supported_memory_backends() else pa.default_memory_pool()
-    for header, files in of_headers.items():
-        for file in files:
-            if not _quotes_close(file):
-                return None
-            read = arrow_csv.ReadOptions(column_names=header, skip_rows=1, block_size=_BLOCK_BYTES)
-            try:
-                rows = arrow_csv.read_csv(file, read, _ARROW_LINES, _ARROW_VALUES, memory_pool=pool)
-            except pa.ArrowInvalid:
-                return None
-            first = sum(map(len, tables))
-            numbers = numbers_array(np.arange(first, first + len(rows)))
-            same = pa.DictionaryArray.from_arrays(
-                numbers_array(np.zeros(len(rows), np.int32)), texts_array([Path(file).name])
-            )
-            tables.append(rows.add_column(0, "file", same).append_column("row", numbers))
-    return pa.concat_tables(tables) if tables else None
-
-
-def _quotes_close(file: str) -> bool:
-    """Whether all lines of a file have all their quotes."""
-    with Path(file).open("rb") as lines:
-        while some := lines.read(_LOOKED_AT_BYTES) + lines.readline():
-            # nearly always there is none at all
-            if b'"' in some and any(line.count(b'"') % 2 for line in some.split(b"\n")):
-                return False
-    return True
+def _keep_whole(
+    db: duckdb.DuckDBPyConnection, lines: WholeLines, cut: str, few: bool, few_queries: bool
+) -> RowsInMemory | RowsInFiles | None:
+    """None where a line is not whole, or the rows are to be kept in a file of their own."""
+    try:
+        if few:
+            return RowsInMemory(db, lines.table())
+        return RowsInFiles(db, lines, cut) if few_queries else None
+    except DamagedLineError:
+        return None
 
 
 def _readable_rows(
     db: duckdb.DuckDBPyConnection,
     of_headers: Mapping[tuple[str, ...], Sequence[str]],
-    long: Sequence[Path],
     few: bool,
     directory: Callable[[], Path],
 ) -> tuple[str, Counter[str]]:
-    """SQL for the rows of all lines that can be read, and file name -> lines that cannot. `long`: files with lines that
-    must be shortened."""
+    """SQL for the rows of all lines that can be read, and file name -> lines that cannot."""
     target = None if few else directory() / "requests.parquet"
-    mended, left_out = _mended(long, directory)
-    unreadable = _keep_rows(db, of_headers, mended, target)
     files = [Path(file) for same in of_headers.values() for file in same]
+    mended, left_out = _mended([file for file in files if _has_long_line(file)], directory)
+    unreadable = _keep_rows(db, of_headers, mended, target)
     also_mended, also_left_out = _mended([file for file in files if file.name in unreadable], directory)
     if also_mended:
         mended, left_out = mended | also_mended, left_out | also_left_out
         unreadable = _keep_rows(db, of_headers, mended, target)
     source = "(SELECT *, rowid AS row FROM readable_rows)"
     if target is not None:
-        source = f"(SELECT *, file_row_number AS row FROM read_parquet({literal(str(target))}, file_row_number = true))"
+        rows = f"read_parquet({literal(str(target))}, file_row_number = true)"
+        source = f"(SELECT * RENAME (file_row_number AS row) FROM {rows})"
     return source, unreadable + left_out
 
 
@@ -443,18 +374,34 @@ def _unreadable_lines(db: duckdb.DuckDBPyConnection) -> Counter[str]:
     return Counter(dict(found))
 
 
-def _count(db: duckdb.DuckDBPyConnection) -> list[tuple[str, int, int, int]]:
-    """Of each file: its name, its rows, how many different sequence numbers they have, and the last of these."""
-    # Numbers that follow each other are different: that is seen without a look at all of them at once.
-    counted = db.execute(
-        """SELECT file, count(*), max(seq), count(seq) = count(*) AND min(seq - row) = max(seq - row)
-           FROM requests GROUP BY file ORDER BY file"""
-    ).fetchall()
-    if all(in_order for *_, in_order in counted):
-        return [(file, rows, rows, last) for file, rows, last, _ in counted]
-    return db.execute(
-        "SELECT file, count(*), count(DISTINCT seq), max(seq) FROM requests GROUP BY file ORDER BY file"
-    ).fetchall()
+@dataclass(frozen=True)
+class _Counted:
+    """Of one file, as a query found it."""
+
+    name: str
+    rows: int
+    cut: int
+    """Lines that are no rows (`_cut`)."""
+    last: int
+    """The last sequence number of the rows; 0 where there are none."""
+    in_order: bool
+    """Whether each row's number follows that of the one before: then they are different."""
+
+
+def _count(db: duckdb.DuckDBPyConnection, source: str, cut: str) -> list[_Counted]:
+    rows = f"(SELECT file, seq, row, ({cut}) IS TRUE AS cut FROM {source})"
+    return [_Counted(*values) for values in db.execute(_COUNT.format(rows=rows)).fetchall()]
+
+
+def _count_index(db: duckdb.DuckDBPyConnection, kept: RowsInFiles) -> list[_Counted]:
+    rows = f"(SELECT file, seq, rowid AS row, cut FROM {kept.index})"
+    return [_Counted(kept.files[file], *counts) for file, *counts in db.execute(_COUNT.format(rows=rows)).fetchall()]
+
+
+_COUNT = """
+    SELECT file, count(*) FILTER (NOT cut), count(*) FILTER (cut), coalesce(max(seq) FILTER (NOT cut), 0),
+           coalesce(min(seq - row) FILTER (NOT cut) = max(seq - row) FILTER (NOT cut), true)
+    FROM {rows} GROUP BY file ORDER BY file"""
 
 
 def literal(text: str) -> str:

@@ -98,10 +98,13 @@ def read_pull(run: RunDir) -> dict[str, Any]:
     return pulled if all(run.file(f"{table}.parquet").is_file() for table in pulled.get("tables") or ()) else {}
 
 
+_FILE_HINT = "is there room on the disk? Tables that are damaged are fetched again once they are deleted"
+
+
 @contextmanager
 def files_blamed(run: RunDir) -> Iterator[None]:
-    """Turn DuckDB's errors about a file of the run, damaged, not to be written or too large, into IncompleteError, and
-    what it makes of a Ctrl-C into KeyboardInterrupt again."""
+    """Turn errors about a file of the run, damaged, not to be written or too large, into IncompleteError, and what
+    DuckDB makes of a Ctrl-C into KeyboardInterrupt again."""
     try:
         yield
     except duckdb.InterruptException:
@@ -114,8 +117,9 @@ def files_blamed(run: RunDir) -> Iterator[None]:
     except duckdb.Error as error:
         if str(run.path) not in str(error):
             raise
-        hint = "is there room on the disk? Tables that are damaged are fetched again once they are deleted"
-        raise IncompleteError(str(error).splitlines()[0], hint) from error
+        raise IncompleteError(str(error).splitlines()[0], _FILE_HINT) from error
+    except OSError as error:
+        raise IncompleteError(f"{run.path}: {str(error).splitlines()[0]}", _FILE_HINT) from error
     except RuntimeError as error:
         if is_interruption(error):
             raise KeyboardInterrupt from None

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from analysis import requests_table
 from analysis.evidence import open_evidence
 from analysis.join import UNJOINED_COLUMNS, join, write_unjoined
+from analysis.whole_lines import DamagedLineError
 
 
 @pytest.fixture
@@ -279,7 +280,8 @@ def test_the_tiny_run_is_joined_as_its_readme_says(tiny_run):
     }
 
 
-def test_rows_kept_on_the_disk_are_joined_as_those_in_memory(tiny_run, monkeypatch):
+@pytest.mark.parametrize("read_again", [True, False], ids=["in their files", "on the disk"])
+def test_rows_kept_elsewhere_are_joined_as_those_in_memory(tiny_run, monkeypatch, read_again):
     def joined_rows():
         evidence = open_evidence(tiny_run)
         coverage = join(evidence, tiny_run.file("joined.parquet"))
@@ -288,7 +290,13 @@ def test_rows_kept_on_the_disk_are_joined_as_those_in_memory(tiny_run, monkeypat
     in_memory = joined_rows()
     assert len(in_memory[1]) == 14, "13 sent, one dropped"
     monkeypatch.setattr(requests_table, "IN_MEMORY_BYTES", -1)
+    if not read_again:
+        monkeypatch.setattr(requests_table.RowsInFiles, "__init__", _damaged)
     assert joined_rows() == in_memory
+
+
+def _damaged(*arguments):
+    raise DamagedLineError("a line is damaged")
 
 
 def unjoined(build):

@@ -1,11 +1,12 @@
 import gc
+from functools import partial
 
 import pytest
 
 from analysis import requests_table
 from analysis.errors import DataFormatError
 from analysis.evidence import connect
-from analysis.requests_table import create_requests
+from analysis.whole_lines import DamagedLineError, WholeLines
 from runstore.columns import REQUEST_COLUMNS
 
 HEADER = ",".join(REQUEST_COLUMNS) + "\n"
@@ -20,10 +21,14 @@ def line(seq: int, error: str = "", ok: int = 1, init_ms: str = "") -> str:
     return earlier_line(seq, error, ok).replace("measure", f"measure,{init_ms}")
 
 
-@pytest.fixture(params=["in memory", "on disk"], autouse=True)
+@pytest.fixture(params=["in memory", "on disk", "read again"], autouse=True)
 def rows_kept(request, monkeypatch):
-    if request.param == "on disk":
+    if request.param != "in memory":
         monkeypatch.setattr(requests_table, "IN_MEMORY_BYTES", -1)
+    if request.param == "read again":
+        monkeypatch.setattr(
+            requests_table, "create_requests", partial(requests_table.create_requests, few_queries=True)
+        )
     return request.param
 
 
@@ -34,7 +39,7 @@ def read(tmp_path, **files):
         path = tmp_path / f"requests-{name}.csv"
         path.write_text(text, encoding="utf-8")
         paths.append(path)
-    return db, create_requests(db, paths)
+    return db, requests_table.create_requests(db, paths)
 
 
 def test_values_get_their_types_and_empty_is_null(tmp_path):
@@ -79,7 +84,12 @@ def test_arrow_and_duckdb_read_whole_files_alike(tmp_path, monkeypatch):
         return db.execute("SELECT * REPLACE (response_ms::VARCHAR AS response_ms) FROM requests").fetchall(), read_as
 
     by_arrow = rows()
-    monkeypatch.setattr(requests_table, "_whole_rows", lambda of_headers: None)
+
+    def damaged(lines, *pool):
+        raise DamagedLineError("a line is damaged")
+        yield
+
+    monkeypatch.setattr(WholeLines, "batches", damaged)
     assert rows() == by_arrow
 
 
@@ -209,7 +219,7 @@ def test_many_long_rows_fit_into_the_memory(tmp_path):
     file.write_text(HEADER + "".join(line(seq, "x" * 1_000_000, ok=0) for seq in range(1, 81)))
     db = connect()
     db.execute("SET memory_limit = '70MB'")
-    assert create_requests(db, [file], tmp_path).rows == 80
+    assert requests_table.create_requests(db, [file], tmp_path).rows == 80
 
 
 @pytest.mark.parametrize("end", ["", "x", ',,"open quote'])
@@ -228,7 +238,7 @@ def test_rows_on_the_disk_go_with_the_connection(tmp_path, rows_kept):
     file = tmp_path / "requests-a.csv"
     file.write_text(HEADER + line(1))
     db = connect()
-    create_requests(db, [file], tmp_path)
+    requests_table.create_requests(db, [file], tmp_path)
     assert len(list(tmp_path.glob(".requests-*/requests.parquet"))) == (rows_kept == "on disk")
     db.close()
     del db
