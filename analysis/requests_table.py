@@ -93,6 +93,9 @@ ENDPOINT = "CASE WHEN method IS NULL OR starts_with(name, method || ' ') THEN na
 
 IN_MEMORY_BYTES = 750_000_000
 """Of requests files. Three million rows take about 1 GB in memory; ten million would leave no room to join them."""
+READ_AGAIN_BYTES = 100_000_000
+"""Files of more than that are read again for each of a few queries: from here on that takes less time than to have the
+pages that keeping the rows needs."""
 
 PARQUET = (
     "FORMAT parquet, PARQUET_VERSION V2, COMPRESSION zstd, COMPRESSION_LEVEL 1, DICTIONARY_SIZE_LIMIT 4096, "
@@ -127,11 +130,11 @@ def create_requests(
 ) -> RequestsRead:
     """Read all requests files; makes the view `requests`. No file, or only empty ones, give an empty view.
 
-    Up to IN_MEMORY_BYTES the rows are kept in memory. Of more, those of whole lines are left where they are for who has
-    only a `few_queries`, each of which reads the files again; otherwise they are kept in a Parquet file meanwhile, of
-    which a query reads the columns it needs. It lies in a directory of its own below `folder` (the system's temporary
-    one, where that is None or cannot be written to), which goes with the connection; so do copies of files that must be
-    mended.
+    Where who asks has only a `few_queries`, files beyond READ_AGAIN_BYTES, if all their lines are whole, are left as
+    they are, and each query reads them again. Otherwise the rows are kept: up to IN_MEMORY_BYTES in memory, beyond in
+    a Parquet file, of which a query reads the columns it needs. It lies in a directory of its own below `folder` (the
+    system's temporary one, where that is None or cannot be written to), which goes with the connection; so do copies of
+    files that must be mended.
 
     Raises DataFormatError where the header of a file lacks a column or is none.
     """
@@ -143,21 +146,22 @@ def create_requests(
         weakref.finalize(db, made.cleanup)
         return Path(made.name)
 
-    few = sum(file.stat().st_size for file in files) <= IN_MEMORY_BYTES
+    size = sum(file.stat().st_size for file in files)
+    in_memory, read_again = size <= IN_MEMORY_BYTES, few_queries and size > READ_AGAIN_BYTES
     of_headers = _by_header(files)
     cut = _cut(files)
     kept = None
     if of_headers:
-        kept = _keep_whole(db, WholeLines.of(of_headers, _ARROW_COLUMNS), cut, few, few_queries)
+        kept = _keep_whole(db, WholeLines.of(of_headers, _ARROW_COLUMNS), cut, in_memory, read_again)
     if kept is not None:
         source, unreadable = kept.source, Counter[str]()
     else:
-        source, unreadable = _readable_rows(db, of_headers, few, directory)
+        source, unreadable = _readable_rows(db, of_headers, in_memory, directory)
     counted = _count_index(db, kept) if isinstance(kept, RowsInFiles) else _count(db, source, cut)
     if any(file.cut for file in counted):
         unreadable.update({file.name: file.cut for file in counted if file.cut})
         source, kept = f"(FROM {source} WHERE ({cut}) IS NOT TRUE)", None
-    if few and kept is None:
+    if in_memory and kept is None:
         kept = RowsInMemory(db, db.sql(f"FROM {source}").to_arrow_table())
         source = kept.source
         db.execute("DROP TABLE IF EXISTS readable_rows")
@@ -244,13 +248,13 @@ def _copies(files: Sequence[Path]) -> dict[str, str]:
 
 
 def _keep_whole(
-    db: duckdb.DuckDBPyConnection, lines: WholeLines, cut: str, few: bool, few_queries: bool
+    db: duckdb.DuckDBPyConnection, lines: WholeLines, cut: str, in_memory: bool, read_again: bool
 ) -> RowsInMemory | RowsInFiles | None:
     """None where a line is not whole, or the rows are to be kept in a file of their own."""
     try:
-        if few:
-            return RowsInMemory(db, lines.table())
-        return RowsInFiles(db, lines, cut) if few_queries else None
+        if read_again:
+            return RowsInFiles(db, lines, cut)
+        return RowsInMemory(db, lines.table()) if in_memory else None
     except DamagedLineError:
         return None
 
@@ -258,11 +262,11 @@ def _keep_whole(
 def _readable_rows(
     db: duckdb.DuckDBPyConnection,
     of_headers: Mapping[tuple[str, ...], Sequence[str]],
-    few: bool,
+    in_memory: bool,
     directory: Callable[[], Path],
 ) -> tuple[str, Counter[str]]:
     """SQL for the rows of all lines that can be read, and file name -> lines that cannot."""
-    target = None if few else directory() / "requests.parquet"
+    target = None if in_memory else directory() / "requests.parquet"
     files = [Path(file) for same in of_headers.values() for file in same]
     mended, left_out = _mended([file for file in files if _has_long_line(file)], directory)
     unreadable = _keep_rows(db, of_headers, mended, target)
