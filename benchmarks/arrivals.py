@@ -220,17 +220,21 @@ def run_tool(command: Sequence[str], folder: Path, variables: dict[str, str]) ->
 
 
 def send_evenly(port: int, rate: float, seconds: float) -> None:
-    """Each request when it is due, over connections in turn: the answer to the last one has come long since."""
+    """Each request when it is due, over connections in turn: the answer to the last one has come long since. Returns
+    when all are answered."""
     with ExitStack() as stack:
         connections = [stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(_CONNECTIONS)]
         begun = time.perf_counter()
-        for number in range(round(rate * seconds)):
+        requests = round(rate * seconds)
+        for number in range(requests):
             connection = connections[number % _CONNECTIONS]
             if number >= _CONNECTIONS:
                 connection.recv(65536)
             while time.perf_counter() < begun + number / rate:
                 pass
             connection.sendall(_REQUEST)
+        for connection in connections[:requests]:
+            connection.recv(65536)
 
 
 def measure(
