@@ -93,9 +93,6 @@ ENDPOINT = "CASE WHEN method IS NULL OR starts_with(name, method || ' ') THEN na
 
 IN_MEMORY_BYTES = 750_000_000
 """Of requests files. Three million rows take about 1 GB in memory; ten million would leave no room to join them."""
-READ_AGAIN_BYTES = 100_000_000
-"""Files of more than that are read again for each of a few queries: from here on that takes less time than to have the
-pages that keeping the rows needs."""
 
 PARQUET = (
     "FORMAT parquet, PARQUET_VERSION V2, COMPRESSION zstd, COMPRESSION_LEVEL 1, DICTIONARY_SIZE_LIMIT 4096, "
@@ -130,9 +127,9 @@ def create_requests(
 ) -> RequestsRead:
     """Read all requests files; makes the view `requests`. No file, or only empty ones, give an empty view.
 
-    Where who asks has only a `few_queries`, files beyond READ_AGAIN_BYTES, if all their lines are whole, are left as
-    they are, and each query reads them again. Otherwise the rows are kept: up to IN_MEMORY_BYTES in memory, beyond in
-    a Parquet file, of which a query reads the columns it needs. It lies in a directory of its own below `folder` (the
+    Up to IN_MEMORY_BYTES the rows are kept in memory. Where who asks has only a `few_queries`, larger files, if all
+    their lines are whole, are left as they are, and each query reads them again; otherwise the rows are kept in a
+    Parquet file, of which a query reads the columns it needs. It lies in a directory of its own below `folder` (the
     system's temporary one, where that is None or cannot be written to), which goes with the connection; so do copies of
     files that must be mended.
 
@@ -146,13 +143,12 @@ def create_requests(
         weakref.finalize(db, made.cleanup)
         return Path(made.name)
 
-    size = sum(file.stat().st_size for file in files)
-    in_memory, read_again = size <= IN_MEMORY_BYTES, few_queries and size > READ_AGAIN_BYTES
+    in_memory = sum(file.stat().st_size for file in files) <= IN_MEMORY_BYTES
     of_headers = _by_header(files)
     cut = _cut(files)
     kept = None
     if of_headers:
-        kept = _keep_whole(db, WholeLines.of(of_headers, _ARROW_COLUMNS), cut, in_memory, read_again)
+        kept = _keep_whole(db, WholeLines.of(of_headers, _ARROW_COLUMNS), cut, in_memory, few_queries)
     if kept is not None:
         source, unreadable = kept.source, Counter[str]()
     else:
@@ -248,13 +244,13 @@ def _copies(files: Sequence[Path]) -> dict[str, str]:
 
 
 def _keep_whole(
-    db: duckdb.DuckDBPyConnection, lines: WholeLines, cut: str, in_memory: bool, read_again: bool
+    db: duckdb.DuckDBPyConnection, lines: WholeLines, cut: str, in_memory: bool, few_queries: bool
 ) -> RowsInMemory | RowsInFiles | None:
     """None where a line is not whole, or the rows are to be kept in a file of their own."""
     try:
-        if read_again:
-            return RowsInFiles(db, lines, cut)
-        return RowsInMemory(db, lines.table()) if in_memory else None
+        if in_memory:
+            return RowsInMemory(db, lines.table())
+        return RowsInFiles(db, lines, cut) if few_queries else None
     except DamagedLineError:
         return None
 

@@ -290,7 +290,6 @@ def test_rows_kept_elsewhere_are_joined_as_those_in_memory(tiny_run, monkeypatch
     in_memory = joined_rows()
     assert len(in_memory[1]) == 14, "13 sent, one dropped"
     monkeypatch.setattr(requests_table, "IN_MEMORY_BYTES", -1)
-    monkeypatch.setattr(requests_table, "READ_AGAIN_BYTES", -1)
     if not read_again:
         monkeypatch.setattr(requests_table.RowsInFiles, "__init__", _damaged)
     assert joined_rows() == in_memory

@@ -26,7 +26,6 @@ def rows_kept(request, monkeypatch):
     if request.param != "in memory":
         monkeypatch.setattr(requests_table, "IN_MEMORY_BYTES", -1)
     if request.param == "read again":
-        monkeypatch.setattr(requests_table, "READ_AGAIN_BYTES", -1)
         monkeypatch.setattr(
             requests_table, "create_requests", partial(requests_table.create_requests, few_queries=True)
         )
