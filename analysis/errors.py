@@ -69,9 +69,12 @@ def refused_caller(error: ClientError | BotoCoreError) -> TargetError | None:
 
 
 def is_interruption(error: BaseException) -> bool:
-    """Whether it is a Ctrl-C: of one that comes during a query DuckDB makes an error of one of two kinds."""
+    """Whether it is a Ctrl-C: of one that comes during a query DuckDB makes an error of one of three kinds."""
     of_duckdb = (type(error).__name__, str(error)) == ("RuntimeError", "Query interrupted")
-    return isinstance(error, KeyboardInterrupt) or of_duckdb or type(error).__name__ == "InterruptException"
+    of_duckdb |= type(error).__name__ == "InterruptException"
+    # where it came while rows were made for a query
+    of_duckdb |= "duckdb" in type(error).__module__ and "KeyboardInterrupt" in str(error)
+    return isinstance(error, KeyboardInterrupt) or of_duckdb
 
 
 class IncompleteError(AnalysisError):

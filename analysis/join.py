@@ -166,7 +166,9 @@ def join(evidence: Evidence, file: Path) -> Coverage:
     db = evidence.db
     with ThreadPoolExecutor(1) as beside:
         # Most of what is between here and there leaves a processor idle.
-        invocations = beside.submit(_invocation_values, db)
+        cursor = db.cursor()
+        interruption.watch(cursor)
+        invocations = beside.submit(InvocationValues, cursor)
         attribute_lines(db)
         _create_gateway(db)
         _create_answers(db)
@@ -176,12 +178,6 @@ def join(evidence: Evidence, file: Path) -> Coverage:
     _create_numbers(db, "unpaired_requests", row=np.flatnonzero(pairs.inv < 0))
     _create_numbers(db, "unanswering", inv=np.flatnonzero(~pairs.answering))
     return _coverage(db, pairs)
-
-
-def _invocation_values(db: duckdb.DuckDBPyConnection) -> InvocationValues:
-    cursor = db.cursor()
-    interruption.watch(cursor)
-    return InvocationValues(cursor)
 
 
 def _pairs(evidence: Evidence) -> _Pairs:

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from analysis.arrow_arrays import numbers_array, texts_array, without
+from analysis.errors import IncompleteError
 from analysis.parquet_writer import write_table
 from analysis.request_rows import RequestRows
 from analysis.requests_table import create_requests_view, literal
@@ -72,7 +73,7 @@ def write_joined(
     """Write it; the views `requests` and `joined` are of the file from then on, and the rows are kept no longer.
 
     Of each request, by its number: `inv` is the invocation that answered it, -1 where none is known; `matched_by`,
-    which counts only where one is, a place in MATCHED_BY.
+    which counts only where one is, a place in MATCHED_BY. Raises IncompleteError where it cannot be written.
     """
     ids = _RequestIds(db, inv, matched_by == _NAMED_BY_ANSWER)
     gateway = _Gateway(db, requests, len(inv))
@@ -90,7 +91,10 @@ def write_joined(
         columns["matched_by"] = pa.DictionaryArray.from_arrays(numbers_array(matched_by[rows], absent), names)
         return pa.RecordBatch.from_arrays([columns[name] for name in _COLUMNS], _COLUMNS)
 
-    write_table(map(joined, requests.batches(_ROWS_AT_ONCE)), file)
+    try:
+        write_table(map(joined, requests.batches(_ROWS_AT_ONCE)), file)
+    except OSError as error:
+        raise IncompleteError(f"{file}: {error}", "is there room on the disk?") from error
     create_requests_view(db, f"read_parquet({literal(str(file))})")
     db.execute("CREATE OR REPLACE VIEW joined AS FROM requests")
     requests.forget()

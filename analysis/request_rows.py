@@ -57,7 +57,7 @@ class RequestRows:
         return f"(FROM requests SEMI JOIN {_PART} USING (row))"
 
     def batches(self, rows: int) -> Iterator[pa.RecordBatch]:
-        """All of them, at most so many `rows` at once: the columns of a requests file, and `row`.
+        """All of them, about so many `rows` at once: the columns of a requests file, and `row`.
 
         An empty batch goes first, which shows the columns' types. A query of the same connection may use what comes
         while it runs.

@@ -148,12 +148,18 @@ def create_requests(
     cut = _cut(files)
     kept = None
     if of_headers:
-        kept = _keep_whole(db, WholeLines.of(of_headers, _ARROW_COLUMNS), cut, in_memory, few_queries)
+        kept = _keep_whole(db, of_headers, cut, in_memory, few_queries)
+    if isinstance(kept, RowsInFiles):
+        counted = _count_index(db, kept)
+        if any(file.cut for file in counted):
+            kept.forget()
+            kept = None
     if kept is not None:
         source, unreadable = kept.source, Counter[str]()
     else:
         source, unreadable = _readable_rows(db, of_headers, in_memory, directory)
-    counted = _count_index(db, kept) if isinstance(kept, RowsInFiles) else _count(db, source, cut)
+    if not isinstance(kept, RowsInFiles):
+        counted = _count(db, source, cut)
     if any(file.cut for file in counted):
         unreadable.update({file.name: file.cut for file in counted if file.cut})
         source, kept = f"(FROM {source} WHERE ({cut}) IS NOT TRUE)", None
@@ -206,7 +212,10 @@ def _unended_line(file: Path) -> int | None:
         last = lines.read().rpartition(b"\n")[2].decode(errors="replace")
     if not last or columns[-1] == "phase":
         return None
-    values = next(csv.reader([last]), [])
+    try:
+        values = next(csv.reader([last]), [])
+    except csv.Error:
+        return None
     row = dict(zip(columns, values, strict=False))
     return int(row["seq"]) if len(values) == len(columns) and row["seq"].isdecimal() else None
 
@@ -244,10 +253,15 @@ def _copies(files: Sequence[Path]) -> dict[str, str]:
 
 
 def _keep_whole(
-    db: duckdb.DuckDBPyConnection, lines: WholeLines, cut: str, in_memory: bool, few_queries: bool
+    db: duckdb.DuckDBPyConnection,
+    of_headers: Mapping[tuple[str, ...], Sequence[str]],
+    cut: str,
+    in_memory: bool,
+    few_queries: bool,
 ) -> RowsInMemory | RowsInFiles | None:
     """None where a line is not whole, or the rows are to be kept in a file of their own."""
     try:
+        lines = WholeLines.of(of_headers, _ARROW_COLUMNS)
         if in_memory:
             return RowsInMemory(db, lines.table())
         return RowsInFiles(db, lines, cut) if few_queries else None

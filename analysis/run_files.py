@@ -98,7 +98,10 @@ def read_pull(run: RunDir) -> dict[str, Any]:
     return pulled if all(run.file(f"{table}.parquet").is_file() for table in pulled.get("tables") or ()) else {}
 
 
-_FILE_HINT = "is there room on the disk? Tables that are damaged are fetched again once they are deleted"
+_FILE_HINT = (
+    "is there room on the disk? Was a file altered meanwhile? Tables that are damaged are fetched again once they are "
+    "deleted"
+)
 
 
 @contextmanager
@@ -115,11 +118,11 @@ def files_blamed(run: RunDir) -> Iterator[None]:
             "are there megabytes of text in each? What could be put on the disk (.spill) was; look at requests-*.csv",
         ) from error
     except duckdb.Error as error:
+        if is_interruption(error):
+            raise KeyboardInterrupt from None
         if str(run.path) not in str(error):
             raise
         raise IncompleteError(str(error).splitlines()[0], _FILE_HINT) from error
-    except OSError as error:
-        raise IncompleteError(f"{run.path}: {str(error).splitlines()[0]}", _FILE_HINT) from error
     except RuntimeError as error:
         if is_interruption(error):
             raise KeyboardInterrupt from None

@@ -15,7 +15,6 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -73,12 +72,18 @@ class WholeLines:
 
     @classmethod
     def of(cls, headers: Mapping[tuple[str, ...], Sequence[str]], columns: Mapping[str, pa.DataType]) -> WholeLines:
-        """`headers`: header -> the files that begin with it. What a file has no column of is NULL."""
+        """`headers`: header -> the files that begin with it, and have rows. What a file has no column of is NULL.
+
+        Raises DamagedLineError where nothing follows the first line feed.
+        """
         files = []
         for header, paths in headers.items():
             for path in paths:
                 with Path(path).open("rb") as lines:
-                    files.append(_File(path, header, len(lines.readline()), os.fstat(lines.fileno()).st_size))
+                    begin, end = len(lines.readline()), os.fstat(lines.fileno()).st_size
+                if begin == end:
+                    raise DamagedLineError(f"{path}: its only line ends in no line feed, or is the header")
+                files.append(_File(path, header, begin, end))
         return cls(files, columns)
 
     def only(self, names: Sequence[str], wanted: npt.NDArray[np.bool_] | None = None) -> WholeLines:
@@ -92,16 +97,15 @@ class WholeLines:
     def batches(self, pool: pa.MemoryPool = _PASSED_ON) -> Iterator[pa.RecordBatch]:
         """The rows in their order, some thousand at once. Raises DamagedLineError in the middle of it."""
         threads = min(os.cpu_count() or 1, _MOST_THREADS)
-        # Threads of our own: a process that ends soon after Arrow's have read now and then aborts (apache/arrow#34314).
-        with ExitStack() as opened, ThreadPoolExecutor(threads) as readers:
+        # Threads of our own: a process that ended soon after Arrow's had read was seen to abort (apache/arrow#34314).
+        with ThreadPoolExecutor(threads) as readers:
             buffers = threading.local()
             reading = deque[tuple[_File, Future[pa.Table]]]()
 
             def pieces() -> Iterator[tuple[_File, Future[pa.Table]]]:
                 for file in self.files:
-                    number = opened.enter_context(Path(file.path).open("rb", buffering=0)).fileno()
                     for begin in range(file.begin, file.end, PIECE_BYTES):
-                        yield file, readers.submit(self._read, file, number, begin, buffers, pool)
+                        yield file, readers.submit(self._read, file, begin, buffers, pool)
 
             coming, row = pieces(), 0
             reading.extend(islice(coming, threads))
@@ -129,15 +133,21 @@ class WholeLines:
         """The Arrow PyCapsule interface, by which DuckDB asks for the rows once for each query."""
         return pa.RecordBatchReader.from_batches(self.schema, self.batches()).__arrow_c_stream__(requested_schema)
 
-    def _read(self, file: _File, number: int, begin: int, buffers: threading.local, pool: pa.MemoryPool) -> pa.Table:
-        """Those rows whose lines begin in the piece that begins there. `number`: of the open file."""
+    def _read(self, file: _File, begin: int, buffers: threading.local, pool: pa.MemoryPool) -> pa.Table:
+        """Those rows whose lines begin in the piece that begins there."""
         if not hasattr(buffers, "bytes"):
             buffers.bytes = bytearray(1 + PIECE_BYTES + LONGEST_LINE_BYTES)
         lines: bytearray = buffers.bytes
         # from the byte before, which tells whether a line begins with the piece
         wanted = min(len(lines), file.end - begin + 1)
-        if os.preadv(number, [memoryview(lines)[:wanted]], begin - 1) < wanted:
-            raise DamagedLineError(f"{file.path} has become shorter")
+        with Path(file.path).open("rb", buffering=0) as opened:
+            opened.seek(begin - 1)
+            got = 0
+            while got < wanted:
+                more = opened.readinto(memoryview(lines)[got:wanted])
+                if not more:
+                    raise DamagedLineError(f"{file.path} has become shorter")
+                got += more
         unended = wanted if begin - 1 + wanted == file.end else 0
         first = lines.find(b"\n", 0, wanted) + 1 or unended
         last = lines.find(b"\n", PIECE_BYTES, wanted) + 1 or unended

@@ -244,3 +244,20 @@ def test_rows_on_the_disk_go_with_the_connection(tmp_path, rows_kept):
     del db
     gc.collect()
     assert not list(tmp_path.glob(".requests-*"))
+
+
+@pytest.mark.parametrize(
+    ("damaged", "unreadable"),
+    [(line(2).replace("measure", "bad") + line(3), 1), (line(3) + line(2)[:-1], 1), ("\n" + line(3), None)],
+    ids=["bad phase", "unended", "blank"],
+)
+def test_rows_beside_one_that_is_none_are_there_to_be_joined(tmp_path, damaged, unreadable):
+    """DuckDB passes over a blank line without a word."""
+    _, read_as = read(tmp_path, a=HEADER + line(1) + damaged)
+    assert [seq for batch in read_as.kept.batches(100) for seq in batch.column("seq").to_pylist()] == [1, 3]
+    assert unreadable is None or read_as.unreadable == {"requests-a.csv": unreadable}
+
+
+def test_line_ends_of_another_system_are_an_error_or_rows_and_no_defect(tmp_path):
+    _, read_as = read(tmp_path, a=(HEADER + line(1)).replace("\n", "\r\n"))
+    assert read_as.rows == 1

@@ -501,7 +501,7 @@ def test_a_bad_file_is_wrong_usage_and_told(tmp_path, option, text, problem):
     assert problem in ended.stderr
 
 
-def test_a_cut_answer_closes_the_connection_and_its_hit_names_the_request(server):
+def test_a_cut_answer_closes_the_connection_and_its_hit_names_the_request(server, outputs):
     server.http("POST", "/_sandbox/faults", {"kind": "cut", "count": 1})
     request_id = "7b0d1e63-5a3c-4c43-8f2e-0d7b9b7f2a11"
     with pytest.raises((http.client.HTTPException, OSError)):
