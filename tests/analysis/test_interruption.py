@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Iterator
 
 import duckdb
+import pyarrow as pa
 import pytest
 
 from analysis import interruption
@@ -50,6 +51,23 @@ def test_a_query_ends_while_it_sorts() -> None:
     assert len(cleared) == 1000
     assert took_s < 5, "of the processor, however busy the machine is: to sort them all takes nine and more"
     assert db.execute("SELECT 1").fetchall() == [(1,)]
+
+
+def test_a_query_ends_for_which_rows_are_made_meanwhile() -> None:
+    """The signal may come while Python makes some, in the thread that waits for the query."""
+    db = connect()
+    batch = pa.RecordBatch.from_pydict({"i": [1, 2, 3]})
+
+    def rows() -> Iterator[pa.RecordBatch]:
+        while True:
+            time.sleep(0.001)
+            yield batch
+
+    db.register("rows_made", pa.RecordBatchReader.from_batches(batch.schema, rows()))
+    threading.Timer(0.1, send).start()
+    with pytest.raises((duckdb.Error, RuntimeError, KeyboardInterrupt)) as told:
+        db.execute("SELECT count(*) FROM rows_made").fetchall()
+    assert is_interruption(told.value)
 
 
 def test_a_query_that_begins_after_the_signal_goes_on() -> None:
