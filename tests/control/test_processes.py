@@ -248,7 +248,7 @@ def test_an_interruption_is_passed_on_to_the_master_and_awaited(locust, tmp_path
     once = iter([KeyboardInterrupt()])
 
     def interrupt_when_ready() -> None:
-        if "ready" in (tmp_path / "locust.log").read_text() and (error := next(once, None)):
+        if "ready\n" in (tmp_path / "locust.log").read_text() and (error := next(once, None)):
             raise error
 
     end = headless(tmp_path, progress=interrupt_when_ready)
@@ -263,7 +263,7 @@ def test_a_drain_that_takes_too_long_is_cut_short(locust, tmp_path, monkeypatch)
     once = iter([KeyboardInterrupt()])
 
     def interrupt_when_ready() -> None:
-        if "ready" in (tmp_path / "locust.log").read_text() and (error := next(once, None)):
+        if "ready\n" in (tmp_path / "locust.log").read_text() and (error := next(once, None)):
             raise error
 
     end = headless(tmp_path, progress=interrupt_when_ready)
