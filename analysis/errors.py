@@ -72,8 +72,8 @@ def is_interruption(error: BaseException) -> bool:
     """Whether it is a Ctrl-C: of one that comes during a query DuckDB makes an error of one of three kinds."""
     of_duckdb = (type(error).__name__, str(error)) == ("RuntimeError", "Query interrupted")
     of_duckdb |= type(error).__name__ == "InterruptException"
-    # where it came while rows were made for a query
-    of_duckdb |= "duckdb" in type(error).__module__ and "KeyboardInterrupt" in str(error)
+    # where it came while rows were made for a query: no value of a run is quoted in such an error
+    of_duckdb |= "registered as '" in str(error) and "KeyboardInterrupt" in str(error)
     return isinstance(error, KeyboardInterrupt) or of_duckdb
 
 

@@ -3,8 +3,8 @@
 Arrow's writer takes half the processor's time that DuckDB's takes, for it writes what is in a dictionary already as it
 is, but works in one thread: the next rows are made in another meanwhile.
 
-The tables are mostly ids of hexadecimal digits. Zstandard's lowest level halves them for less time than the pages take
-that it saves, which LZ4 and Snappy do not. A least and greatest id says nothing, and is not looked for.
+They are compressed as DuckDB's are (`analysis.requests_table.PARQUET` says why). A least and greatest id says nothing,
+and is not looked for.
 """
 
 from __future__ import annotations

@@ -129,6 +129,11 @@ class RowsInFiles(RequestRows):
         db.register(_FILES, lines)
 
     @property
+    def has_cut(self) -> bool:
+        """Whether some line is no row."""
+        return bool(self._db.execute(f"SELECT 1 FROM {_INDEX} WHERE cut LIMIT 1").fetchall())
+
+    @property
     def named(self) -> str:
         return f"(SELECT rowid AS row, hash, other_hash FROM {_INDEX})"
 
@@ -160,7 +165,8 @@ class _FirstReading:
         self.schema = lines.schema.append(pa.field("file_number", pa.int16()))
         self.files: list[str] = []
         self.damaged: DamagedLineError | None = None
-        self._nameless: list[pa.RecordBatch] | None = []
+        self._nameless: list[pa.RecordBatch] = []
+        self._nameless_rows = 0
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """All up to the first line that is not whole."""
@@ -176,16 +182,17 @@ class _FirstReading:
             self.damaged = damaged
 
     def _keep(self, batch: pa.RecordBatch) -> None:
-        if self._nameless is not None and batch.column("lambda_request_id").null_count:
-            nameless = batch.column("lambda_request_id").is_null()
-            self._nameless.append(batch.select([*KEYS, "row"]).filter(nameless))
-            if sum(map(len, self._nameless)) > _FEW:
-                self._nameless = None
+        ids = batch.column("lambda_request_id")
+        self._nameless_rows += ids.null_count
+        if self._nameless_rows > _FEW:
+            self._nameless.clear()
+        elif ids.null_count:
+            self._nameless.append(batch.select([*KEYS, "row"]).filter(ids.is_null()))
 
     @property
     def nameless(self) -> pa.Table | None:
         """KEYS and `row` of the requests whose answer named no invocation; None where they are many."""
-        if self._nameless is None:
+        if self._nameless_rows > _FEW:
             return None
         schema = pa.schema([self.schema.field(name) for name in (*KEYS, "row")])
         return pa.Table.from_batches(self._nameless, schema)

@@ -4,7 +4,7 @@ Beside the columns of `runstore.columns` (NULL where empty) the view has
 
 | column | meaning |
 |---|---|
-| row | number of the line within the run, from 0, in the order of the files; those left out have one too |
+| row | number of the line within the run, from 0, file by file; those left out have one too |
 | file | name of the file it comes from |
 | endpoint | what the summary calls it: the method and Locust's name, `POST /vote` |
 | sent | false for an arrival that was dropped |
@@ -149,17 +149,11 @@ def create_requests(
     kept = None
     if of_headers:
         kept = _keep_whole(db, of_headers, cut, in_memory, few_queries)
-    if isinstance(kept, RowsInFiles):
-        counted = _count_index(db, kept)
-        if any(file.cut for file in counted):
-            kept.forget()
-            kept = None
     if kept is not None:
         source, unreadable = kept.source, Counter[str]()
     else:
         source, unreadable = _readable_rows(db, of_headers, in_memory, directory)
-    if not isinstance(kept, RowsInFiles):
-        counted = _count(db, source, cut)
+    counted = _count_index(db, kept) if isinstance(kept, RowsInFiles) else _count(db, source, cut)
     if any(file.cut for file in counted):
         unreadable.update({file.name: file.cut for file in counted if file.cut})
         source, kept = f"(FROM {source} WHERE ({cut}) IS NOT TRUE)", None
@@ -259,12 +253,19 @@ def _keep_whole(
     in_memory: bool,
     few_queries: bool,
 ) -> RowsInMemory | RowsInFiles | None:
-    """None where a line is not whole, or the rows are to be kept in a file of their own."""
+    """None where a line is not whole, or the rows are to be kept in a file of their own: those beside a line that is no
+    row are."""
     try:
         lines = WholeLines.of(of_headers, _ARROW_COLUMNS)
         if in_memory:
             return RowsInMemory(db, lines.table())
-        return RowsInFiles(db, lines, cut) if few_queries else None
+        if not few_queries:
+            return None
+        rows = RowsInFiles(db, lines, cut)
+        if not rows.has_cut:
+            return rows
+        rows.forget()
+        return None
     except DamagedLineError:
         return None
 

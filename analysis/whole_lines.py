@@ -63,7 +63,7 @@ class _File:
 
 @dataclass(frozen=True)
 class WholeLines:
-    """Rows with `columns` (name -> type), `file` and `row`: their numbers, from 0, in the order of the files."""
+    """Rows with `columns` (name -> type), `file` and `row`: their numbers, from 0, file by file."""
 
     files: Sequence[_File]
     columns: Mapping[str, pa.DataType]
