@@ -246,6 +246,7 @@ def cost(
     from analysis import tables, terminal
     from analysis.console import console
     from analysis.cost import of_summary, what_if
+    from analysis.formatting import plural
     from analysis.run_files import read_summary
     from config.prices import load_prices, priced_regions
     from config.settings import SANDBOX_REGION, load_settings
@@ -256,11 +257,13 @@ def cost(
             f"--region is one of {', '.join(priced_regions())}; others are added by the example of "
             "config/prices/us-east-1.toml",
         )
+    spent_on = "the run"
     if (invocations, duration_ms, memory_mb) == (None, None, None):
         priced = of_summary(read_summary(find_run(run)), region, free_tier=free_tier)
     elif invocations is None or duration_ms is None or memory_mb is None:
         raise UsageError("a what-if needs all of --invocations, --duration-ms and --memory-mb")
     else:
+        spent_on = plural(invocations, "invocation")
         priced = what_if(
             load_prices(region or load_settings().region or SANDBOX_REGION),
             invocations=invocations,
@@ -273,7 +276,7 @@ def cost(
     if form == "json":
         click.echo(json.dumps(priced, indent=1, ensure_ascii=False))
     else:
-        terminal.print_table(tables.cost({"cost": priced}), console())
+        terminal.print_table(tables.cost({"cost": priced}, spent_on), console())
     return errors.OK
 
 

@@ -1,10 +1,11 @@
 """What to do about a cause of failures, with the arithmetic that leads there.
 
-Rules and figures from AWS documentation: a Kinesis shard takes 1,000 records and 1 MiB a second (streams, quotas); a
-function that is asked `a` times a second for `d` seconds each needs a × d environments (Little's law; Lambda,
-concurrency), adds 1,000 of them in 10 s and takes 10 requests a second for each (Lambda, scaling and quotas); API
-Gateway waits 29 s by default (REST quotas); a table's write unit is one write of up to 1 KB a second, a read unit one
-strongly consistent read of up to 4 KB (DynamoDB, capacity).
+Rules and figures from AWS documentation: a Kinesis shard takes 1,000 records and 1 MiB a second, a call of PutRecords
+500 records (streams, quotas); a function that is asked `a` times a second for `d` seconds each needs a × d environments
+(Little's law; Lambda, concurrency), adds 1,000 of them in 10 s, takes 10 requests a second for each (Lambda, scaling
+and quotas), and has 10,240 MB and 900 s at most (Lambda, quotas); API Gateway waits 29 s by default (REST quotas); a
+table's write unit is one write of up to 1 KB a second, a read unit one strongly consistent read of up to 4 KB
+(DynamoDB, capacity).
 """
 
 from __future__ import annotations
@@ -27,9 +28,13 @@ from runstore.columns import CHECK_FAILED
 
 SHARD_RECORDS_PER_S = 1_000
 SHARD_BYTES_PER_S = 1024 * 1024
+RECORDS_PER_CALL = 500
+"""That PutRecords takes."""
 REQUESTS_PER_ENVIRONMENT_S = 10
 TIMEOUT_HEADROOM = 1.5
+MAX_TIMEOUT_S = 900
 GATEWAY_WAIT_S = 29
+MAX_MEMORY_MB = 10_240
 MEMORY_STEP_MB = 64
 MEMORY_HEADROOM = 1.25
 """Room that is advised beyond what was used."""
@@ -50,7 +55,7 @@ class Peak:
 
 @dataclass(frozen=True)
 class WentOn:
-    """What became of the invocations of requests that API Gateway gave up."""
+    """What became of the invocations of requests that API Gateway or the client gave up."""
 
     invocations: int
     failed: int
@@ -67,6 +72,8 @@ class Cause:
     operation: str | None = None
     resource: str | None = None
     error_type: str | None = None
+    reports_missing: int = 0
+    """Requests whose answer or access log names an invocation that the logs have no REPORT of."""
     frame: str | None = None
     shards_refusing: int = 0
     """Shards of a stream that the error messages name."""
@@ -90,13 +97,20 @@ class Cause:
     reserved_concurrency: int | None = None
     account_concurrency: int | None = None
     went_on: WentOn | None = None
-    """Of a gateway timeout, where the log has the invocations."""
+    """Of a timeout of the gateway or the client, where the log has the invocations."""
 
 
 def advise(cause: Cause) -> str:
     """One or two sentences on what to do."""
     rule = _RULES.get(cause.kind)
-    return rule(cause) if rule else "The logs hold no evidence: look at the examples by their ids."
+    if rule:
+        return rule(cause)
+    if cause.reports_missing:
+        return (
+            f"A function was invoked in {count(cause.reports_missing)} of {count(cause.requests)} cases, and the logs "
+            "lack its REPORT and with it the evidence: fetch them again (python -m analysis pull --force)."
+        )
+    return "The logs hold no evidence: look at the examples by their ids."
 
 
 def shards_needed(records_per_s: int, bytes_per_s: int = 0) -> int:
@@ -110,8 +124,8 @@ def concurrency_needed(arrivals_per_s: float, busy_s: float) -> int:
 
 
 def memory_needed_mb(used_mb: float) -> int:
-    """What was used and a quarter more, in steps of 64 MB."""
-    return math.ceil(used_mb * MEMORY_HEADROOM / MEMORY_STEP_MB) * MEMORY_STEP_MB
+    """What was used and a quarter more, in steps of 64 MB, as far as a function can have that."""
+    return min(math.ceil(used_mb * MEMORY_HEADROOM / MEMORY_STEP_MB) * MEMORY_STEP_MB, MAX_MEMORY_MB)
 
 
 def _downstream(cause: Cause) -> str:
@@ -124,9 +138,9 @@ def _downstream(cause: Cause) -> str:
         return (
             f"{cause.operation} on {what} went beyond the table's capacity ({cause.error_type}).{ran}: with one call "
             f"each, and a unit for {unit[1]}, {what} needs at least {count(cause.invoked.per_s)} {unit[0]} units, "
-            "spread over its keys; or on-demand capacity."
+            f"spread over its keys; or on-demand capacity.{_carries_more(cause)}"
         )
-    rate = f"{ran}: for one call each the limit must be at least that." if ran else ""
+    rate = f"{ran}: for one call each the limit must be at least that.{_carries_more(cause)}" if ran else ""
     return (
         f"{cause.operation or 'A call'} on {what} was refused for its rate ({cause.error_type}).{rate} "
         "Raise that service's limit or capacity, retry with backoff, or put a queue in between."
@@ -145,21 +159,43 @@ _TABLE_UNITS = {
 }
 
 
+_BATCHES = frozenset(
+    {
+        "BatchGetItem",
+        "BatchWriteItem",
+        "PublishBatch",
+        "PutEvents",
+        "SendMessageBatch",
+        "TransactGetItems",
+        "TransactWriteItems",
+    }
+)
+"""Operations of which a call takes several items or messages."""
+
+
+def _carries_more(cause: Cause) -> str:
+    """A caveat: from the invocations, which are counted, their number cannot be told."""
+    if cause.operation not in _BATCHES:
+        return ""
+    return f" A call of {cause.operation} may carry more than one, and each counts: how many is not known here."
+
+
 def _shards(cause: Cause, stream: str) -> str:
     if cause.invoked is None:
         return f"Give {stream} more shards: each takes 1,000 records and 1 MB a second."
-    offered, sent = cause.invoked.per_s, cause.asked_bytes.per_s if cause.asked_bytes else 0
-    needed = shards_needed(offered, sent)
-    arithmetic = (
-        f"The shard limit of {stream}: a shard takes 1,000 records a second, and at the peak {cause.function} put "
-        f"{cause.invoked.of('records')}: "
-        f"ceil({count(offered)} / 1,000) = {shards_needed(offered)}"
-    )
-    if cause.asked_bytes and needed > shards_needed(offered):
-        arithmetic += (
-            f"; it takes 1 MiB a second too, and the client sent {cause.asked_bytes.of('bytes')}: "
-            f"ceil({count(sent)} / {count(SHARD_BYTES_PER_S)}) = {needed}"
+    if cause.operation == "PutRecords":
+        has = "" if cause.shards is None else f"; it has {count(cause.shards)}"
+        return (
+            f"The shard limit of {stream}: a shard takes 1,000 records and 1 MiB a second, and at the peak "
+            f"{cause.function} ran {cause.invoked.of('times')}. A call of PutRecords may carry up to "
+            f"{count(RECORDS_PER_CALL)} records, and how many these did is not known here: {stream} needs "
+            f"ceil(records a second / 1,000) shards at least, with evenly spread partition keys{has}."
         )
+    needed, arithmetic = _shards_for(
+        f"The shard limit of {stream}: a shard takes 1,000 records a second, and at the peak {cause.function} put ",
+        cause.invoked,
+        cause.asked_bytes,
+    )
     if needed <= max(1, cause.shards_refusing, cause.shards or 0):
         # Uneven keys fill one shard before the others; and what was counted by the log's clock was, by the stream's,
         # perhaps a little more in that second.
@@ -170,16 +206,29 @@ def _shards(cause: Cause, stream: str) -> str:
     return f"{arithmetic} shards needed{has}."
 
 
+def _shards_for(put: str, records: Peak, sent: Peak | None) -> tuple[int, str]:
+    """(shards that take these records and bytes, `put` with the arithmetic). Bytes are named where they need more."""
+    by_records = shards_needed(records.per_s)
+    needed = shards_needed(records.per_s, sent.per_s if sent else 0)
+    words = f"{put}{records.of('records')}: ceil({count(records.per_s)} / 1,000) = {by_records}"
+    if sent and needed > by_records:
+        words += (
+            f"; it takes 1 MiB a second too, and the client sent {sent.of('bytes')}: "
+            f"ceil({count(sent.per_s)} / {count(SHARD_BYTES_PER_S)}) = {needed}"
+        )
+    return needed, words
+
+
 def _message_refused(cause: Cause) -> str:
     """Kinesis says in so many words that a shard was full; of the other services the name of the error has to do."""
     service = _SERVICES.get(cause.operation or "", "The service")
     if cause.error_type == "ProvisionedThroughputExceededException" and cause.asked:
-        offered = cause.asked.per_s
-        return (
-            "The limit of the stream's shards: each takes 1,000 records and 1 MB a second, and at the peak the client "
-            f"sent {cause.asked.of('records')}: ceil({count(offered)} / 1,000) = {shards_needed(offered)} shards "
-            "needed at least, with evenly spread partition keys."
+        _, arithmetic = _shards_for(
+            "The limit of the stream's shards: a shard takes 1,000 records a second, and at the peak the client sent ",
+            cause.asked,
+            cause.asked_bytes,
         )
+        return f"{arithmetic} shards needed at least, with evenly spread partition keys."
     peak = f" At the peak the client sent {cause.asked.of('messages')}." if cause.asked else ""
     return (
         f"{service} did not take the message ({cause.error_type}).{peak} A throttle wants a higher quota or fewer "
@@ -269,17 +318,26 @@ def _api_throttled(cause: Cause) -> str:
 
 def _function_timeout(cause: Cause) -> str:
     ran = f" after {decimal(cause.max_duration_ms / 1000)} s" if cause.max_duration_ms else ""
-    room = ""
+    room, longest = "", max(cause.timeout_s or 0, (cause.max_duration_ms or 0) / 1000) >= MAX_TIMEOUT_S
     if cause.slowest_success_ms is not None:
+        room = f" The slowest that succeeded took {decimal(cause.slowest_success_ms / 1000)} s"
         needed = math.ceil(cause.slowest_success_ms * TIMEOUT_HEADROOM / 1000)
-        room = (
-            f" The slowest that succeeded took {decimal(cause.slowest_success_ms / 1000)} s: by that, a timeout of "
-            f"{count(needed)} s (× {TIMEOUT_HEADROOM}) does for ordinary calls"
-        )
-        room += f", and it has {decimal(cause.timeout_s)} s." if cause.timeout_s is not None else "."
+        has = f", and it has {decimal(cause.timeout_s)} s." if cause.timeout_s is not None else "."
+        if needed <= MAX_TIMEOUT_S:
+            room += f": by that, a timeout of {count(needed)} s (× {TIMEOUT_HEADROOM}) does for ordinary calls{has}"
+        else:
+            room += (
+                f", which leaves less room than × {TIMEOUT_HEADROOM} below Lambda's maximum of {MAX_TIMEOUT_S} s{has}"
+            )
+            longest = True
+    last = (
+        f"or let one invocation do less work: {MAX_TIMEOUT_S} s is Lambda's maximum."
+        if longest
+        else "or raise its timeout."
+    )
     return (
         f"{cause.function} was stopped by its timeout{ran}.{room} Find what it waits for (its last log line says "
-        "where), give calls to other services a shorter time limit than its own, or raise its timeout."
+        f"where), give calls to other services a shorter time limit than its own, {last}"
     )
 
 
@@ -287,11 +345,9 @@ def _gateway_timeout(cause: Cause) -> str:
     if cause.went_on is None:
         went_on = " No invocation was found in the log."
     else:
-        ran = f" for up to {decimal(cause.max_duration_ms / 1000)} s" if cause.max_duration_ms else ""
-        billed = f" and was billed {count(cause.went_on.billed_ms)} ms" if cause.went_on.billed_ms is not None else ""
         went_on = (
             f" {cause.function} went on in {count(cause.went_on.invocations)} of {count(cause.requests)} cases, ran"
-            f"{ran}{billed}, and failed in {count(cause.went_on.failed)}."
+            f"{_ran_and_billed(cause)}, and failed in {count(cause.went_on.failed)}."
         )
     return (
         f"API Gateway stops waiting after {GATEWAY_WAIT_S} s, while the function goes on and is billed.{went_on} "
@@ -299,13 +355,43 @@ def _gateway_timeout(cause: Cause) -> str:
     )
 
 
+def _client_timeout(cause: Cause) -> str:
+    passed = "The client's own time limit passed before the answer was there"
+    if cause.went_on is None:
+        return (
+            f"{passed}; what the target did with the request is not known. Give it longer than API Gateway's "
+            f"{GATEWAY_WAIT_S} s, or look for what was slow at that time."
+        )
+    return (
+        f"{passed}. {cause.function} was invoked in {count(cause.went_on.invocations)} of {count(cause.requests)} "
+        f"cases, ran{_ran_and_billed(cause)}. Make it answer sooner, or give the client longer than that and than API "
+        f"Gateway's {GATEWAY_WAIT_S} s; where it ran for less than the client waited, the way to it was slow."
+    )
+
+
+def _ran_and_billed(cause: Cause) -> str:
+    """` for up to 40 s and was billed 40,000 ms`, as far as it is known."""
+    ran = f" for up to {decimal(cause.max_duration_ms / 1000)} s" if cause.max_duration_ms else ""
+    if cause.went_on is None or cause.went_on.billed_ms is None:
+        return ran
+    return f"{ran} and was billed {count(cause.went_on.billed_ms)} ms"
+
+
 def _out_of_memory(cause: Cause) -> str:
     if cause.memory_mb is None or cause.max_memory_mb is None:
         return f"{cause.function} ran out of memory: give it more."
-    return (
-        f"{cause.function} used {count(cause.max_memory_mb)} of {count(cause.memory_mb)} MB and was killed: "
-        f"give it at least {count(memory_needed_mb(cause.max_memory_mb))} MB (used × 1.25, in steps of 64)."
-    )
+    needed = memory_needed_mb(cause.max_memory_mb)
+    killed = f"{cause.function} used {count(cause.max_memory_mb)} of {count(cause.memory_mb)} MB and was killed"
+    if needed < MAX_MEMORY_MB:
+        return (
+            f"{killed}: give it at least {count(needed)} MB (used × {MEMORY_HEADROOM}, in steps of {MEMORY_STEP_MB})."
+        )
+    if cause.memory_mb < MAX_MEMORY_MB:
+        return (
+            f"{killed}: give it {count(MAX_MEMORY_MB)} MB, which is Lambda's maximum; if that is not enough, let one "
+            "invocation do less work."
+        )
+    return f"{killed}: that is Lambda's maximum. Let one invocation do less work: smaller batches, data read in parts."
 
 
 def _exception(cause: Cause) -> str:
@@ -335,10 +421,7 @@ _RULES = {
         f"{cause.function} succeeded, but API Gateway cannot read its answer: it must be "
         '{"statusCode": number, "headers": object, "body": string}.'
     ),
-    "client_timeout": lambda cause: (
-        "The client's own time limit passed before the answer was there; what the target did with the request is not "
-        "known. Give it longer than API Gateway's 29 s, or look for what was slow at that time."
-    ),
+    "client_timeout": _client_timeout,
     "connection_failed": lambda cause: (
         "No connection, or it broke: the address, the network, TLS, or a target that refuses or closes connections. "
         "The message says which."
@@ -349,7 +432,9 @@ _RULES = {
         if cause.error_type is not None and cause.error_type.startswith(CHECK_FAILED)
         else "The answer came with a good status and did not pass the client's check of its content."
     ),
-    "answered_error": lambda cause: f"{cause.function} answered so itself, without failing: its own log lines say why.",
+    "answered_error": lambda cause: (
+        f"{cause.function or 'The function'} answered so itself, without failing: its own log lines say why."
+    ),
     "refused": lambda cause: (
         # Without a word of the gateway's own the error type is but the status.
         "No invocation is known for these. Either the gateway refused them (path, method, authorisation), or a "

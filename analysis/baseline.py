@@ -17,6 +17,7 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from analysis.bootstrap import NO_DATA, Arrivals, Estimate, Sample, describe_units, estimates
+from analysis.cost import OF_THE_ANALYSIS
 from analysis.errors import DataFormatError, UsageError
 from analysis.evidence import connect
 from analysis.functions import COLD
@@ -45,10 +46,14 @@ class Baseline:
     complete: bool
     """Whether the run and its data are whole."""
     facts: dict[str, Any]
-    """What two runs must have in common to be compared, by name: profile, region, target, memory of each function."""
+    """What two runs must have in common to be compared, by name: profile, region, target, memory of each function. Only
+    those in both are held against one another; None: the profile does not set it."""
     resampled: dict[str, int]
     """`requests`, `environments`, `requests_without_environment`."""
     metrics: dict[str, Estimate]
+    unpriced: list[str] | None = None
+    """Items of the load's cost without a price or a quantity, which `cost_per_million_usd` does not hold. None: nobody
+    knows, of a baseline of an earlier version or a run without costs."""
 
 
 _ADAPTER = TypeAdapter(Baseline)
@@ -98,6 +103,7 @@ def measure(run: RunDir, split: tuple[str, str] | None = None) -> Baseline:
         },
         resampled=describe_units(sample),
         metrics=estimates(sample) | ({} if _starts_told(summary) else {"cold_start_rate": NO_DATA}),
+        unpriced=_unpriced(summary.get("cost") or {}),
     )
 
 
@@ -243,12 +249,21 @@ def _prices(cost: Mapping[str, Any], varying_gb_s: float) -> tuple[float | None,
     return usd_per_gb_s, total - usd_per_gb_s * varying_gb_s / cost["requests"] * 1e6
 
 
+def _unpriced(cost: Mapping[str, Any]) -> list[str] | None:
+    items = cost.get("items")
+    if not items:
+        return None
+    return sorted(item["item"] for item in items if item["usd"] is None and item["item"] not in OF_THE_ANALYSIS)
+
+
 def _facts(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """What should be the same in both runs. What a manifest does not say is left out."""
+    """What should be the same in both runs. What a manifest does not say is left out.
+
+    What a profile does not set is None: left out, it could not be told from what an earlier version did not know of.
+    """
     profile = manifest.get("profile") or {}
-    facts = {
-        "profile": profile.get("name"),
+    said = {"profile": profile.get("name"), **{name: manifest.get(name) for name in ("flows", "target", "region")}}
+    return {
+        **{name: value for name, value in said.items() if value is not None},
         **{f"profile.{name}": value for name, value in profile.items() if name not in _NOT_LOAD},
-        **{name: manifest.get(name) for name in ("flows", "target", "region")},
     }
-    return {name: value for name, value in facts.items() if value is not None}

@@ -16,6 +16,11 @@ long they took, is resampled by the second in which they began, for what refuses
    that a few of them serve nearly all requests, and intervals with the normal distribution's quantiles are too narrow
    then: `python -m benchmarks.compare` measures both.
 
+Where one environment served nearly all, it says nothing about another: times, cold starts and costs have no interval.
+Failures are resampled by the second then, for a run that fails throughout must not pass as one of which nobody can
+tell; an outage that lasts for many seconds makes that interval too narrow. Where nearly all is in one second, too, the
+error is the binomial one with LEAST_FREEDOM, by which little less than a complete failure is sure.
+
 An event that is rare leaves too little to resample: the variance of a rate is at least the binomial one, of the rate
 with one event and one non-event more than were seen (as Agresti and Coull, The American Statistician 52, 1998, do with
 two).
@@ -43,7 +48,7 @@ MAX_UNITS = 2000
 BEYOND = 10
 """A percentile that fewer requests lie beyond has no interval."""
 LEAST_FREEDOM = 0.5
-"""Degrees of freedom below which there is no interval: practically all rows are in one unit."""
+"""Degrees of freedom below which units tell nothing: practically all rows are in one."""
 PERCENTILES = {"p50_ms": 0.50, "p95_ms": 0.95, "p99_ms": 0.99}
 
 UNSURE_SHARE = 0.01
@@ -189,9 +194,12 @@ def _of_requests(sample: Sample, random: np.random.Generator) -> dict[str, Estim
         sizes.append(np.bincount(seconds[others]))
     units = _effective(np.concatenate(sizes))
 
-    failures = int(sample.failed.sum())
-    rates = _ratios(drawn, np.arange(columns) == bins + 1, np.arange(columns) <= bins)
-    found = {"error_rate": _rate(failures, requests, _spread(rates, units), units)}
+    if units - 1 < LEAST_FREEDOM:
+        error_rate = _rate_by_second(sample.failed, sample.started_at, random)
+    else:
+        rates = _ratios(drawn, np.arange(columns) == bins + 1, np.arange(columns) <= bins)
+        error_rate = _rate(int(sample.failed.sum()), requests, _spread(rates, units), units)
+    found = {"error_rate": error_rate}
     below = np.cumsum(drawn[:, :bins], axis=1)
     below = below[below[:, -1] > 0]
     for name, share in PERCENTILES.items():
@@ -237,14 +245,20 @@ def _cold_start_rate(sample: Sample, random: np.random.Generator) -> Estimate:
 
 def _dropped_rate(arrivals: Arrivals, random: np.random.Generator) -> Estimate:
     """By the second in which they were due: what leaves one arrival without a slot leaves its neighbours without."""
-    dropped = arrivals.dropped
-    if not len(dropped):
+    if not len(arrivals.dropped):
         return NO_DATA
-    seconds = _blocks(arrivals.due_at)
+    return _rate_by_second(arrivals.dropped, arrivals.due_at, random)
+
+
+def _rate_by_second(happened: Booleans, at: Floats, random: np.random.Generator) -> Estimate:
+    """`at`: epoch seconds."""
+    seconds, events = _blocks(at), int(happened.sum())
     size = np.bincount(seconds)
     units, weights = _effective(size), _weights(len(size), random)
-    rates = _ratios(weights, np.bincount(seconds, weights=dropped), size)
-    return _rate(int(dropped.sum()), len(dropped), _spread(rates, units), units)
+    if units - 1 < LEAST_FREEDOM:
+        return Estimate(events / len(happened), _binomial_error(events, len(happened)), LEAST_FREEDOM)
+    rates = _ratios(weights, np.bincount(seconds, weights=happened), size)
+    return _rate(events, len(happened), _spread(rates, units), units)
 
 
 def _cost_per_million(sample: Sample, random: np.random.Generator) -> Estimate:
@@ -293,11 +307,14 @@ def _share_served(sample: Sample, random: np.random.Generator) -> tuple[float, f
 
 
 def _rate(events: int, of: int, error: float, units: float) -> Estimate:
-    adjusted = (events + 1) / (of + 2)
-    binomial = math.sqrt(adjusted * (1 - adjusted) / of)
     if units - 1 < LEAST_FREEDOM:
         return Estimate(events / of, why=_TOO_FEW_UNITS)
-    return Estimate(events / of, max(error, binomial), units - 1)
+    return Estimate(events / of, max(error, _binomial_error(events, of)), units - 1)
+
+
+def _binomial_error(events: int, of: int) -> float:
+    adjusted = (events + 1) / (of + 2)
+    return math.sqrt(adjusted * (1 - adjusted) / of)
 
 
 def _positive(value: float, error: float, units: float) -> Estimate:

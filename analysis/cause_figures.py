@@ -14,7 +14,8 @@ CAUSES_ADVISED = 40
 """Nobody mends the forty-first cause first."""
 
 _OF_CAUSE = """kind, function, error_type, operation, resource, frame, count(*) AS requests,
-               count(DISTINCT shard) AS shards_refusing, max(inv_duration_ms) AS max_duration_ms,
+               count(DISTINCT shard) AS shards_refusing,
+               count_if(report_missing) AS reports_missing, max(inv_duration_ms) AS max_duration_ms,
                max(inv_memory_mb) AS memory_mb, max(inv_max_memory_mb) AS max_memory_mb"""
 """SQL for fields of a Cause, from the rows of `failed_requests`."""
 

@@ -8,28 +8,28 @@ evidence fits; what fits none is `unknown`, a group like the others.
 | dropped, unfinished | the client's own record |
 | check_failed | an answer that the client took for good by its status, and that one of its checks refused |
 | message_refused | SQS, SNS, EventBridge or Kinesis did not take a message: an error status, or its entry in a 200 |
-| gateway_timeout | 504: API Gateway stopped waiting; the invocation, where it is found, went on |
-| lambda_throttled | Lambda refused the invocation: 500 with integration status 429, or 429 to a direct Invoke |
-| api_throttled | 429 of the API: no function was asked |
+| gateway_timeout | 504, not the function's own: API Gateway stopped waiting; the invocation, where found, went on |
+| lambda_throttled | Lambda refused the invocation: 500 or 503 with integration status 429, or 429 to a direct Invoke |
+| api_throttled | 429 of the API: no function was asked, so that no invocation is known |
 | function_timeout | the invocation ran into the function's timeout |
 | out_of_memory, init_failure, crash | the environment broke: by the error type of REPORT or of the runtime's line |
 | downstream_throttle | an uncaught exception whose code means that a service refused for its limits |
 | exception | any other uncaught exception |
 | function_error | a direct Invoke's FunctionError, with no line in the log to explain it |
-| malformed_response | 502 of an invocation that succeeded: API Gateway did not understand its answer |
+| malformed_response | 502, not the function's own, of an invocation that succeeded: API Gateway did not understand it |
 | client_timeout | no HTTP status: the client's own time limit passed |
 | connection_failed | no HTTP status: no connection (address, refusal, TLS), or it broke |
 | no_response | no HTTP status, for any other reason |
 | check_failed | any other 2xx that the client did not accept |
-| answered_error | an error status that the function answered itself |
-| refused | a 4xx, or an error type of the gateway's in the access log, and no invocation is known |
-| unknown | |
+| answered_error | an error status that the function answered itself: by its invocation, or by the access log |
+| refused | a 4xx, or an error type of the gateway's in the access log, and no invocation is known, by its id neither |
+| unknown | among others: an invocation is known by its id, and the logs lack its REPORT |
 
 A *cause* is told by kind, function, error type, operation, resource, frame and the message with its ids, numbers and
 ARNs masked, so that a million failures come to a handful; where one exception's messages still differ in more than
-MAX_PATTERNS ways, they are one cause all the same. A cause may show in several flows and with several statuses (502
-behind the API, 200 with a function error to a direct Invoke): each is a group of its own, with the number of its cause,
-and the advice is made once, from all of them.
+MAX_PATTERNS ways, those that are each less than RARE_PATTERN of it are one cause all the same. A cause may show in
+several flows and with several statuses (502 behind the API, 200 with a function error to a direct Invoke): each is a
+group of its own, with the number of its cause, and the advice is made once, from all of them.
 """
 
 from __future__ import annotations
@@ -48,8 +48,10 @@ from runstore.columns import CHECK_FAILED, DROPPED, UNFINISHED
 
 EXAMPLES = 3
 MAX_PATTERNS = 5
-"""Messages of one exception in one line of code that are told apart; where there are more, they hold ids of a form that
-is not known here."""
+"""Messages of one exception in one line of code that are told apart; where there are more, those that are rare hold ids
+of a form that is not known here."""
+RARE_PATTERN = 0.05
+"""A message is rare in less than this share of its exception's requests."""
 
 THROTTLE_CODES: tuple[str, ...] = (
     "ProvisionedThroughputExceededException",
@@ -101,9 +103,10 @@ _KIND = f"""
          WHEN error = '{UNFINISHED}' THEN 'unfinished'
          WHEN starts_with(error, {literal(CHECK_FAILED)}) THEN 'check_failed'
          WHEN method IN ({_any_of(SENDING_OPERATIONS)}) AND status IS NOT NULL THEN 'message_refused'
-         WHEN status = 504 THEN 'gateway_timeout'
-         WHEN status = 429 AND method = 'Invoke' OR status = 500 AND integration_status = 429 THEN 'lambda_throttled'
-         WHEN status = 429 THEN 'api_throttled'
+         WHEN status = 504 AND NOT own_answer THEN 'gateway_timeout'
+         WHEN status = 429 AND method = 'Invoke' OR status IN (500, 503) AND integration_status = 429
+              THEN 'lambda_throttled'
+         WHEN status = 429 AND inv IS NULL AND NOT named AND NOT own_answer THEN 'api_throttled'
          WHEN failed AND timed_out THEN 'function_timeout'
          WHEN failed AND (log_error_type = 'Runtime.OutOfMemory' OR log_message LIKE '%signal: killed%')
               THEN 'out_of_memory'
@@ -117,9 +120,9 @@ _KIND = f"""
          WHEN status IS NULL AND regexp_matches(error, 'timed? ?out', 'i') THEN 'client_timeout'
          WHEN status IS NULL THEN 'no_response'
          WHEN status BETWEEN 200 AND 299 THEN 'check_failed'
-         WHEN status = 502 AND inv IS NOT NULL THEN 'malformed_response'
-         WHEN inv IS NOT NULL THEN 'answered_error'
-         WHEN status BETWEEN 400 AND 499 OR gateway_error_type IS NOT NULL THEN 'refused'
+         WHEN status = 502 AND inv IS NOT NULL AND NOT own_answer THEN 'malformed_response'
+         WHEN inv IS NOT NULL OR own_answer THEN 'answered_error'
+         WHEN (status BETWEEN 400 AND 499 OR gateway_error_type IS NOT NULL) AND NOT named THEN 'refused'
          ELSE 'unknown' END"""
 
 # What stands as error type where no exception names one: AWS's own word, or ours in plain text.
@@ -199,6 +202,11 @@ _FAILED = f"""
         WITH evidence AS (
             SELECT j.*, coalesce(j.started_at, j.scheduled_at) AS happened_at, g.integration_status,
                    g.error_type AS gateway_error_type, g.error_message AS gateway_error_message,
+                   -- the Lambda service took the call, and what its function answered was passed on
+                   coalesce(g.integration_status < 400 AND g.handler_status = j.status, false) AS own_answer,
+                   -- an invocation was begun, whether or not the logs have its REPORT
+                   coalesce(j.lambda_request_id, g.lambda_request_id) IS NOT NULL
+                   AND coalesce(g.integration_status, 200) < 400 AS named,
                    f.inv IS NOT NULL AS failed, f.timed_out, f.kind AS log_kind,
                    {_ERROR_TYPE} AS log_error_type, f.error_message AS log_message,
                    CASE WHEN j.method IN ({_any_of(SENDING_OPERATIONS)}) THEN j.method
@@ -223,7 +231,8 @@ _FAILED = f"""
                     ELSE function END AS function,
                coalesce(request_id, lambda_request_id, correlation_id, worker || ':' || seq) AS example,
                nullif(regexp_extract(log_message, 'shardId-[0-9]+'), '') AS shard,
-               failed, inv, inv_duration_ms, inv_billed_ms, inv_memory_mb, inv_max_memory_mb
+               failed, named AND inv IS NULL AS report_missing,
+               inv, inv_duration_ms, inv_billed_ms, inv_memory_mb, inv_max_memory_mb
         FROM kinds"""
 
 
@@ -250,11 +259,15 @@ def root_causes(db: duckdb.DuckDBPyConnection, deployment: Mapping[str, Any] | N
                 SELECT {by_cause}, pattern, count(*) AS requests, min(happened_at) AS first_at
                 FROM failed_as_said GROUP BY ALL
             ), counted AS (
-                SELECT *, count(pattern) OVER alike AS patterns,
-                       first(pattern) OVER (alike ORDER BY pattern IS NULL, requests DESC, pattern) AS usual_pattern
+                SELECT *, count(pattern) OVER alike > {MAX_PATTERNS}
+                          AND requests < {RARE_PATTERN} * sum(requests) OVER alike AS merged
                 FROM said WINDOW alike AS (PARTITION BY {by_cause})
             ), patterned AS (
-                SELECT *, CASE WHEN patterns > {MAX_PATTERNS} THEN usual_pattern ELSE pattern END AS shown FROM counted
+                -- what is merged bears the name of the most usual of it
+                SELECT *, CASE WHEN merged THEN first(pattern) OVER (
+                              PARTITION BY {by_cause}, merged ORDER BY pattern IS NULL, requests DESC, pattern
+                          ) ELSE pattern END AS shown
+                FROM counted
             ), sized AS (
                 SELECT *, sum(requests) OVER cause AS size, min(first_at) OVER cause AS since
                 FROM patterned WINDOW cause AS (PARTITION BY {by_cause}, shown)

@@ -2,9 +2,10 @@
 
 A message is *completed* when an invocation of the chain's last function succeeded on it (and did not name it as
 failed), *lost* when its front answered 2xx, it never completed and nothing more can come, *duplicated* when it
-completed twice or more, *late* when it completed after the profile's limit, *pending* when it may still complete. End
-to end is from the request's start on the client's clock to the end of the first completion on the servers', corrected
-where the two clocks differ for sure (`analysis.clocks`).
+completed twice or more (in two invocations, or as two messages of one batch), *late* when it completed after the
+profile's limit, *pending* when it may still complete. End to end is from the request's start on the client's clock to
+the end of the first completion on the servers', corrected where the two clocks differ for sure (`analysis.clocks`); of
+a request by a clock that did not work it is not known, nor whether the message was late or is overdue.
 
 Counts cover the whole run, `measured` and `end_to_end_ms` the rows of phase `measure`. Without a single correlation
 line of the run nothing can be followed, and all that depends on it is None.
@@ -18,6 +19,7 @@ from typing import Any
 
 import duckdb
 
+from analysis.clocks import near_the_others
 from analysis.distributions import distribution, struct
 from analysis.join import counts
 from analysis.requests_table import TAKEN, literal
@@ -85,10 +87,10 @@ class Settling:
     """Whether it is known that no delivery or retry was left when the logs were fetched."""
 
     def overdue(self, started_at: str) -> str:
-        """SQL: whether a message sent at the column `started_at` can no longer complete."""
+        """SQL: whether a message sent at the column `started_at` can no longer complete; false where that is NULL."""
         if self.watched_until is None:
             return "false"
-        return "true" if self.settled else f"{started_at} <= {self.watched_until - self.limit_s}"
+        return "true" if self.settled else f"coalesce({started_at} <= {self.watched_until - self.limit_s}, false)"
 
 
 _COUNTS = ("sent", "accepted", "completed", "lost", "duplicated", "late", "pending")
@@ -113,11 +115,12 @@ def chains(
     ]
     # Keyed by place: a chain of one's own may be called like one of the samples.
     by_place = {str(place): chain for place, chain in enumerate(known)}
+    near = near_the_others(db)
     entered, *_ = counts(
         db, f"SELECT {struct((place, f'bool_or({chain.entered})') for place, chain in by_place.items())} FROM requests"
     )
     return {
-        chain.name: _chain(db, chain, settling, changes.get(chain.table) if chain.table else None)
+        chain.name: _chain(db, chain, near, settling, changes.get(chain.table) if chain.table else None)
         for place, chain in by_place.items()
         if entered[place]
     }
@@ -126,10 +129,11 @@ def chains(
 def _chain(
     db: duckdb.DuckDBPyConnection,
     chain: Chain,
+    near: str,
     settling: Settling,
     change: Mapping[str, Mapping[str, float]] | None,
 ) -> dict[str, Any]:
-    last = literal(chain.functions[-1])
+    """`near`: SQL, whether a row of `requests` has a time that can be compared with others."""
     conditions = {
         "sent": "true",
         "accepted": "accepted",
@@ -142,18 +146,17 @@ def _chain(
     whole, measured, end_to_end, ambiguous, followed, completions = counts(
         db,
         f"""WITH sent AS (
-                SELECT correlation_id, min(started_at) AS started_at, bool_or(measured) AS measured,
-                       min(started_at + coalesce(correction_s, 0)) AS entered_at,
+                SELECT correlation_id, min(started_at) FILTER ({near}) AS started_at, bool_or(measured) AS measured,
+                       min(started_at + coalesce(correction_s, 0)) FILTER ({near}) AS entered_at,
                        bool_or({chain.accepted}) AS accepted, count(*) AS requests
                 FROM requests LEFT JOIN clock_offsets USING (worker) WHERE {
             chain.entered
         } AND correlation_id IS NOT NULL
                 GROUP BY correlation_id
             ), completed AS (
-                SELECT correlation_id, count(DISTINCT inv) AS completions, min(reported_at) AS completed_at
-                FROM invocation_correlations JOIN invocations USING (inv)
-                WHERE function = {last} AND NOT failed AND inv NOT IN (SELECT inv FROM invocation_failures)
-                GROUP BY correlation_id
+                SELECT correlation_id, times AS completions, done_at AS completed_at FROM ({
+            _successes(chain.functions[-1])
+        })
             ), messages AS (
                 SELECT * REPLACE (coalesce(accepted, false) AS accepted, coalesce(completions, 0) AS completions),
                        (completed_at - entered_at) * 1000 AS end_to_end_ms
@@ -184,21 +187,22 @@ def _chain(
         "end_to_end_ms": end_to_end,
         "table_reconciled": reconciled(chain, completions, change) if followed else None,
         "measured": measured,
-        "hops": _hops(db, chain) if followed else None,
+        "hops": _hops(db, chain, near, settling.limit_s) if followed else None,
     }
 
 
-def _hops(db: duckdb.DuckDBPyConnection, chain: Chain) -> list[dict[str, Any]]:
+def _hops(db: duckdb.DuckDBPyConnection, chain: Chain, near: str, limit_s: float) -> list[dict[str, Any]]:
     """Each function of a chain, in order.
 
     `reached`: accepted messages that an invocation of it succeeded on; `lost_before`: those that reached the function
-    before and not this one; `repeated`: those it succeeded on more than once; `since_last_ms`: of measured messages,
-    from the end of the last hop (of the first: from the start of the request, on the client's clock) to that of this.
+    before and not this one; `repeated`: those it succeeded on more than once; `late`: those it did not before the
+    chain's limit had passed since the start of the request; `since_last_ms`: of measured messages, from the end of the
+    last hop (of the first: from the start of the request, on the client's clock) to that of this.
     """
     hops, last = [], "SELECT correlation_id, entered_at AS done_at FROM entered"
     db.execute(
         f"""CREATE OR REPLACE TEMP TABLE entered AS
-            SELECT correlation_id, min(started_at + coalesce(correction_s, 0)) AS entered_at,
+            SELECT correlation_id, min(started_at + coalesce(correction_s, 0)) FILTER ({near}) AS entered_at,
                    bool_or(measured) AS measured
             FROM requests LEFT JOIN clock_offsets USING (worker)
             WHERE {chain.entered} AND correlation_id IS NOT NULL GROUP BY correlation_id
@@ -207,23 +211,33 @@ def _hops(db: duckdb.DuckDBPyConnection, chain: Chain) -> list[dict[str, Any]]:
     for number, function in enumerate(chain.functions):
         db.execute(
             f"""CREATE OR REPLACE TEMP TABLE hop_{number} AS
-                SELECT correlation_id, count(DISTINCT inv) AS times, min(reported_at) AS done_at
-                FROM invocation_correlations JOIN invocations USING (inv) SEMI JOIN entered USING (correlation_id)
-                WHERE function = {literal(function)} AND NOT failed AND inv NOT IN (SELECT inv FROM invocation_failures)
-                GROUP BY correlation_id"""
+                FROM ({_successes(function)}) SEMI JOIN entered USING (correlation_id)"""
         )
-        reached, repeated, lost, since_last_ms = counts(
+        reached, repeated, late, lost, since_last_ms = counts(
             db,
             f"""SELECT count(h.correlation_id), count(*) FILTER (WHERE h.times > 1),
+                       count(*) FILTER (WHERE h.done_at - e.entered_at > {limit_s}),
                        count(*) FILTER (WHERE h.correlation_id IS NULL),
                        {distribution("(h.done_at - l.done_at) * 1000", "p50 p95 p99 max", where="e.measured")}
                 FROM ({last}) l JOIN entered e USING (correlation_id)
                 LEFT JOIN hop_{number} h USING (correlation_id)""",
         )
-        hop = {"function": function, "reached": reached, "lost_before": lost, "repeated": repeated}
+        hop = {"function": function, "reached": reached, "lost_before": lost, "repeated": repeated, "late": late}
         hops.append({**hop, "since_last_ms": since_last_ms})
         last = f"SELECT correlation_id, done_at FROM hop_{number}"
     return hops
+
+
+def _successes(function: str) -> str:
+    """A query: correlation_id, times, done_at; how often a function succeeded on a message, and when it first had."""
+    return f"""
+        SELECT correlation_id, sum(messages)::BIGINT AS times, min(reported_at) AS done_at FROM (
+            -- of a batch, each message with this id; lines that name none are of the same one
+            SELECT correlation_id, greatest(count(DISTINCT message_id), 1) AS messages, min(reported_at) AS reported_at
+            FROM invocation_correlations JOIN invocations USING (inv)
+            WHERE function = {literal(function)} AND NOT failed AND inv NOT IN (SELECT inv FROM invocation_failures)
+            GROUP BY correlation_id, inv
+        ) GROUP BY correlation_id"""
 
 
 def reconciled(chain: Chain, completions: int, change: Mapping[str, Mapping[str, float]] | None) -> bool | None:

@@ -4,8 +4,9 @@ logs, and those of the answers' Date headers.
 A request cannot arrive before it was sent, nor be answered after its answer was there. With the server's clock ahead of
 the client's by `offset`: arrived − started >= offset, and answered − ended <= offset. Every joined request narrows both
 sides; what is left between them is the error of the estimate, about the least round trip. Arrival and answer are the
-access log's. Without one the start of the handler stands for both, and the error is larger: a REPORT may be written
-after the answer has gone.
+access log's. Without one, or where it does not say when a request came (`requestTimeEpoch`), the start of the handler
+stands for both, and the error is larger: a REPORT may be written after the answer has gone. Of a pair that only a trace
+made nothing is known: its handler may have run long after the answer, behind a queue.
 
 The Date headers are the load generator's business (`loadgen.server_clock`), which leaves its bounds in the manifest:
 a run without logs has them too. They are shown beside; nothing is corrected by them.
@@ -65,11 +66,13 @@ def create_clock_offsets(db: duckdb.DuckDBPyConnection) -> None:
     """
     db.execute(
         f"""CREATE TABLE clock_offsets AS
-            WITH seen AS (
+            WITH begun AS (
+                SELECT *, CASE WHEN matched_by <> 'trace_id' THEN inv_started_at END AS begun_at FROM joined
+            ), seen AS (
                 SELECT j.worker, j.started_at, j.ended_at,
-                       coalesce(g."at", j.inv_started_at - coalesce(j.inv_init_ms, 0) / 1000) AS arrived_at,
-                       coalesce(g."at" + g.response_latency_ms / 1000, j.inv_started_at) AS answered_at
-                FROM joined j LEFT JOIN gateway g ON g.request_id = j.request_id
+                       coalesce(g."at", begun_at - coalesce(j.inv_init_ms, 0) / 1000) AS arrived_at,
+                       coalesce(g."at" + g.response_latency_ms / 1000, begun_at) AS answered_at
+                FROM begun j LEFT JOIN gateway g ON g.request_id = j.request_id AND g.at_is_logged IS NOT TRUE
                 WHERE j.ended_at IS NOT NULL AND j.status <> 202
             ), bounds AS (
                 SELECT worker, count(*) AS requests,

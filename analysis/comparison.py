@@ -5,7 +5,8 @@ The change from A to B has an interval (`analysis.bootstrap`), and `within` says
     no difference    the interval lies inside ±within, so that a difference, if there is one, is too small to matter
     worse, better    it does not hold 0 (and reaches beyond `within`)
     inconclusive     anything else: more requests would decide, and about how many is said
-    no data          a run does not have the figure
+    no data          a run does not have the figure, or not of the same things: a cost without what SNS took, say,
+                     whose metric had not arrived
 
 Times and costs change by a factor, and their interval is one of the ratio; rates change by a difference, for which
 `within` is of A's rate, or RATE_WITHIN where that is more. Of all figures less is better.
@@ -21,6 +22,7 @@ from typing import Any, Literal
 from analysis import errors
 from analysis.baseline import Baseline
 from analysis.bootstrap import NO_DATA, Estimate, error_together, interval_half_width
+from config.prices import ITEMS
 
 WITHIN = 0.05
 CONFIDENCE = 0.95
@@ -104,7 +106,7 @@ class Comparison:
         if self.verdict == "worse":
             return errors.THRESHOLD_FAILED
         # A run whose arrivals were all dropped has no error rate: that it is not worse is no good news.
-        lost = any(one.a is not None and one.b is None for one in self.metrics)
+        lost = any(one.a is not None and one.b is None for one in self.metrics) or bool(_lacking(self.b, self.a))
         return errors.INCOMPLETE if lost else errors.OK
 
     def as_dict(self) -> dict[str, Any]:
@@ -145,8 +147,8 @@ def compare(a: Baseline, b: Baseline, *, within: float = WITHIN, confidence: flo
         metrics=tuple(
             judge(
                 metric,
-                a.metrics.get(metric.name, NO_DATA),
-                b.metrics.get(metric.name, NO_DATA),
+                _estimate(metric, a, b),
+                _estimate(metric, b, a),
                 requests,
                 within,
                 confidence,
@@ -157,20 +159,36 @@ def compare(a: Baseline, b: Baseline, *, within: float = WITHIN, confidence: flo
     )
 
 
+def _estimate(metric: Metric, of: Baseline, beside: Baseline) -> Estimate:
+    """A figure of one side, as far as it can be held against that of the other."""
+    if metric.name == "cost_per_million_usd" and (lacking := _lacking(of, beside)):
+        services = (ITEMS[item].service if item in ITEMS else item for item in lacking)
+        return Estimate(None, why=f"its cost lacks {', '.join(services)}")
+    return of.metrics.get(metric.name, NO_DATA)
+
+
+def _lacking(of: Baseline, beside: Baseline) -> list[str]:
+    """What is not in the cost of one side and is in that of the other, if there is any.
+
+    Nothing where it is not known of both: a baseline of an earlier version is compared as it always was.
+    """
+    if of.unpriced is None or beside.unpriced is None:
+        return []
+    return [item for item in of.unpriced if item not in beside.unpriced]
+
+
 def judge(metric: Metric, a: Estimate, b: Estimate, requests: int, within: float, confidence: float) -> Compared:
     """One figure of two runs of at most so many requests."""
     absolute = metric.kind == "rate"
     if a.value is None or b.value is None:
-        sides = [side for side, one in (("A", a), ("B", b)) if one.value is None]
-        return _known(metric, a, b, None, None, None, "no data", why=f"{' and '.join(sides)}: nothing was measured")
+        lacking = [(side, one) for side, one in (("A", a), ("B", b)) if one.value is None]
+        return _known(metric, a, b, None, None, None, "no data", why=_reasons(lacking))
     change = b.value - a.value if absolute else b.value / a.value - 1 if a.value else None
     unknown: Sequence[tuple[str, Estimate]] = [(side, one) for side, one in (("A", a), ("B", b)) if one.error is None]
     if change is None or unknown or a.error is None or b.error is None or a.freedom is None or b.freedom is None:
-        reasons = {one.why: [side for side, other in unknown if other.why == one.why] for _, one in unknown}
-        why = "; ".join(f"{' and '.join(sides)}: {reason}" for reason, sides in reasons.items())
         needed = [one.requests_needed for _, one in unknown]
         enough = None if None in needed else max((number for number in needed if number is not None), default=None)
-        return _known(metric, a, b, change, None, None, "inconclusive", enough, why or None)
+        return _known(metric, a, b, change, None, None, "inconclusive", enough, _reasons(unknown) or None)
 
     error, freedom = error_together([(a.error, a.freedom), (b.error, b.freedom)])
     half = interval_half_width(error, freedom, confidence)
@@ -189,6 +207,12 @@ def judge(metric: Metric, a: Estimate, b: Estimate, requests: int, within: float
     bound = margin if absolute else math.log1p(margin)
     wanted = max(abs(distance), bound - abs(distance))
     return _known(metric, a, b, change, low, high, "inconclusive", _round_up(requests * (half / wanted) ** 2))
+
+
+def _reasons(unknown: Sequence[tuple[str, Estimate]]) -> str:
+    """`A: nothing was measured; B: ...`, both sides together where they have the same reason."""
+    reasons = {one.why: [side for side, other in unknown if other.why == one.why] for _, one in unknown}
+    return "; ".join(f"{' and '.join(sides)}: {reason}" for reason, sides in reasons.items())
 
 
 def _known(

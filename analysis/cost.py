@@ -335,6 +335,15 @@ def price(
     }
 
 
+def left_out(cost: Mapping[str, Any], figure: str) -> list[str]:
+    """Services of which some quantity or price is not known, so that a sum (`run_usd`, `per_million_usd`) of the
+    summary's `cost` is without it, and no more than a lower bound."""
+    items = [item for item in cost.get("items") or () if item.get("usd") is None]
+    if figure == "per_million_usd":
+        items = [item for item in items if item.get("item") not in OF_THE_ANALYSIS]
+    return [item.get("service", "") for item in items]
+
+
 def of_summary(summary: Mapping[str, Any], region: str | None, *, free_tier: bool) -> dict[str, Any]:
     """The `cost` of an analysed run, priced anew: in another region (None: its own), or with the free tier taken off.
 

@@ -94,11 +94,13 @@ CORRELATIONS: Mapping[str, str] = {
 }
 ACCESS_LOG: Mapping[str, str] = {
     "at": "DOUBLE",
+    "at_is_logged": "BOOLEAN",
     "request_id": "VARCHAR",
     "extended_request_id": "VARCHAR",
     "lambda_request_id": "VARCHAR",
     "status": "SMALLINT",
     "integration_status": "SMALLINT",
+    "handler_status": "SMALLINT",
     "integration_latency_ms": "DOUBLE",
     "response_latency_ms": "DOUBLE",
     "path": "VARCHAR",

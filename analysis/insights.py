@@ -63,7 +63,7 @@ class QueryFailedError(PullError):
 
 
 class IncompleteResultsError(PullError):
-    """The query is Complete, but not all of its rows could be fetched."""
+    """The query is Complete, but not all of its rows could be fetched, or some are none."""
 
 
 @dataclass(frozen=True)
@@ -217,7 +217,7 @@ def _results(
         sleep(pause_s := min(pause_s * 1.6, _LONGEST_POLL_S))
     took_s = clock() - started_at
     statistics = answer.get("statistics") or {}
-    rows = [_row(cells) for cells in answer["results"]]
+    rows = _rows(answer, query_id)
     seen: set[str] = set()
     while token := answer.get("nextToken"):
         if token in seen:
@@ -226,7 +226,7 @@ def _results(
         answer = _page(call, polls, query_id, nextToken=token)
         if answer["status"] != "Complete":
             raise IncompleteResultsError(f"log query {query_id} became {answer['status']} after {len(rows)} rows")
-        rows += [_row(cells) for cells in answer["results"]]
+        rows += _rows(answer, query_id)
     announced = statistics.get("resultCount")
     if announced is not None and len(rows) < min(int(announced), limit):
         raise IncompleteResultsError(f"log query {query_id} announced {announced:.0f} rows and gave {len(rows)}")
@@ -241,8 +241,14 @@ def _page(call: _Caller, polls: Pace | None, query_id: str, **arguments: str) ->
     return answer
 
 
-def _row(cells: Sequence[dict[str, str]]) -> Row:
-    return {cell["field"]: cell["value"] for cell in cells if "value" in cell}
+def _rows(answer: Any, query_id: str) -> list[Row]:
+    try:
+        rows = [{cell["field"]: cell["value"] for cell in cells if "value" in cell} for cells in answer["results"]]
+        for row in rows:
+            "".join(row.values())  # takes text alone, and less time than a look at each value
+    except (KeyError, TypeError):
+        raise IncompleteResultsError(f"log query {query_id}: a malformed page, with rows that are none") from None
+    return rows
 
 
 def _whole(value: float | None) -> int | None:

@@ -8,7 +8,9 @@
 
 A pair is made only where the key leads to one invocation and that invocation to one request. Requests with a
 duplicated key are set aside as ambiguous: paired by chance, they would lend their figures to each other. What
-stronger evidence has paired, weaker evidence does not touch.
+stronger evidence has paired, weaker evidence does not touch; nor what the answer or the access log names, where the
+logs lack that invocation's REPORT: weaker evidence could only lead to another one, of a function further down. Only an
+Invoke's answer does not count here, for an emulator may give it an id of its own.
 
 An asynchronous event that failed is invoked again under the same request id: its attempts are one answer, of which the
 last counts, and all of them are the request's (`retries`). Two requests under one id (a client that repeated one) are
@@ -69,16 +71,16 @@ _NAMED = f"""
     SELECT row, inv FROM named_requests
     JOIN (SELECT inv, {hashes("request_id")} FROM answers) USING (hash, other_hash)"""
 
-# Each a query over `open_requests` (sent; what is paired or set aside by now does not count), `answers` (the
-# invocations that may have answered a request: of a retried event the last attempt) and what leads from the one to the
-# other, a table that may be empty.
+# Each a query over `open_requests` (sent, and named by no answer; what is paired or set aside by now does not count),
+# `answers` (the invocations that may have answered a request: of a retried event the last attempt) and what leads from
+# the one to the other, a table that may be empty. `inv` -1: named, but the logs lack its REPORT.
 _WEAKER: Mapping[str, tuple[str, str]] = {
     "access_log": (
         "access_log",
         """
-        SELECT DISTINCT row, inv FROM open_requests r
-        JOIN access_log l USING (request_id)
-        JOIN answers a ON a.request_id = l.lambda_request_id""",
+        SELECT DISTINCT row, coalesce(inv, -1) AS inv FROM open_requests r
+        JOIN access_log l ON l.request_id = r.request_id AND l.lambda_request_id IS NOT NULL
+        LEFT JOIN answers a ON a.request_id = l.lambda_request_id""",
     ),
     "correlation_line": (
         "invocation_correlations",
@@ -117,6 +119,7 @@ _WEAKER: Mapping[str, tuple[str, str]] = {
         JOIN traced t ON t.xray_trace_id = f.xray_trace_id AND t.function = f.function""",
     ),
 }
+_UNNAMED = "(method = 'Invoke' OR lambda_request_id IS NULL)"
 _FEW = 1_000_000
 _Numbers = npt.NDArray[np.integer[Any]]
 
@@ -197,14 +200,15 @@ def _pairs(evidence: Evidence) -> _Pairs:
 
 
 def _open(db: duckdb.DuckDBPyConnection, kept: RequestRows, wanted: npt.NDArray[np.bool_]) -> bool:
-    """Make `open_requests`, of those that are sent among the `wanted`. Returns whether they are few: then they are a
-    table, for which the others are not read again."""
+    """Make `open_requests`, of those that are sent among the `wanted`, and named by no answer. Returns whether they are
+    few: then they are a table, for which the others are not read again."""
     every = bool(wanted.all())
     few = not every and int(np.count_nonzero(wanted)) <= _FEW
     rows = kept.keys(None if every else wanted)
     kind = "TEMP TABLE" if few else "VIEW"
     db.execute("DROP VIEW IF EXISTS open_requests")
-    db.execute(f"CREATE {kind} open_requests AS SELECT row, {', '.join(KEYS)} FROM {rows} WHERE {SENT}")
+    keys = ", ".join(KEYS)
+    db.execute(f"CREATE {kind} open_requests AS SELECT row, {keys} FROM {rows} WHERE {SENT} AND {_UNNAMED}")
     return few
 
 
@@ -257,7 +261,7 @@ class _Pairs:
     matched_by: npt.NDArray[np.int8]
     """Of each request that has one the place in MATCHED_BY."""
     open: npt.NDArray[np.bool_]
-    """Whether a request is neither paired nor set aside."""
+    """Whether a request is neither paired nor set aside, nor named by the access log."""
     answering: npt.NDArray[np.bool_]
     """Whether an invocation is paired."""
 
@@ -272,12 +276,15 @@ class _Pairs:
 
 def _pair(db: duckdb.DuckDBPyConnection, key: str, query: str, pairs: _Pairs) -> None:
     row, inv = _numbers(db, f"SELECT row, inv FROM ({query})")
+    found = inv >= 0
+    lacking, row, inv = row[~found], row[found], inv[found]
     free = pairs.open[row] & ~pairs.answering[inv]
     row, inv = row[free], inv[free]
     several = _repeated(row, len(pairs.inv))
     shared = ~several & _repeated(inv, len(pairs.answering))
     sure = ~several & ~shared
     pairs.open[row] = False
+    pairs.open[lacking] = False
     pairs.inv[row[sure]] = inv[sure]
     pairs.matched_by[row[sure]] = MATCHED_BY.index(key)
     pairs.answering[inv[sure]] = True

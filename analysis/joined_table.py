@@ -59,6 +59,8 @@ _ALONE: tuple[str, ...] = (
     "memory_mb",
     "max_memory_mb",
 )
+_ALIKE: tuple[str, ...] = ("trace_id",)
+"""It begins with the second of the request."""
 _ROWS_AT_ONCE = 65_536
 
 
@@ -92,7 +94,7 @@ def write_joined(
         return pa.RecordBatch.from_arrays([columns[name] for name in _COLUMNS], _COLUMNS)
 
     try:
-        write_table(map(joined, requests.batches(_ROWS_AT_ONCE)), file)
+        write_table(map(joined, requests.batches(_ROWS_AT_ONCE)), file, alike=_ALIKE)
     except OSError as error:
         raise IncompleteError(f"{file}: {error}", "is there room on the disk?") from error
     create_requests_view(db, f"read_parquet({literal(str(file))})")

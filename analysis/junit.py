@@ -26,7 +26,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from analysis.formatting import moment, visible
-from analysis.tables import measured
+from analysis.tables import measured_in_words
 from analysis.verdict import Verdict, judge
 
 _PROPERTIES = ("profile", "target", "simulated", "region")
@@ -90,13 +90,11 @@ def _threshold(run: Mapping[str, Any], threshold: Mapping[str, Any], whole: bool
     expression = visible(threshold.get("expression"))
     case = _case(run, expression, "0.000")
     verdict = threshold.get("verdict")
-    message = f"measured {measured(expression, threshold.get('value'))}"
+    message = measured_in_words(threshold)
     if not whole and verdict != "fail":
         message += " in a run that is not whole"
         ElementTree.SubElement(case, "skipped", {"message": message})
     elif verdict != "pass":
-        if threshold.get("aborted"):
-            message += ", which aborted the run"
         failure = ElementTree.SubElement(case, "failure", {"type": visible(verdict), "message": message})
         failure.text = f"{expression}: {message}"
     return case

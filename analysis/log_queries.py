@@ -10,10 +10,11 @@ The patterns are regular expressions that mean the same to Logs Insights and to 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from analysis.slices import OTHER
+from analysis.slices import ENDED, OTHER
 
 REPORT = r'^REPORT RequestId: |"platform\.report"'
 """REPORT lines, as text or JSON."""
@@ -30,8 +31,8 @@ CORRELATION = r'swarmscope\\?": ?1'
 
 
 _REQUEST_ID = r'(RequestId: |"requestI[dD]\\?": ?\\?"|"request_id\\?": ?\\?")'
-"""What stands before a request id in an event. A line that has it twice, in a JSON log record and in the message there,
-means the same id."""
+"""What stands before a request id in an event. One may name several: its own, and that of a call which AWS refused."""
+_FIRST_ID = re.compile(_REQUEST_ID + "(?P<digits>[0-9a-f]+)")
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,17 @@ class LogQuery:
 def _filter(field: str, before_id: str, prefix: str) -> list[str]:
     if prefix == OTHER:
         return [f"filter {field} not like /{before_id}[0-9a-f]/"]
-    return [f"filter {field} like /{before_id}{prefix}/"] if prefix else []
+    digits = prefix.replace(ENDED, "([^0-9a-f]|$)")
+    return [f"filter {field} like /{before_id}{digits}/"] if prefix else []
+
+
+def belongs(message: str, request_prefix: str) -> bool:
+    """Whether an event that a query with the prefix found is in that part: one that names several request ids is found
+    by the prefix of each, and belongs to the first."""
+    if not request_prefix:
+        return True
+    first = _FIRST_ID.search(message)
+    return (first["digits"] + ENDED if first else OTHER).startswith(request_prefix)
 
 
 EVENTS = LogQuery("events", (REPORT, ERROR, INIT, CORRELATION), before_stream_id=r"\]")

@@ -25,30 +25,36 @@ from analysis.requests_table import PARQUET, literal
 
 _UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _PIECES = """
-    SELECT *, w[3][:36] AS request_id, try_cast(w[4] AS DECIMAL(18, 3))::DOUBLE AS duration_ms,
+    SELECT *, w[15] = 'MB\tInit' AS has_init, CASE WHEN has_init THEN w[18] ELSE w[15] END AS line_end,
+           line_end IN ('MB\t\nXRAY', 'ms\t\nXRAY') AS has_trace,
+           w[3][:36] AS request_id, try_cast(w[4] AS DECIMAL(14, 2)) AS duration, duration::DOUBLE AS duration_ms,
            try_cast(w[7] AS BIGINT) AS billed_ms, try_cast(w[10] AS BIGINT) AS memory_mb,
            try_cast(w[14] AS BIGINT) AS max_memory_mb,
-           CASE WHEN w[15] = 'MB\tInit' THEN try_cast(w[17] AS DECIMAL(18, 3))::DOUBLE END AS init_ms,
-           CASE WHEN w[-4] = 'TraceId:' THEN w[-3][:35] END AS xray_trace_id,
-           CASE WHEN xray_trace_id IS NOT NULL THEN substr(w[-2], 1, length(w[-2]) - 9) END AS segment_id,
-           CASE WHEN xray_trace_id IS NOT NULL THEN starts_with(w[-1], 'true\t') END AS sampled
+           CASE WHEN has_init THEN try_cast(w[17] AS DECIMAL(14, 2)) END AS init, init::DOUBLE AS init_ms,
+           CASE WHEN has_trace THEN w[-3][:35] END AS xray_trace_id,
+           CASE WHEN has_trace THEN w[-2][:16] END AS segment_id,
+           CASE WHEN has_trace THEN starts_with(w[-1], 'true\t') END AS sampled
     FROM (SELECT *, string_split(message, ' ') AS w FROM events)"""
 """SQL: what stands in the places of an ordinary REPORT, which is split at its blanks: so the numbers need not be cut
 out of anything."""
 _ORDINARY = f"""(
-    regexp_matches(message, '^REPORT RequestId: {_UUID}\\t')
-    AND duration_ms IS NOT NULL AND billed_ms IS NOT NULL AND memory_mb IS NOT NULL AND max_memory_mb IS NOT NULL
-    AND message = concat(
-        'REPORT RequestId: ', request_id, '\tDuration: ', w[4], ' ms\tBilled Duration: ', w[7], ' ms\tMemory Size: ',
-        w[10], ' MB\tMax Memory Used: ', w[14], ' MB\t',
-        CASE WHEN init_ms IS NOT NULL THEN concat('Init Duration: ', w[17], ' ms\t') END,
-        CASE WHEN sampled IS NOT NULL THEN concat(
-            '\nXRAY TraceId: ', xray_trace_id, '\tSegmentId: ', segment_id,
-            CASE WHEN sampled THEN '\tSampled: true\t' ELSE '\tSampled: false\t' END) END,
-        CASE WHEN ends_with(message, '\n') THEN '\n' END)
+    w[1] = 'REPORT' AND w[2] = 'RequestId:'
+    AND regexp_full_match(request_id, '{_UUID}') AND strlen(w[3]) = 46 AND ends_with(w[3], '\tDuration:')
+    AND duration::VARCHAR = w[4] AND w[5] = 'ms\tBilled' AND w[6] = 'Duration:' AND billed_ms::VARCHAR = w[7]
+    AND w[8] = 'ms\tMemory' AND w[9] = 'Size:' AND memory_mb::VARCHAR = w[10]
+    AND w[11] = 'MB\tMax' AND w[12] = 'Memory' AND w[13] = 'Used:' AND max_memory_mb::VARCHAR = w[14]
+    AND duration >= 0 AND billed_ms BETWEEN 0 AND 999999999
+    AND memory_mb BETWEEN 0 AND 999999999 AND max_memory_mb BETWEEN 0 AND 999999999
+    AND (NOT has_init OR w[16] = 'Duration:' AND init::VARCHAR = w[17] AND init >= 0)
+    AND has_init = starts_with(line_end, 'ms\t')
+    AND (NOT has_trace AND line_end IN ('ms\t', 'ms\t\n', 'MB\t', 'MB\t\n')
+         OR has_trace AND w[-4] = 'TraceId:' AND strlen(xray_trace_id) = 35 AND starts_with(xray_trace_id, '1-')
+            AND strlen(w[-3]) = 46 AND ends_with(w[-3], '\tSegmentId:') AND strlen(segment_id) = 16
+            AND strlen(w[-2]) = 25 AND ends_with(w[-2], '\tSampled:')
+            AND w[-1] IN ('true\t', 'true\t\n', 'false\t', 'false\t\n'))
+    AND len(w) = 15 + CASE WHEN has_init THEN 3 ELSE 0 END + CASE WHEN has_trace THEN 4 ELSE 0 END
 )"""
-"""SQL: whether it was one, and nothing else stands in it: its values make the same line again. To look at each word
-takes twice as long."""
+"""SQL: whether it was one: each word is there that AWS writes, and no other. An id of X-Ray counts by its length."""
 
 REPORT_TYPES: Mapping[str, str] = {
     "request_id": "VARCHAR",
@@ -116,6 +122,7 @@ _ACCESS_COLUMNS: Mapping[str, tuple[str, Sequence[str]]] = {
     "lambda_request_id": ("VARCHAR", ("integrationRequestId", "awsEndpointRequestId", "integration_request_id")),
     "status": ("SMALLINT", ("status",)),
     "integration_status": ("SMALLINT", ("lambdaServiceStatus", "integrationStatus", "integration_status")),
+    "handler_status": ("SMALLINT", ("integrationStatus",)),
     "integration_latency_ms": ("DOUBLE", ("integrationLatency", "integration_latency")),
     "response_latency_ms": ("DOUBLE", ("responseLatency", "response_latency")),
     "path": ("VARCHAR", ("path", "resourcePath", "routeKey")),
@@ -125,7 +132,8 @@ _ACCESS_COLUMNS: Mapping[str, tuple[str, Sequence[str]]] = {
     "error_message": ("VARCHAR", ("errorMessage", "integrationError", "error_message")),
 }
 """Column -> its type and the keys it may have in an access log; the first that has a value counts. API Gateway writes
-`-` for what is absent. integration_status is what the Lambda service answered, not the function."""
+`-` for what is absent. integration_status is what the Lambda service answered, not the function; handler_status is what
+the function did, in a log that has both (else it may be the service's too)."""
 
 _TIMESTAMP = "coalesce(epoch(try_cast(timestamp AS TIMESTAMP)), try_cast(timestamp AS DOUBLE) / 1000)"
 """Insights writes `2026-11-21 10:00:00.123` (UTC); some emulators write epoch milliseconds."""
@@ -283,7 +291,8 @@ def write_correlations(files: Files, target: Path) -> int:
 def write_access_log(files: Files, target: Path) -> tuple[int, int]:
     """Write `access_log.parquet`, one row per request to the API; -> (its rows, events that are no JSON object).
 
-    Columns: at (arrival, where the log says it, else when it was logged), those of _ACCESS_COLUMNS, ptr.
+    Columns: at (arrival, where the log says it, else when it was logged), at_is_logged (whether it is the latter),
+    those of _ACCESS_COLUMNS, ptr.
     """
     db = connect(target.parent / ".spill")
     _create_events(db, files)
@@ -301,7 +310,8 @@ def write_access_log(files: Files, target: Path) -> tuple[int, int]:
         for name, (kind, keys) in _ACCESS_COLUMNS.items()
     )
     arrival = f"try_cast({value(('requestTimeEpoch', 'request_time_epoch'))} AS DOUBLE) / 1000"
-    rows = _write(db, target, f"""SELECT coalesce({arrival}, logged_at) AS "at", {columns}, ptr FROM objects""")
+    arrived = f'coalesce({arrival}, logged_at) AS "at", {arrival} IS NULL AS at_is_logged'
+    rows = _write(db, target, f"SELECT {arrived}, {columns}, ptr FROM objects")
     return rows, int(_scalar(db, "SELECT count(*) FROM events")) - rows
 
 

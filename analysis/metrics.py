@@ -65,8 +65,8 @@ def expectations(
             known["concurrency"] = _exactly(deployed["reserved_concurrency"], "the limit")
         elif account.get("concurrency") is not None:
             known["concurrency"] = _exactly(account["concurrency"], "the limit")
-        if name in events:
-            known["events"] = _exactly(events[name], "the logs")
+        if name in asynchronous:
+            known["events"] = _exactly(events.get(name, 0), "the logs")
         expected[name] = known
     of_account = {}
     if account.get("concurrency") is not None:
@@ -120,7 +120,8 @@ def judge_metrics(metrics: Mapping[str, Any], expected: Expectations, limits: Me
     """The summary's `metrics`. `metrics`: metrics.json.
 
     Beside the contract's keys: `group` (`functions`, `account`, `api`), `statistic`, `reference` and `share` or `left`,
-    where the value is held against something.
+    where the value is held against something; `reference_most` is greater than `reference` where that is the least of
+    what a value may match.
     """
     rows = []
     for name, values in (metrics.get("functions") or {}).items():
@@ -162,6 +163,7 @@ def _judged(
         "target": _in_words(limit, reference, "target"),
         "alert": _in_words(limit, reference, "alert"),
         "reference": None if reference is None else reference.least,
+        "reference_most": None if reference is None else reference.most,
         "share": None,
         "left": None,
     }
@@ -209,6 +211,16 @@ def disagreements(metrics: Mapping[str, Any], expected: Expectations) -> Iterato
             words = "no" if counted is None else f"{counted:,.0f}"
             yield (
                 f"CloudWatch counts {words} {metric.lower()} of {name}, its logs {number:,.0f}{_why(counted, number)}"
+            )
+        events, counted = expected.functions.get(name, {}).get("events"), values.get("AsyncEventsReceived")
+        if events is not None and counted is not None and counted != events.least:
+            why = (
+                "events that no invocation took, or of others in the run's first or last minute, are among them"
+                if counted > events.least
+                else "its metrics may not all have arrived"
+            )
+            yield (
+                f"CloudWatch counts {counted:,.0f} asynchronous events of {name}, its logs {events.least:,.0f}: {why}"
             )
     for metric, seen in expected.api.items() if metrics.get("api") else ():
         counted = metrics["api"].get(metric)

@@ -9,7 +9,7 @@ and is not looked for.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,11 +20,14 @@ GROUP_ROWS = 65_536
 """Rows of a group, which are in memory twice."""
 
 
-def write_table(batches: Iterator[pa.RecordBatch], file: Path) -> None:
-    """Write them, in groups of at least GROUP_ROWS but for the last one. The first one shows the types."""
+def write_table(batches: Iterator[pa.RecordBatch], file: Path, alike: Collection[str] = ()) -> None:
+    """Write them, in groups of at least GROUP_ROWS but for the last one. The first one shows the types.
+
+    `alike`: columns of texts that begin as the one before does, of which only the rest is written.
+    """
     first = next(batches)
     with (
-        pq.ParquetWriter(file, first.schema, **_options(first.schema)) as writer,
+        pq.ParquetWriter(file, first.schema, **_options(first.schema, alike)) as writer,
         ThreadPoolExecutor(1) as pool,
     ):
         writing: Future[None] | None = None
@@ -53,7 +56,7 @@ def _table(batches: list[pa.RecordBatch]) -> pa.Table:
     return pa.Table.from_batches(batches).unify_dictionaries()
 
 
-def _options(schema: pa.Schema) -> dict[str, object]:
+def _options(schema: pa.Schema, alike: Collection[str]) -> dict[str, object]:
     texts = [field.name for field in schema if pa.types.is_string(field.type)]
     floats = [field.name for field in schema if pa.types.is_floating(field.type)]
     numbers = [field.name for field in schema if pa.types.is_integer(field.type)]
@@ -64,6 +67,7 @@ def _options(schema: pa.Schema) -> dict[str, object]:
         "store_schema": False,
         "use_dictionary": [field.name for field in schema if pa.types.is_dictionary(field.type)],
         "column_encoding": dict.fromkeys(texts, "DELTA_LENGTH_BYTE_ARRAY")
+        | dict.fromkeys(alike, "DELTA_BYTE_ARRAY")
         | dict.fromkeys(floats, "BYTE_STREAM_SPLIT")
         | dict.fromkeys(numbers, "DELTA_BINARY_PACKED"),
         "write_statistics": [name for name in schema.names if name not in texts],

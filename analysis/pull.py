@@ -352,6 +352,7 @@ def _described(pulled: Pulled, reading: Reading, scope: Scope, region: str | Non
         "bytes_scanned": reading.progress.bytes_scanned,
         "queries_started": reading.progress.queries,
         "queries_wasted": reading.progress.wasted,
+        "queries_replaced": reading.progress.replaced,
         "log_groups": dict(scope.groups),
         "access_log_group": scope.access_log_group,
         "missing_log_groups": list(reading.missing_groups),

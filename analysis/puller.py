@@ -3,7 +3,8 @@
 The window of the run is cut by the client's own counts (`analysis.slices`), each slice is fetched by row-level queries
 over all functions' groups at once (`analysis.log_queries`) and saved as it arrives (`analysis.slice_files`); what an
 interrupted pull has saved is taken over. Slices are planned to give half of what a query can; where an answer is full
-all the same, its slice is cut again, by time and then by request ids.
+all the same, its slice is cut again, by time and then by request ids. A slice of which a part is saved was full, and is
+not asked for again.
 
 Logs trail what they tell, and background functions go on after the client's last request. So an answer counts only when
 it was asked for later than the end of its slice plus the time logs take to appear; the stretch after the run is read
@@ -14,6 +15,7 @@ the doubts that are left are said.
 
 from __future__ import annotations
 
+import itertools
 import math
 import threading
 import time
@@ -39,7 +41,7 @@ from analysis.insights import (
 )
 from analysis.log_queries import ACCESS, EVENTS, EVENTS_PER_REQUEST, LogQuery
 from analysis.slice_files import Fetched, Piece, save, saved
-from analysis.slices import Slice, cut, plan
+from analysis.slices import Slice, comes_of, cut, plan
 
 ACCESS_LOG = "access"
 """Stands for a function's name where the API's access log is meant."""
@@ -123,10 +125,13 @@ class Progress:
     done: int = 0
     """Of these, how many are here."""
     rows: int = 0
+    """In the answers that are held."""
     queries: int = 0
     """Started by this pull."""
     wasted: int = 0
-    """Of these, how many gave nothing that could be used: their answer was full, or they failed."""
+    """Of these, how many gave nothing that could be used: their answer was full, or they took too long."""
+    replaced: int = 0
+    """Of these, how many were asked before everything in their slice had time to appear, and were asked again."""
     bytes_scanned: int | None = None
     """By these and by those whose answers were taken over; None where the target does not say."""
     waiting_s: float | None = None
@@ -194,6 +199,9 @@ class Puller:
         self._saved = {one.piece: one for one in saved(folder)}
         self._missing_groups: set[str] = set()
         self._truncated: set[Piece] = set()
+        self._full: set[Piece] = set()
+        """What no one query gives whole: its parts are asked for instead."""
+        self._matched: dict[Piece, int | None] = {}
         self._body_answers: dict[Piece, list[Fetched]] = {}
         self._tail_answers: dict[Piece, list[Fetched]] = {}
 
@@ -213,6 +221,7 @@ class Puller:
             if last_time or now >= ready_at:
                 self._missing_groups = {name for name in self._missing_groups if not group_exists(self._client, name)}
                 self._fetch([piece for piece, answers in body.items() if not self._final(answers)], body)
+                self._drop(tail.values())
                 tail.clear()
                 self._fetch(self._tail(now), tail)
                 ready_at = self._ready_at(body, tail)
@@ -231,7 +240,7 @@ class Puller:
             self._progress.waiting_s = None
         answers = _all(body, tail)
         self._drop_others(answers)
-        doubts += self._cut_off()
+        doubts += self._cut_off() + self._lost_in_cutting()
         missing = sorted(self._missing_groups)
         return Reading(answers, doubts, missing, self._progress, now - self._lag_s, self._lag_s)
 
@@ -293,8 +302,22 @@ class Puller:
         return [
             f"the {piece.query} of {_named(piece.groups)} between {piece.slice.start} and {piece.slice.end} are cut "
             "off: no query gives them all"
-            for piece in sorted(self._truncated, key=lambda piece: (piece.query, piece.groups, piece.slice))
+            for piece in _in_order(self._truncated)
         ]
+
+    def _lost_in_cutting(self) -> list[str]:
+        """Where the parts of a slice match less than the slice did; more is no loss: they share seconds, and logs come
+        late."""
+        doubts = []
+        for piece in _in_order(self._full):
+            matched, *of_parts = (self._matched.get(one) for one in (piece, *self._parts(piece)))
+            known = [one for one in of_parts if one is not None]
+            if matched is not None and len(known) == len(of_parts) and sum(known) < matched:
+                doubts.append(
+                    f"{matched - sum(known):,} of the {piece.query} of {_named(piece.groups)} between "
+                    f"{piece.slice.start} and {piece.slice.end} are in no part of that slice"
+                )
+        return doubts
 
     def _absent(self, body: Mapping[Piece, Sequence[Fetched]], tail: Mapping[Piece, Sequence[Fetched]]) -> list[Absent]:
         """What is known to have happened, and is in no log. Raises LogGroupNotFoundError: see `_check_groups`."""
@@ -312,6 +335,7 @@ class Puller:
         self._lag_s = max(self._lag_s, now - earliest)
         for piece, answers in body.items():
             if piece.slice.end >= earliest:
+                self._drop([answers])
                 answers.clear()
                 self._saved.pop(piece, None)
 
@@ -358,11 +382,13 @@ class Puller:
                         whole, answer = running.pop(future), future.result()
                         running |= {pool.submit(self._ask, part): whole for part in answer.parts}
                         if answer.fetched is not None:
+                            if not found[whole]:
+                                self._drop([into.get(whole, [])])
                             found[whole].append(answer.fetched)
                             progress.rows += answer.fetched.rows
                         progress.scanned(answer.bytes_scanned)
                         progress.queries += answer.queries
-                        progress.wasted += bool(answer.parts)
+                        progress.wasted += answer.queries if answer.parts else 0
                         progress.slices += max(0, len(answer.parts) - 1)
                         progress.done += not answer.parts
             except BaseException:
@@ -374,26 +400,35 @@ class Puller:
         into |= found
         self._watch(progress)
 
+    def _drop(self, dropped: Iterable[Sequence[Fetched]]) -> None:
+        """Count as replaced what was read too early; what an earlier pull asked for is none of this one's queries."""
+        for one in itertools.chain.from_iterable(dropped):
+            self._progress.rows -= one.rows
+            self._progress.replaced += one is not self._saved.get(one.piece)
+
     def _ask(self, piece: Piece) -> _Answer:
         known = self._saved.get(piece)
         if known is not None and self._final([known]):
+            self._matched[piece] = known.matched
             return _Answer(fetched=known, bytes_scanned=known.bytes_scanned)
+        if piece in self._full or self._was_cut(piece):
+            return _Answer(self._parts(piece))
         asked_at = self._clock()
         try:
             result = self._run(piece)
         except QueryFailedError as failed:
-            parts = self._parts(piece) if failed.status == "Timeout" else []
+            parts = self._cut(piece) if failed.status == "Timeout" else []
             if not parts:
                 raise
+            self._full.add(piece)
             return _Answer(parts, queries=1)
         if result is None:
             return _Answer()
+        self._matched[piece] = result.matched
         self._truncated.discard(piece)
         if len(result.rows) >= piece.limit or (result.matched or 0) > len(result.rows):
-            parts = self._parts(piece)
-            if not parts and piece.limit < MAX_ROWS:
-                parts = [replace(piece, limit=MAX_ROWS)]
-            if parts:
+            if parts := self._parts(piece):
+                self._full.add(piece)
                 return _Answer(parts, bytes_scanned=result.bytes_scanned, queries=1)
             self._truncated.add(piece)
         fetched = save(self._folder, piece, result.rows, asked_at, result.matched, result.bytes_scanned)
@@ -426,11 +461,20 @@ class Puller:
         return None
 
     def _parts(self, piece: Piece) -> list[Piece]:
-        query = _QUERIES[piece.query]
-        return [
-            replace(piece, slice=part, text=query.text(part.request_prefix, part.stream_prefix))
-            for part in cut(piece.slice)
-        ]
+        """What to ask for where an answer is full; where the piece cannot be cut any further, more rows."""
+        return self._cut(piece) or ([replace(piece, limit=MAX_ROWS)] if piece.limit < MAX_ROWS else [])
+
+    def _cut(self, piece: Piece) -> list[Piece]:
+        return [_part(piece, part) for part in cut(piece.slice)]
+
+    def _was_cut(self, piece: Piece) -> bool:
+        """Whether an earlier pull has saved any part of a piece: it found the piece's own answer full."""
+        return any(
+            one != piece
+            and comes_of(one.slice, piece.slice)
+            and one in (part := _part(piece, one.slice), replace(part, limit=MAX_ROWS))
+            for one in self._saved
+        )
 
     def _drop_others(self, answers: Sequence[Fetched]) -> None:
         """Delete what earlier readings saved and this one has no use for."""
@@ -448,8 +492,16 @@ def _all(*readings: Mapping[Piece, Sequence[Fetched]]) -> list[Fetched]:
     return [one for reading in readings for answers in reading.values() for one in answers]
 
 
+def _part(piece: Piece, part: Slice) -> Piece:
+    return replace(piece, slice=part, text=_QUERIES[piece.query].text(part.request_prefix, part.stream_prefix))
+
+
 def _is_function(answer: Fetched) -> bool:
     return answer.piece.query == EVENTS.name
+
+
+def _in_order(pieces: Iterable[Piece]) -> list[Piece]:
+    return sorted(pieces, key=lambda piece: (piece.query, piece.groups, piece.slice))
 
 
 def _named(groups: Sequence[tuple[str, str]]) -> str:

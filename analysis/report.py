@@ -16,6 +16,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from analysis import breakpoint, figure, formatting, junit, latency, latency_chart, markdown, tables
+from analysis.cost import left_out
 from analysis.latency import Latency
 from analysis.run_files import files_blamed, read_json
 from analysis.series import Series, build
@@ -158,19 +159,22 @@ def _tables(
 def tiles(summary: Mapping[str, Any]) -> list[dict[str, str]]:
     """The key figures under the verdict, each with its label; what was not measured is left out."""
     client, functions = summary.get("client") or {}, (summary.get("functions") or {}).values()
-    spent = (summary.get("cost") or {}).get("per_million_usd")
+    cost = summary.get("cost") or {}
+    unknown = ", ".join(formatting.visible(service) for service in left_out(cost, "per_million_usd"))
     invocations = _total([one.get("invocations", 0) for one in functions])
     cold_starts = _total([one.get("cold_starts", 0) for one in functions])
-    failed = formatting.ratio(client.get("failures"), client.get("requests"))
     tiles = [
         ("requests", formatting.count(client.get("requests"))),
-        (f"failed ({formatting.count(client.get('failures'))})", formatting.share(failed)),
+        (f"error rate, {formatting.count(client.get('failures'))} failed", formatting.share(client.get("error_rate"))),
         ("requests per second", formatting.decimal(client.get("rps"))),
         ("p50, ms", formatting.milliseconds(client.get("p50_ms"))),
         ("p95, ms", formatting.milliseconds(client.get("p95_ms"))),
         ("p99, ms", formatting.milliseconds(client.get("p99_ms"))),
         (f"cold starts of {formatting.plural(invocations, 'call')}", formatting.count(cold_starts)),
-        ("per million requests", formatting.usd(spent)),
+        (
+            f"per million requests, without {unknown}" if unknown else "per million requests",
+            formatting.usd(cost.get("per_million_usd")),
+        ),
     ]
     if client.get("dropped"):
         offered = formatting.count(client.get("offered"))

@@ -93,6 +93,9 @@ ENDPOINT = "CASE WHEN method IS NULL OR starts_with(name, method || ' ') THEN na
 
 IN_MEMORY_BYTES = 750_000_000
 """Of requests files. Three million rows take about 1 GB in memory; ten million would leave no room to join them."""
+READ_AGAIN_BYTES = 100_000_000
+"""Of requests files. For those of two million rows, 0.5 GB, the pages of memory take longer than to read them again
+where a processor is idle, while joined.parquet is written."""
 
 PARQUET = (
     "FORMAT parquet, PARQUET_VERSION V2, COMPRESSION zstd, COMPRESSION_LEVEL 1, DICTIONARY_SIZE_LIMIT 4096, "
@@ -127,11 +130,11 @@ def create_requests(
 ) -> RequestsRead:
     """Read all requests files; makes the view `requests`. No file, or only empty ones, give an empty view.
 
-    Up to IN_MEMORY_BYTES the rows are kept in memory. Where who asks has only a `few_queries`, larger files, if all
-    their lines are whole, are left as they are, and each query reads them again; otherwise the rows are kept in a
-    Parquet file, of which a query reads the columns it needs. It lies in a directory of its own below `folder` (the
-    system's temporary one, where that is None or cannot be written to), which goes with the connection; so do copies of
-    files that must be mended.
+    Where who asks has only a `few_queries`, files beyond READ_AGAIN_BYTES, if all their lines are whole, are left as
+    they are, and each query reads them again. Otherwise the rows are kept in memory up to IN_MEMORY_BYTES, and beyond
+    in a Parquet file, of which a query reads the columns it needs. It lies in a directory of its own below `folder`
+    (the system's temporary one, where that is None or cannot be written to), which goes with the connection; so do
+    copies of files that must be mended.
 
     Raises DataFormatError where the header of a file lacks a column or is none.
     """
@@ -143,12 +146,13 @@ def create_requests(
         weakref.finalize(db, made.cleanup)
         return Path(made.name)
 
-    in_memory = sum(file.stat().st_size for file in files) <= IN_MEMORY_BYTES
+    size = sum(file.stat().st_size for file in files)
+    in_memory = size <= IN_MEMORY_BYTES
     of_headers = _by_header(files)
     cut = _cut(files)
     kept = None
     if of_headers:
-        kept = _keep_whole(db, of_headers, cut, in_memory, few_queries)
+        kept = _keep_whole(db, of_headers, cut, in_memory, few_queries and size > READ_AGAIN_BYTES)
     if kept is not None:
         source, unreadable = kept.source, Counter[str]()
     else:
@@ -251,21 +255,18 @@ def _keep_whole(
     of_headers: Mapping[tuple[str, ...], Sequence[str]],
     cut: str,
     in_memory: bool,
-    few_queries: bool,
+    read_again: bool,
 ) -> RowsInMemory | RowsInFiles | None:
-    """None where a line is not whole, or the rows are to be kept in a file of their own: those beside a line that is no
-    row are."""
+    """None where a line is not whole, or the rows are to be kept in a file of their own. Rows beside a line that is no
+    row are not read again."""
     try:
         lines = WholeLines.of(of_headers, _ARROW_COLUMNS)
-        if in_memory:
-            return RowsInMemory(db, lines.table())
-        if not few_queries:
-            return None
-        rows = RowsInFiles(db, lines, cut)
-        if not rows.has_cut:
-            return rows
-        rows.forget()
-        return None
+        if read_again:
+            rows = RowsInFiles(db, lines, cut)
+            if not rows.has_cut:
+                return rows
+            rows.forget()
+        return RowsInMemory(db, lines.table()) if in_memory else None
     except DamagedLineError:
         return None
 
@@ -280,7 +281,13 @@ def _readable_rows(
     target = None if in_memory else directory() / "requests.parquet"
     files = [Path(file) for same in of_headers.values() for file in same]
     mended, left_out = _mended([file for file in files if _has_long_line(file)], directory)
-    unreadable = _keep_rows(db, of_headers, mended, target)
+    try:
+        unreadable = _keep_rows(db, of_headers, mended, target)
+    except duckdb.InvalidInputException:  # which does not say where: at a carriage return inside a line, for one
+        for table in _REJECTS:
+            db.execute(f"DROP TABLE IF EXISTS {table}")
+        mended, left_out = _mended(files, directory)
+        unreadable = _keep_rows(db, of_headers, mended, target)
     also_mended, also_left_out = _mended([file for file in files if file.name in unreadable], directory)
     if also_mended:
         mended, left_out = mended | also_mended, left_out | also_left_out
@@ -322,7 +329,8 @@ def _has_long_line(file: Path) -> bool:
 
 
 def _mended(files: Sequence[Path], folder: Callable[[], Path]) -> tuple[dict[str, str], Counter[str]]:
-    """Copies of those files that have long lines, which are shortened, or lines with an open quote, which are left out.
+    """Copies of those files that have long lines, which are shortened, or lines with an open quote, or with a carriage
+    return in the middle, which are left out.
 
     -> (file -> its copy below `folder`, file name -> lines left out). A reader of CSV takes all from an open quote up
     to the next one, or to the end of the file, for one value; a row of ours is one line, which has all its quotes or is
@@ -335,7 +343,8 @@ def _mended(files: Sequence[Path], folder: Callable[[], Path]) -> tuple[dict[str
         with file.open("rb") as lines, copy.open("wb") as kept:
             for line in lines:
                 long = len(line) > LONGEST_LINE_BYTES
-                whole = b"" if line.count(b'"') % 2 else _shortened(line) if long else line
+                broken = line.count(b'"') % 2 or (b"\r" in line[:-2] and b'"' not in line)
+                whole = b"" if broken else _shortened(line) if long else line
                 left_out[file.name] += not whole
                 changed |= whole != line
                 kept.write(whole)
@@ -378,14 +387,18 @@ _NO_ROWS = "SELECT NULL::VARCHAR AS file, {} WHERE false".format(
 )
 
 
+_REJECTS = ("reject_errors", "reject_scans")
+"""Where DuckDB keeps what `store_rejects` is about."""
+
+
 def _unreadable_lines(db: duckdb.DuckDBPyConnection) -> Counter[str]:
     """File name -> lines that the queries of `_read` passed over."""
     found = db.execute(
         """SELECT parse_filename(file_path), count(DISTINCT line)
            FROM reject_errors JOIN reject_scans USING (scan_id, file_id) GROUP BY file_path"""
     ).fetchall()
-    db.execute("DROP TABLE reject_errors")
-    db.execute("DROP TABLE reject_scans")
+    for table in _REJECTS:
+        db.execute(f"DROP TABLE {table}")
     return Counter(dict(found))
 
 

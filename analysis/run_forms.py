@@ -161,6 +161,7 @@ class Pull(Form):
     bytes_scanned: Number | None = None
     queries_started: Number | None = None
     queries_wasted: Number | None = None
+    queries_replaced: Number | None = None
     missing_log_groups: list[Text] | None = None
     overlapping_runs: list[OverlappingRun] | None = None
     slices: list[object] | None = None

@@ -18,7 +18,7 @@ from typing import Any
 import duckdb
 import pandas as pd
 
-from analysis.errors import UsageError
+from analysis.errors import DataFormatError, UsageError
 from analysis.evidence import connect, quoted
 from analysis.joined_table import JOINED_COLUMNS
 from analysis.requests_table import COLUMN_TYPES, create_requests, literal
@@ -60,22 +60,26 @@ class Run:
         """`joined` with these columns only, and only the rows for which `where` holds; no more than that is read.
 
         `where` is an SQL condition over any of the columns: `status >= 500 AND inv_init_ms IS NOT NULL`. Raises
-        UsageError for a column that there is none of, for a condition that is none, and before the run was analysed.
+        UsageError for a column that there is none of, for a condition that is none, and before the run was analysed,
+        DataFormatError where the file is damaged.
         """
         known = (*REQUEST_COLUMNS, *JOINED_COLUMNS)
         unknown = [column for column in columns or () if column not in known]
         if unknown:
             raise UsageError(f"no column {', '.join(unknown)} in joined.parquet", f"there are {', '.join(known)}")
-        source = connect().read_parquet(str(self._file("joined.parquet")))
-        for column in ADDED_COLUMNS.difference(source.columns):
-            source = source.project(f"*, NULL::{COLUMN_TYPES[column]} AS {column}")
+        file = self._file("joined.parquet")
         try:
+            source = connect().read_parquet(str(file))
+            for column in ADDED_COLUMNS.difference(source.columns):
+                source = source.project(f"*, NULL::{COLUMN_TYPES[column]} AS {column}")
             rows = source if where is None else source.filter(where)
             # files of earlier versions are in order and do not have it
             rows = rows.order("row") if "row" in source.columns else rows
             return rows.project(", ".join(map(quoted, columns or known))).df()
         except duckdb.Error as refused:
             reason = str(refused).splitlines()[0]
+            if where is None or str(file) in reason:
+                raise DataFormatError(f"{file}: {reason}", "analyse the run again") from None
             raise UsageError(f"where = {where!r}: {reason}", "it takes an SQL condition over the columns") from None
 
     @cached_property

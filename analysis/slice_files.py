@@ -4,7 +4,8 @@ Columns, all text as Logs Insights gave it: `function` (logical name), `log_grou
 `message`, `ptr`. What the file holds is said in its own metadata, so that no second file can disagree with it.
 
 Each event is in one file, once: neighbouring slices both ask for the second at which they meet, and the earlier one
-drops it on arrival; of rows with one `@ptr` in an answer the first is kept.
+drops it on arrival; of those cut by request ids, the part of the first id that an event names has it; of rows with one
+`@ptr` in an answer the first is kept.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import pyarrow.parquet as pq
 
 from analysis.errors import PullError
 from analysis.insights import Row, epoch_s
+from analysis.log_queries import belongs
 from analysis.slices import Slice
 
 SCHEMA = pa.schema(
@@ -81,9 +83,9 @@ def save(
 ) -> Fetched:
     """Write the rows that belong to a piece, whole or not at all.
 
-    Raises PullError for a row of a group that was not asked for.
+    Raises PullError for a row of a group that was not asked for, or without a time that can be read.
     """
-    rows, pointers = _own(piece.slice, rows)
+    rows, pointers = _own(piece, rows)
     groups = [_group_of(row, piece) for row in rows]
     functions = {group: function for function, group in piece.groups}
     timestamps = [row.get("@timestamp") for row in rows]
@@ -126,15 +128,21 @@ def saved(folder: Path) -> Iterator[Fetched]:
             continue
 
 
-def _own(slice_: Slice, rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
-    """The rows from the beginning of the slice up to, not including, its last second, each once, and their ids."""
+def _own(piece: Piece, rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
+    """The rows from the beginning of the slice up to, not including, its last second, whose first request id has its
+    prefix, each once, and their ids."""
+    slice_ = piece.slice
     own: dict[str, Row] = {}
     inside: dict[str, bool] = {}
     for row, pointer in zip(rows, _pointers(rows), strict=True):
         second = row.get("@timestamp", "")[:19]
         if second not in inside:
-            inside[second] = slice_.start <= epoch_s(row["@timestamp"]) < slice_.end
-        if inside[second]:
+            try:
+                inside[second] = slice_.start <= epoch_s(row["@timestamp"]) < slice_.end
+            except (KeyError, ValueError):
+                at = row.get("@timestamp", "absent")
+                raise PullError(f"query {piece.query} gave a row whose @timestamp is no time: {at}") from None
+        if inside[second] and belongs(row.get("@message", ""), slice_.request_prefix):
             own.setdefault(pointer, row)
     return list(own.values()), list(own)
 

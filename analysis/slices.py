@@ -5,8 +5,9 @@ takes in its whole last second or only its first instant, nothing falls between 
 the later one (see `analysis.slice_files`).
 
 A slice that overflows all the same is cut in halves, and one that is too short for that by the first hex digits of the
-request id that an event names, into seventeen: sixteen digits and everything else. What names no request id is cut by
-the first hex digits of its log stream's id, in the same way.
+request id that an event names, into seventeen: sixteen digits and everything else. So are the parts again by the next
+digit, everything else being ids that stop being hexadecimal there. What names no request id is cut by the first hex
+digits of its log stream's id, in the same way.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from dataclasses import dataclass, replace
 
 DIGITS = "0123456789abcdef"
 OTHER = "other"
+ENDED = "_"
+"""Behind the digits of a prefix: no hex digit follows them."""
 MAX_PREFIX = 4
 """Digits of an id beyond which a second is not cut any further: 65,536 parts."""
 
@@ -24,7 +27,8 @@ MAX_PREFIX = 4
 class Slice:
     """Epoch seconds, both inclusive; the prefixes limit it to events whose ids begin so.
 
-    Of a prefix, "" means all and OTHER those without an id that begins with a hex digit.
+    Of a prefix, "" means all, OTHER those without an id that begins with a hex digit, "e" + ENDED those whose id has no
+    second one behind its "e".
     """
 
     start: int
@@ -67,8 +71,25 @@ def cut(full: Slice) -> list[Slice]:
     return [Slice(full.start, middle), Slice(middle, full.end)]
 
 
+def comes_of(part: Slice, whole: Slice) -> bool:
+    """Whether `whole`, cut as often as may be, gives `part`; it comes of itself."""
+    at: Slice | None = whole if _within(part, whole) else None
+    while at not in (None, part):
+        at = next((one for one in cut(at) if _within(part, one)), None)
+    return at is not None
+
+
+def _within(part: Slice, whole: Slice) -> bool:
+    return (
+        whole.start <= part.start
+        and part.end <= whole.end
+        and part.request_prefix.startswith(whole.request_prefix)
+        and part.stream_prefix.startswith(whole.stream_prefix)
+    )
+
+
 def _longer(prefix: str) -> list[str]:
     """The prefixes that share out what `prefix` takes in; none where it is as long as it may get."""
-    if prefix == OTHER or len(prefix) >= MAX_PREFIX:
+    if prefix == OTHER or prefix.endswith(ENDED) or len(prefix) >= MAX_PREFIX:
         return []
-    return [prefix + digit for digit in DIGITS] + ([] if prefix else [OTHER])
+    return [*(prefix + digit for digit in DIGITS), prefix + ENDED if prefix else OTHER]

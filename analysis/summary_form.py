@@ -28,6 +28,7 @@ class Run(Form):
 class Endpoint(Form):
     requests: Number
     failures: Number
+    error_rate: Number | None = None
     rps: Number | None = None
     mean_ms: Number | None = None
     p50_ms: Number | None = None
@@ -43,6 +44,7 @@ class Endpoint(Form):
 class Client(Form):
     requests: Number
     failures: Number
+    error_rate: Number | None = None
     dropped: Number | None = None
     offered: Number | None = None
     rps: Number | None = None
@@ -59,6 +61,7 @@ class Function(Form):
     timeouts: Number | None = None
     throttles: Number | None = None
     cold_starts: Number | None = None
+    cold_start_rate: Number | None = None
     duration_ms: Values | None = None
     billed_ms: Values | None = None
     init_ms: Values | None = None
@@ -121,6 +124,7 @@ class Hop(Form):
     reached: Number | None = None
     lost_before: Number | None = None
     repeated: Number | None = None
+    late: Number | None = None
     since_last_ms: Values | None = None
 
 
@@ -163,6 +167,8 @@ class Metric(Form):
     value: Number | None = None
     target: Text | None = None
     alert: Text | None = None
+    reference: Number | None = None
+    reference_most: Number | None = None
     share: Number | None = None
     left: Number | None = None
     verdict: Text | None = None
@@ -195,6 +201,7 @@ class Threshold(Form):
     value: Number | None = None
     verdict: Text
     aborted: bool | None = None
+    lower_bound: bool | None = None
 
 
 class Summary(Form):

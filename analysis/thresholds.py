@@ -6,19 +6,23 @@ or chains, over all of them together; with the scope `cost` in the cost of the r
 rows, like the percentiles and rates; throttles and dropped deliveries have no rows to tell warm-up by and count over
 the whole run.
 
-A scope or metric that nothing was measured for is `no data`: it does not hold. A threshold with a window is held
-against the worst of them (`analysis.windows`). One that aborted the run does not hold, whatever the whole run comes to:
-its value is the one that it aborted with.
+A scope or metric that nothing was measured for is `no data`: it does not hold. A cost that some item is missing from is
+a lower bound: it decides what no higher cost would decide otherwise, and is `no data` for the rest.
+
+A threshold with a window is held against the worst of them (`analysis.windows`). One that aborted the run does not
+hold, whatever the whole run comes to: its value is the one that it aborted with.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from analysis.cost import left_out
 from analysis.formatting import ratio
 from analysis.windows import Window
-from config.thresholds import COST_SCOPE, LATENCY_METRICS, Threshold
+from config.thresholds import COST_SCOPE, END_TO_END_METRICS, LATENCY_METRICS, Threshold
 
 Block = Mapping[str, Any]
 
@@ -29,10 +33,12 @@ def judge_thresholds(
     worst_window: Callable[[Threshold], Window | None],
     aborted: Mapping[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
-    """The summary's `thresholds`: expression, value, verdict (`pass`, `fail`, `no data`), action, aborted, window_at.
+    """The summary's `thresholds`: expression, value, verdict (`pass`, `fail`, `no data`), action, aborted, window_at,
+    lower_bound.
 
     `worst_window` is asked about thresholds that have a window; `aborted` is the manifest's. `window_at`: when the
-    window that the value is of began, epoch seconds; None where it is of the whole run.
+    window that the value is of began, epoch seconds; None where it is of the whole run. `lower_bound`: the value is
+    a cost that something is left out of.
     """
     return [_judged(summary, threshold, worst_window, aborted) for threshold in thresholds]
 
@@ -53,14 +59,28 @@ def _judged(
         value = measured_value(summary, threshold.scope, threshold.metric)
     if window is not None:
         value = window.value
+    lower_bound = (
+        value is not None and threshold.scope == COST_SCOPE and bool(left_out(summary["cost"], threshold.metric))
+    )
     return {
         "expression": threshold.text,
         "value": value,
-        "verdict": "no data" if value is None else "pass" if threshold.holds(value) else "fail",
+        "verdict": _verdict(threshold, value, lower_bound),
         "action": threshold.action,
         "aborted": did_abort,
         "window_at": None if window is None else window.started_at,
+        "lower_bound": lower_bound,
     }
+
+
+def _verdict(threshold: Threshold, value: float | None, lower_bound: bool) -> str:
+    if value is None:
+        return "no data"
+    holds = threshold.holds(value)
+    # decided where all that is not less has one verdict
+    if lower_bound and (value < threshold.limit or holds != threshold.holds(math.inf)):
+        return "no data"
+    return "pass" if holds else "fail"
 
 
 def measured_value(summary: Mapping[str, Any], scope: str | None, metric: str) -> float | None:
@@ -95,6 +115,8 @@ def _value(block: Block, metric: str) -> float | None:
     if metric == "success_rate":
         error_rate = block.get("error_rate")
         return None if error_rate is None else 1 - error_rate
+    if metric in END_TO_END_METRICS:
+        return (block.get("end_to_end_ms") or {}).get(metric.removeprefix("end_to_end_").removesuffix("_ms"))
     if metric in LATENCY_METRICS and metric not in block:
         # A function's own time, a chain's end to end.
         times = block.get("duration_ms") or block.get("end_to_end_ms") or {}
@@ -117,8 +139,13 @@ def _together(blocks: Iterable[Block]) -> Block:
     invocations = measured.get("invocations")
     if invocations:
         total["cold_start_rate"] = ratio(measured["cold_starts"], invocations)
-    throttles = [block.get("throttles") for block in blocks]
-    if None not in throttles:
+    # CloudWatch has no metrics of a function that was never called: nothing of it was throttled.
+    throttles = [
+        block.get("throttles")
+        for block in blocks
+        if block.get("throttles") is not None or block.get("invocations") != 0
+    ]
+    if throttles and None not in throttles:
         total["throttles"] = sum(throttles)
         offered = total["throttles"] + sum(block.get("invocations", 0) for block in blocks)
         total["throttle_rate"] = total["throttles"] / offered if offered else None

@@ -61,7 +61,7 @@ def create_refused_starts(db: duckdb.DuckDBPyConnection, deployment: Mapping[str
                 LEFT JOIN gateway g ON g.request_id = j.request_id
                 LEFT JOIN usual_functions usual ON usual.endpoint = j.endpoint
                 WHERE NOT j.ok AND (j.status = 429 AND j.method = 'Invoke'
-                                    OR j.status = 500 AND g.integration_status = 429)""",
+                                    OR j.status IN (500, 503) AND g.integration_status = 429)""",
     )
     if not db.execute("SELECT 1 FROM refused LIMIT 1").fetchone():
         db.execute("CREATE OR REPLACE TABLE refused_starts (row BIGINT, function VARCHAR, reached VARCHAR)")

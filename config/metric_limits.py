@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -149,18 +149,6 @@ class MetricLimits(BaseModel):
     api: Mapping[str, MetricLimit] = Field(default_factory=dict)
     alarms: AlarmRule = AlarmRule()
 
-    @model_validator(mode="after")
-    def _known_names(self) -> MetricLimits:
-        for group, known in REFERENCES.items():
-            for name, limit in getattr(self, group).items():
-                if limit.reference is not None and limit.reference not in known:
-                    raise ValueError(
-                        f"{group}.{name}: there is no {limit.reference!r}, only {', '.join(sorted(known))}"
-                    )
-                if name not in METRICS[group]:
-                    raise ValueError(f"{group}.{name}: is not read; one of {', '.join(METRICS[group])}")
-        return self
-
 
 def load_metric_limits(own: Path | None = None) -> MetricLimits:
     """The shipped limits, with those of a file of the user's over them.
@@ -181,8 +169,27 @@ def load_metric_limits(own: Path | None = None) -> MetricLimits:
 
 def _read(file: Path) -> MetricLimits:
     try:
-        return MetricLimits.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
-    except ValidationError as invalid:
-        raise ConfigError(problems_of(invalid, str(file))) from None
+        document = tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(f"METRIC_LIMITS: {file}: {error}") from None
+    problems = [f"{file}: {unknown}" for unknown in _unknown_names(document)]
+    try:
+        limits = MetricLimits.model_validate(document)
+    except ValidationError as invalid:
+        raise ConfigError([*problems_of(invalid, str(file)), *problems]) from None
+    if problems:
+        raise ConfigError(problems)
+    return limits
+
+
+def _unknown_names(document: Mapping[str, Any]) -> Iterator[str]:
+    """Metrics and references of a file that there are none of, also where something else is wrong with it."""
+    for group, known in REFERENCES.items():
+        metrics = document.get(group)
+        for name, limit in metrics.items() if isinstance(metrics, Mapping) else ():
+            if name not in METRICS[group]:
+                yield f"{group}.{name}: is not read; one of {', '.join(METRICS[group])}"
+            for key in ("of", "left_of", "matches") if isinstance(limit, Mapping) else ():
+                reference = limit.get(key)
+                if isinstance(reference, str) and reference not in known:
+                    yield f"{group}.{name}: there is no {reference!r}, only {', '.join(sorted(known))}"

@@ -11,8 +11,11 @@ window     = timespan, such as 10s, of at least 1 s
 action     = "fail" | "abort" | "abort after " timespan
 ```
 
-`error_rate < 0.5%` is the number 0.005; `p95_ms < 1s` is 1000. Parsed when the profile is loaded, so that a mistake
-is found before the load and not after it.
+`error_rate < 0.5%` is the number 0.005, and a share is at most 1; `p95_ms < 1s` is 1000. Parsed when the profile is
+loaded, so that a mistake is found before the load and not after it.
+
+`shop: p95_ms < 1s` is about the first of that name: an endpoint, a flow, a function (its own time) or a chain (end to
+end). The END_TO_END_METRICS are those of the chain, also where a flow has its name: `shop: end_to_end_p95_ms < 5s`.
 
 Without a window a threshold is about the whole run (its measured rows). `p95_ms over 10s < 1000` is about every 10 s of
 it: the worst of them is what is judged. A request counts in the window in which it ended, a dropped arrival in the one
@@ -28,6 +31,7 @@ of a flow or of an endpoint.
 
 from __future__ import annotations
 
+import math
 import operator
 import re
 from collections.abc import Callable, Mapping
@@ -36,6 +40,9 @@ from dataclasses import dataclass
 from config.timespans import parse_timespan
 
 LATENCY_METRICS = ("mean_ms", "p50_ms", "p90_ms", "p95_ms", "p99_ms", "max_ms")
+END_TO_END_METRICS = tuple(f"end_to_end_{name}" for name in LATENCY_METRICS)
+"""Of a chain, from the request to the end of its last function; nothing else answers to them."""
+TIME_METRICS = (*LATENCY_METRICS, *END_TO_END_METRICS)
 RATE_METRICS = ("error_rate", "success_rate", "cold_start_rate", "throttle_rate", "dropped_rate")
 COUNT_METRICS = (
     "requests",
@@ -71,7 +78,7 @@ SHORTEST_WINDOW_S = 1.0
 COST_SCOPE = "cost"
 COST_METRICS = ("run_usd", "per_million_usd")
 """Of the scope `cost`, which has no others."""
-METRICS = (*LATENCY_METRICS, *RATE_METRICS, *COUNT_METRICS, "rps", *COST_METRICS)
+METRICS = (*TIME_METRICS, *RATE_METRICS, *COUNT_METRICS, "rps", *COST_METRICS)
 
 OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
     "<=": operator.le,
@@ -118,46 +125,43 @@ class Threshold:
 def parse_threshold(expression: str, action: str = "fail", time_scale: float = 1.0) -> Threshold:
     """Parse one threshold; `time_scale` multiplies its window and the time after which it aborts.
 
-    Raises ValueError naming the text, the reason and what is accepted.
+    Raises ValueError naming the text, every mistake in it and in its action, and what is accepted.
     """
     match = _EXPRESSION.fullmatch(expression.strip())
+    problems: list[str] = []
+    kind, abort_after_s = _parse_action(action, problems)
     if match is None:
-        raise ValueError(
-            f"{expression!r} is not `[scope: ]metric [over window] operator limit`, e.g. `POST /vote: p95_ms < 1000` "
-            f"or `error_rate over 10s < 1%` (operators: {', '.join(OPERATORS)})"
+        problems.insert(
+            0,
+            "not `[scope: ]metric [over window] operator limit`, e.g. `POST /vote: p95_ms < 1000` or "
+            f"`error_rate over 10s < 1%` (operators: {', '.join(OPERATORS)})",
         )
-    metric, unit = match["metric"], match["unit"]
-    if metric not in METRICS:
-        raise ValueError(f"{expression!r}: unknown metric {metric!r}; one of {', '.join(METRICS)}")
-    if (metric in COST_METRICS) != (match["scope"] == COST_SCOPE):
-        raise ValueError(
-            f"{expression!r}: scope {COST_SCOPE} has the metrics {' and '.join(COST_METRICS)}, and they have no other "
-            "scope: `cost: run_usd < 5`"
-        )
-    limit = float(match["number"])
-    if unit == "%":
-        if metric not in RATE_METRICS:
-            raise ValueError(f"{expression!r}: {metric} is not a share and takes no %")
-        limit /= 100
-    elif unit in ("ms", "s"):
-        if metric not in LATENCY_METRICS:
-            raise ValueError(f"{expression!r}: {metric} is not a time and takes no {unit}")
-        limit *= 1000 if unit == "s" else 1
-    kind, abort_after_s = _parse_action(expression, action)
-    text, window_s = expression.strip(), None
+        raise ValueError(f"{expression!r}: {'; '.join(problems)}")
+    text, metric = expression.strip(), match["metric"]
+    limit, window_s = _parse_limit(match, problems), None
     if match["window"] is not None:
-        window_s = parse_timespan(match["window"]) * time_scale
+        window_s = _parse_timespan(match["window"], problems) * time_scale
         if time_scale != 1:
             text = f"{text[: match.start('window')]}{window_s:g}s{text[match.end('window') :]}"
         if window_s < SHORTEST_WINDOW_S:
-            raise ValueError(
-                f"{expression!r}: a window of {window_s:g} s is too short; at least {SHORTEST_WINDOW_S:g} s"
+            problems.append(f"a window of {window_s:g} s is too short, it needs at least {SHORTEST_WINDOW_S:g} s")
+    if metric not in METRICS:
+        problems.append(f"unknown metric {metric!r}, not one of {', '.join(METRICS)}")
+    else:
+        if (metric in COST_METRICS) != (match["scope"] == COST_SCOPE):
+            problems.append(
+                f"scope {COST_SCOPE} has the metrics {' and '.join(COST_METRICS)}, and they have no other scope: "
+                "`cost: run_usd < 5`"
             )
-    if metric not in CLIENT_METRICS and (window_s is not None or kind == "abort"):
-        raise ValueError(
-            f"{expression!r}: {metric} is known only after the run, so it can neither abort it nor be measured over a "
-            f"window; one of {', '.join(CLIENT_METRICS)} can"
-        )
+        if metric in END_TO_END_METRICS and match["scope"] is None:
+            problems.append(f"{metric} is about one chain, its scope: `shop: {metric} < 5s`")
+        if metric not in CLIENT_METRICS and (window_s is not None or kind == "abort"):
+            problems.append(
+                f"{metric} is known only after the run, so it can neither abort it nor be measured over a window, as "
+                f"{', '.join(CLIENT_METRICS)} can"
+            )
+    if problems:
+        raise ValueError(f"{expression!r}: {'; '.join(problems)}")
     return Threshold(
         text=text,
         scope=match["scope"],
@@ -170,11 +174,41 @@ def parse_threshold(expression: str, action: str = "fail", time_scale: float = 1
     )
 
 
-def _parse_action(expression: str, action: str) -> tuple[str, float | None]:
+def _parse_limit(match: re.Match[str], problems: list[str]) -> float:
+    """The limit in the unit of its metric; what is wrong with it goes to `problems`."""
+    metric, unit, limit = match["metric"], match["unit"], float(match["number"])
+    if unit == "%":
+        limit /= 100
+    elif unit == "s":
+        limit *= 1000
+    if metric not in METRICS:
+        return limit
+    if unit == "%" and metric not in RATE_METRICS:
+        problems.append(f"{metric} is not a share and takes no %")
+    elif unit in ("ms", "s") and metric not in TIME_METRICS:
+        problems.append(f"{metric} is not a time and takes no {unit}")
+    elif metric in RATE_METRICS and limit > 1:
+        most = "100%" if unit == "%" else f"1: write {match['number']}% if you mean per cent"
+        problems.append(f"{metric} is a share of at most {most}")
+    return limit
+
+
+def _parse_action(action: str, problems: list[str]) -> tuple[str, float | None]:
+    """Kind of an action, and seconds of one that aborts; what is wrong with it goes to `problems`."""
     if action == "fail":
         return "fail", None
     if action == "abort":
         return "abort", 0.0
     if isinstance(action, str) and action.startswith("abort after "):
-        return "abort", parse_timespan(action.removeprefix("abort after "))
-    raise ValueError(f"{expression!r}: action {action!r} is not one of fail, abort, `abort after 10s`")
+        return "abort", _parse_timespan(action.removeprefix("abort after "), problems)
+    problems.append(f"action {action!r} is not one of fail, abort, `abort after 10s`")
+    return "fail", None
+
+
+def _parse_timespan(text: str, problems: list[str]) -> float:
+    """Seconds; infinite where it is no time span, which goes to `problems`."""
+    try:
+        return parse_timespan(text)
+    except ValueError as unread:
+        problems.append(str(unread))
+        return math.inf

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import re
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,15 +27,17 @@ def correlation_id(payload: bytes) -> bytes | None:
     return found.group(2) if found else None
 
 
-def completed_messages(event: bytes, result: bytes = b"") -> set[bytes]:
-    """The correlation ids of an event that a function succeeded on, of every record in it.
+def completed_messages(event: bytes, result: bytes = b"") -> Counter[bytes]:
+    """The correlation ids of an event that a function succeeded on: of each, how many messages of the batch have it.
 
     Records that the `result` names as failed (`batchItemFailures`) are left out. A stream's records are in base64.
     """
     if b'"aws:kinesis"' not in event and b"batchItemFailures" not in result:
-        return {found[1] for found in _CORRELATION_ID.findall(event)}
+        found = Counter(match[1] for match in _CORRELATION_ID.findall(event))
+        if found.total() == len(found) or b'"Records"' not in event:
+            return Counter(found.keys())
     failed = failed_items(result)
-    messages: set[bytes] = set()
+    messages: set[tuple[str | None, bytes]] = set()  # one that names its id twice is one, as are two copies of it
     for record in orjson.loads(event)["Records"]:
         of_stream = record.get("kinesis")
         if of_stream is not None:
@@ -42,8 +45,8 @@ def completed_messages(event: bytes, result: bytes = b"") -> set[bytes]:
         else:
             item, content = record.get("messageId"), orjson.dumps(record)
         if item not in failed:
-            messages.update(found[1] for found in _CORRELATION_ID.findall(content))
-    return messages
+            messages.update((item, match[1]) for match in _CORRELATION_ID.findall(content))
+    return Counter(message for _, message in messages)
 
 
 def failed_items(result: bytes) -> set[str]:
@@ -130,7 +133,7 @@ class ChainTruth:
         self.completed = 0
         """Correlation ids with which the chain's last function succeeded ..."""
         self.duplicated = 0
-        """... and those with which it did so more than once."""
+        """... and those with which it did so more than once, be it on two messages of one batch."""
         self.lost = 0
         """Correlation ids that were accepted and not completed: final once nothing is pending, before that what is
         under way is among them."""
@@ -153,13 +156,13 @@ class ChainTruth:
 
     def succeeded(self, event: bytes, result: bytes = b"") -> None:
         """The chain's last function succeeded on this event, but for what the result names as failed."""
-        for message in completed_messages(event, result):
+        for message, times in completed_messages(event, result).items():
             known = self._messages.get(message, 0)
-            self._messages[message] = known + 2
+            self._messages[message] = known + 2 * times
             if known < 2:
                 self.completed += 1
                 self.lost -= known
-            elif known < 4:
+            if known < 4 <= known + 2 * times:
                 self.duplicated += 1
 
     def as_dict(self) -> dict[str, int]:

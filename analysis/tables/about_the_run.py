@@ -131,6 +131,7 @@ def pull(facts: Mapping[str, Any]) -> Table:
         Row(("slices", count(len(slices)))),
         Row(("queries started", count(facts.get("queries_started")))),
         Row(("… whose answers were of no use", count(facts.get("queries_wasted")))),
+        Row(("… whose answers were read too early", count(facts.get("queries_replaced")))),
         Row(("rows", count(facts.get("rows")))),
         *(Row((f"… {visible(name)}", count(number))) for name, number in (facts.get("tables") or {}).items()),
         Row(("scanned, MB", NOTHING if scanned is None else decimal(scanned / 1e6))),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from analysis.formatting import NOTHING, count, decimal, milliseconds, plural, ratio, share, visible
+from analysis.formatting import NOTHING, count, decimal, milliseconds, plural, share, visible
 from analysis.latency import ALL, TABLE_LEVELS, Latency
 from analysis.tables.table import Column, Summary, Table, plain_rows, section, text
 
@@ -17,7 +17,7 @@ def endpoints(summary: Summary) -> Table:
             text("endpoint"),
             Column("requests"),
             Column("failed"),
-            Column("failed", "%", wide=True),
+            Column("error rate", "%", wide=True),
             Column("rate", "/s"),
             Column("mean", "ms", wide=True),
             Column("p50", "ms"),
@@ -32,7 +32,7 @@ def endpoints(summary: Summary) -> Table:
                 visible(name, 40),
                 count(one.get("requests")),
                 count(one.get("failures")),
-                share(ratio(one.get("failures"), one.get("requests"))),
+                share(one.get("error_rate")),
                 decimal(one.get("rps")),
                 *(
                     milliseconds(one.get(f"{statistic}_ms"))
@@ -42,7 +42,8 @@ def endpoints(summary: Summary) -> Table:
             )
             for name, one in section(summary, "client", "endpoints").items()
         ),
-        "Response times as the client saw them, warm-up excluded; counts cover the whole run.",
+        "Response times as the client saw them; these and the rates are without the warm-up, counts cover the whole "
+        "run.",
     )
 
 

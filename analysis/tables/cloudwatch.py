@@ -66,12 +66,19 @@ _TIMES = ("Duration", "Latency", "IntegrationLatency", "IteratorAge", "AsyncEven
 
 
 def _metric_value(metric: Mapping[str, Any]) -> str:
-    """`312.4 ms (2.08 %)`: the value, and what its limits are held against."""
+    """`312.4 ms (2.08 %)`: the value, and what its limits are held against; `12 (not 10)`: what it should match."""
     value = metric.get("value")
     words = f"{milliseconds(value)} ms" if metric.get("name") in _TIMES else count(value)
     if metric.get("share") is not None:
         return f"{words} ({share(metric['share'])})"
-    return words if metric.get("left") is None else f"{words} ({count(metric['left'])} left)"
+    if metric.get("left") is not None:
+        return f"{words} ({count(metric['left'])} left)"
+    least, most = metric.get("reference"), metric.get("reference_most")
+    if least is None or metric.get("verdict") != "target missed":
+        return words
+    return (
+        f"{words} (not {count(least)})" if most in (None, least) else f"{words} (not {count(least)} to {count(most)})"
+    )
 
 
 def custom_metrics(summary: Summary) -> Table:

@@ -87,6 +87,8 @@ def difference_in_words(difference: Difference) -> str:
 
 def _listed(value: Any) -> str:
     """A fact of a manifest: `duration_s 30, users 200; duration_s 60, users 0` for the stages of a profile."""
+    if value is None:
+        return "not set"
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {_listed(one)}" for name, one in value.items() if one is not None)
     if isinstance(value, list | tuple):

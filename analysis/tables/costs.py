@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from analysis.cost import left_out
 from analysis.formatting import decimal, usd, visible
 from analysis.tables.table import Column, Summary, Table, plain_rows, section, text
 
 
-def cost(summary: Summary) -> Table:
+def cost(summary: Summary, spent_on: str = "the run") -> Table:
+    """`spent_on`: what the whole sum is for; a what-if has no run."""
     one = section(summary, "cost")
     items = one.get("items") or []
     return Table(
@@ -31,22 +33,22 @@ def cost(summary: Summary) -> Table:
             )
             for item in items
         ),
-        " ".join(_about_cost(one)) if items else "",
+        " ".join(_about_cost(one, spent_on)) if items else "",
     )
 
 
-def cost_in_words(summary: Summary) -> str | None:
+def cost_in_words(summary: Summary, spent_on: str = "the run") -> str | None:
     """`$0.26 for the run, $6.84 per million requests, without KMS`; None where nothing is priced."""
     one = section(summary, "cost")
     if one.get("run_usd") is None:
         return None
-    missing = [visible(item.get("service")) for item in one.get("items") or [] if item.get("usd") is None]
-    words = f"{usd(one['run_usd'])} for the run, {usd(one.get('per_million_usd'))} per million requests"
+    missing = [visible(service) for service in left_out(one, "run_usd")]
+    words = f"{usd(one['run_usd'])} for {spent_on}, {usd(one.get('per_million_usd'))} per million requests"
     return f"{words}, without {', '.join(missing)}" if missing else words
 
 
-def _about_cost(one: Mapping[str, Any]) -> Iterable[str]:
-    words = cost_in_words({"cost": one})
+def _about_cost(one: Mapping[str, Any], spent_on: str) -> Iterable[str]:
+    words = cost_in_words({"cost": one}, spent_on)
     if words:
         yield f"{words}."
     if one.get("simulated"):

@@ -20,7 +20,7 @@ def thresholds(summary: Summary) -> Table:
                 (
                     "fail, aborted" if one.get("aborted") else visible(one.get("verdict")),
                     visible(one.get("expression"), 200),
-                    measured(one.get("expression", ""), one.get("value")),
+                    _measured(one),
                 ),
                 tones.get(one.get("verdict", "")),
             )
@@ -50,8 +50,13 @@ def measured_in_words(threshold: Mapping[str, Any]) -> str:
     """`measured 4.02 %`, of a threshold that does not hold."""
     if threshold.get("value") is None:
         return "nothing was measured for it"
-    words = f"measured {measured(threshold.get('expression', ''), threshold['value'])}"
+    words = f"measured {_measured(threshold)}"
     return f"{words}, which aborted the run" if threshold.get("aborted") else words
+
+
+def _measured(threshold: Mapping[str, Any]) -> str:
+    words = measured(threshold.get("expression", ""), threshold.get("value"))
+    return f"≥ {words}" if threshold.get("lower_bound") else words
 
 
 def breakpoint(summary: Summary) -> Table:

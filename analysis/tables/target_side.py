@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from analysis.formatting import NOTHING, count, decimal, milliseconds, ratio, share, visible
+from analysis.formatting import NOTHING, count, decimal, milliseconds, share, visible
 from analysis.tables.table import Column, Row, Summary, Table, plain_rows, section, text
 
 
@@ -20,7 +20,7 @@ def functions(summary: Summary) -> Table:
             count(one.get("timeouts")),
             count(one.get("throttles")),
             count(one.get("cold_starts")),
-            share(ratio(one.get("cold_starts"), invocations)),
+            share(one.get("cold_start_rate")),
             milliseconds(duration.get("mean")),
             milliseconds(duration.get("p50")),
             milliseconds(duration.get("p95")),
@@ -42,7 +42,7 @@ def functions(summary: Summary) -> Table:
             Column("timeouts", wide=True),
             Column("throttles"),
             Column("cold"),
-            Column("cold", "%", wide=True),
+            Column("cold start rate", "%", wide=True),
             Column("mean", "ms", wide=True),
             Column("p50", "ms"),
             Column("p95", "ms"),
@@ -170,7 +170,7 @@ def hops(summary: Summary) -> Table:
                     (
                         visible(name, 40),
                         visible(hop.get("function"), 40),
-                        *(count(hop.get(key)) for key in ("reached", "lost_before", "repeated")),
+                        *(count(hop.get(key)) for key in ("reached", "lost_before", "repeated", "late")),
                         *(milliseconds(times.get(key)) for key in ("p50", "p95", "p99", "max")),
                     ),
                     "bad" if hop.get("lost_before") or hop.get("repeated") else None,
@@ -184,6 +184,7 @@ def hops(summary: Summary) -> Table:
             Column("reached"),
             Column("lost before"),
             Column("repeated"),
+            Column("late"),
             Column("p50", "ms"),
             Column("p95", "ms"),
             Column("p99", "ms"),

@@ -40,6 +40,8 @@ class FakeLogs:
     queries: list[dict[str, Any]] = field(default_factory=list)
     failing: Any = None
     """Called with the arguments of each StartQuery; may raise."""
+    longest_s: int | None = None
+    """A query for more seconds than this ends as Timeout."""
 
     def __post_init__(self) -> None:
         events = SimpleNamespace(register=lambda event, handler: None)
@@ -73,11 +75,15 @@ class FakeLogs:
         query_id = str(len(self.queries))
         self._answers[query_id] = matching
         self._limit = min(arguments["limit"], self.row_limit)
+        asked_s = arguments["endTime"] - arguments["startTime"]
+        self._status = "Timeout" if self.longest_s is not None and asked_s > self.longest_s else "Complete"
         return {"queryId": query_id}
 
     def get_query_results(self, queryId: str) -> dict[str, Any]:
         matching = self._answers[queryId]
         rows = matching[: self._limit]
+        if self._status != "Complete":
+            return {"status": self._status, "results": []}
         statistics = {"recordsMatched": float(len(matching)), "bytesScanned": 10.0 * len(matching)}
         return {
             "status": "Complete",

@@ -23,6 +23,35 @@ def test_memory_is_what_was_used_and_a_quarter_in_steps_of_64(used_mb, memory_mb
     assert memory_needed_mb(used_mb) == memory_mb
 
 
+@pytest.mark.parametrize(
+    ("used_mb", "memory_mb", "advice"),
+    [
+        (256, 256, "give it at least 320 MB (used × 1.25, in steps of 64)."),
+        (8400, 8400, "give it 10,240 MB, which is Lambda's maximum; if that is not enough, let one invocation do less"),
+        (10_240, 10_240, "that is Lambda's maximum. Let one invocation do less work"),
+    ],
+)
+def test_no_more_memory_is_advised_than_a_function_can_have(used_mb, memory_mb, advice):
+    cause = Cause("out_of_memory", 1, function="f", memory_mb=memory_mb, max_memory_mb=used_mb)
+    assert f"was killed: {advice}" in advise(cause)
+    assert "12,800" not in advise(cause)
+
+
+@pytest.mark.parametrize(
+    ("slowest_s", "timeout_s", "room", "last"),
+    [
+        (2, 3, "by that, a timeout of 3 s (× 1.5) does for ordinary calls, and it has 3 s.", "or raise its timeout."),
+        (2, 900, "by that, a timeout of 3 s (× 1.5) does for ordinary calls, and it has 900 s.", "Lambda's maximum."),
+        (800, 900, "less room than × 1.5 below Lambda's maximum of 900 s, and it has 900 s.", "Lambda's maximum."),
+        (800, None, "less room than × 1.5 below Lambda's maximum of 900 s.", "Lambda's maximum."),
+    ],
+)
+def test_no_longer_timeout_is_advised_than_a_function_can_have(slowest_s, timeout_s, room, last):
+    cause = Cause("function_timeout", 1, function="f", slowest_success_ms=slowest_s * 1000, timeout_s=timeout_s)
+    assert f"{room} Find what it waits for" in advise(cause)
+    assert advise(cause).endswith(last)
+
+
 def test_shards_with_their_arithmetic():
     cause = Cause(
         "downstream_throttle",
@@ -36,6 +65,33 @@ def test_shards_with_their_arithmetic():
         "The shard limit of stream votes: a shard takes 1,000 records a second, and at the peak place-vote put "
         "1,176 records a second (at 10:00:37 UTC): ceil(1,176 / 1,000) = 2 shards needed."
     )
+
+
+def test_how_many_records_calls_of_several_put_is_not_known():
+    cause = Cause(
+        "downstream_throttle",
+        2,
+        function="place-vote",
+        operation="PutRecords",
+        resource="stream votes",
+        invoked=Peak(3, 1795255237.0),
+    )
+    assert advise(cause) == (
+        "The shard limit of stream votes: a shard takes 1,000 records and 1 MiB a second, and at the peak place-vote "
+        "ran 3 times a second (at 10:00:37 UTC). A call of PutRecords may carry up to 500 records, and how many these "
+        "did is not known here: stream votes needs ceil(records a second / 1,000) shards at least, with evenly spread "
+        "partition keys."
+    )
+
+
+@pytest.mark.parametrize(
+    ("operation", "of_several"),
+    [("PutItem", False), ("BatchWriteItem", True), ("SendMessage", False), ("SendMessageBatch", True)],
+)
+def test_what_a_call_may_carry_beyond_one_is_said(operation, of_several):
+    cause = Cause("downstream_throttle", 2, function="f", operation=operation, resource="r", invoked=Peak(3, 0.0))
+    said = f"A call of {operation} may carry more than one, and each counts"
+    assert (said in advise(cause)) == of_several
 
 
 def test_a_stream_that_refused_below_its_limit_needs_one_shard_more():
@@ -53,6 +109,23 @@ def test_a_stream_whose_shards_should_have_been_enough_has_uneven_keys():
         "downstream_throttle", 3, function="f", operation="PutRecord", invoked=Peak(1900, 0.0), shards_refusing=2
     )
     assert "= 2, yet 2 of its shards refused" in advise(cause)
+
+
+def test_shards_for_records_that_the_client_put_itself_take_their_bytes_too():
+    cause = Cause(
+        "message_refused",
+        20,
+        operation="PutRecord",
+        error_type="ProvisionedThroughputExceededException",
+        asked=Peak(60, 1795255237.0),
+        asked_bytes=Peak(7_800_000, 1795255237.0),
+    )
+    assert advise(cause) == (
+        "The limit of the stream's shards: a shard takes 1,000 records a second, and at the peak the client sent "
+        "60 records a second (at 10:00:37 UTC): ceil(60 / 1,000) = 1; it takes 1 MiB a second too, and the client sent "
+        "7,800,000 bytes a second (at 10:00:37 UTC): ceil(7,800,000 / 1,048,576) = 8 shards needed at least, with "
+        "evenly spread partition keys."
+    )
 
 
 def test_concurrency_with_its_arithmetic():

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.bootstrap import Arrivals, Sample, error_together, estimates, interval_half_width
+from analysis.bootstrap import Arrivals, Estimate, Sample, error_together, estimates, interval_half_width
+from analysis.comparison import METRICS, judge
 from benchmarks.compare import measure
 
 REQUESTS, ENVIRONMENTS = 8_000, 40
+(ERROR_RATE,) = (one for one in METRICS if one.name == "error_rate")
 
 
 def sample(response_ms: Any = None, *, requests: int = REQUESTS, **columns: Any) -> Sample:
@@ -105,10 +107,42 @@ def test_no_failure_at_all_is_not_certain():
     assert found.error == pytest.approx(1 / 80, rel=0.05)
 
 
+ONE = np.zeros(REQUESTS, dtype=np.int64)
+
+
 def test_one_environment_says_nothing_about_another():
-    found = estimates(sample(environment=np.zeros(REQUESTS, dtype=np.int64)))
-    assert {one.error for one in found.values()} == {None}
+    found = estimates(sample(environment=ONE))
+    assert {one.error for name, one in found.items() if name != "error_rate"} == {None}
     assert "one execution environment" in (found["p50_ms"].why or "")
+
+
+def test_failures_of_one_environment_stand_and_fall_by_the_second():
+    random = np.random.default_rng(8)
+    scattered = estimates(sample(environment=ONE, failed=random.random(REQUESTS) < 0.1))["error_rate"]
+    together = estimates(sample(environment=ONE, failed=np.arange(REQUESTS) // 100 % 10 == 0))["error_rate"]
+    assert scattered.error == pytest.approx(math.sqrt(0.1 * 0.9 / REQUESTS), rel=0.25)
+    # all failures in 8 of 80 seconds: as sure as 80 requests would be
+    assert (together.error, together.freedom) == (pytest.approx(math.sqrt(0.1 * 0.9 / 80), rel=0.25), pytest.approx(79))
+
+
+def error_rates(failed_share: float, requests_per_s: int, environments: int = 1) -> Estimate:
+    """Of 400 requests, of which every so many-th failed."""
+    number = np.arange(400)
+    failed = (number * failed_share) % 1 + failed_share >= 1 - 1e-9
+    started_at, environment = 1e9 + number / requests_per_s, number % environments
+    return estimates(sample(requests=400, failed=failed, started_at=started_at, environment=environment))["error_rate"]
+
+
+@pytest.mark.parametrize("requests_per_s", [50, 1000])
+@pytest.mark.parametrize("environments", [1, 20])
+def test_a_complete_failure_in_one_environment_is_worse(requests_per_s, environments):
+    good, bad = error_rates(0.0, requests_per_s, environments), error_rates(1.0, requests_per_s)
+    assert (good.value, bad.value) == (0.0, 1.0)
+    assert judge(ERROR_RATE, good, bad, 400, 0.05, 0.95).verdict == "worse"
+
+
+def test_in_one_second_of_one_environment_only_a_complete_failure_is_sure():
+    assert judge(ERROR_RATE, error_rates(0.1, 1000), error_rates(0.2, 1000), 400, 0.05, 0.95).verdict == "inconclusive"
 
 
 def test_a_percentile_needs_requests_beyond_it():

@@ -157,6 +157,69 @@ def test_each_kind_is_told_by_its_evidence(build, causes, kind, function, error_
     assert cause["advice"]
 
 
+@pytest.mark.parametrize("status", [429, 502, 504])
+def test_what_the_access_log_says_the_function_answered_is_its_own_answer(build, causes, status):
+    build.request(status=status, ok=0, request_id="g1")
+    build.access(request_id="g1", lambda_request_id="l1", integration_status=200, handler_status=status)
+    build.invocation(request_id="l1")
+    (cause,) = causes()
+    assert (cause["kind"], cause["error_type"]) == ("answered_error", f"HTTP {status} by the function")
+
+
+def test_a_429_of_an_invocation_needs_no_access_log(build, causes):
+    build.request(status=429, ok=0, lambda_request_id="l1")
+    build.invocation(request_id="l1")
+    assert causes()[0]["kind"] == "answered_error"
+
+
+@pytest.mark.parametrize(
+    ("status", "handler_status", "kind"),
+    [(502, None, "malformed_response"), (502, 200, "malformed_response"), (504, None, "gateway_timeout")],
+)
+def test_an_access_log_that_does_not_say_what_the_function_answered(build, causes, status, handler_status, kind):
+    build.request(status=status, ok=0, request_id="g1")
+    build.access(request_id="g1", lambda_request_id="l1", integration_status=200, handler_status=handler_status)
+    build.invocation(request_id="l1")
+    assert causes()[0]["kind"] == kind
+
+
+def test_a_failed_invocation_is_the_cause_of_the_error_that_it_answered(build, causes):
+    build.request(status=502, ok=0, request_id="g1")
+    build.access(request_id="g1", lambda_request_id="l1", integration_status=200, handler_status=502)
+    build.invocation(4.0, 3000.0, request_id="l1", status="timeout")
+    assert causes()[0]["kind"] == "function_timeout"
+
+
+@pytest.mark.parametrize("status", [404, 502])
+@pytest.mark.parametrize("named_by", ["the answer", "the access log"])
+def test_what_reached_a_function_whose_report_is_missing_was_not_refused(build, causes, status, named_by):
+    build.request(status=status, ok=0, request_id="g1", lambda_request_id="l1" if named_by == "the answer" else None)
+    build.access(
+        request_id="g1",
+        lambda_request_id="l1" if named_by == "the access log" else None,
+        integration_status=200,
+        error_type="INTEGRATION_FAILURE",
+    )
+    (cause,) = causes()
+    assert cause["kind"] == "unknown"
+    assert "invoked in 1 of 1 cases, and the logs lack its REPORT" in cause["advice"]
+
+
+def test_what_the_lambda_service_refused_though_it_has_an_id_was_refused(build, causes):
+    build.request(status=500, ok=0, request_id="g1")
+    build.access(request_id="g1", lambda_request_id="l1", integration_status=403, error_type="API_CONFIGURATION_ERROR")
+    assert causes()[0]["kind"] == "refused"
+
+
+def test_a_503_with_429_in_the_access_log_is_a_refused_start(build, causes):
+    build.request(lambda_request_id="l1")
+    build.invocation(request_id="l1")
+    build.request(status=503, ok=0, request_id="g1")
+    build.access(request_id="g1", integration_status=429)
+    (cause,) = causes()
+    assert (cause["kind"], cause["function"]) == ("lambda_throttled", "place-vote")
+
+
 def test_each_check_that_fails_is_a_cause_of_its_own(build, causes):
     build.request(status=200, ok=0, error="check failed: body has $.sequence_number", lambda_request_id="l1")
     build.invocation(1.05, request_id="l1")
@@ -328,6 +391,20 @@ def test_what_differs_between_two_requests_never_splits_a_cause(ids, data, form)
     assert shown == (True,)
 
 
+def test_of_many_messages_the_usual_ones_stay_causes_of_their_own(build, causes):
+    one_offs = ["no user called ann", "no user called bob", "no user called eve", "no user called joe"]
+    messages = ["price is negative"] * 40 + ["unknown currency"] * 38 + one_offs
+    for number, message in enumerate(messages):
+        build.request(status=502, ok=0, lambda_request_id=f"l{number}")
+        build.invocation(1.0 + number / 100, request_id=f"l{number}")
+        build.error(1.0 + number / 100 - 0.001, error_message=message)
+    assert [(cause["message"], cause["requests"]) for cause in causes()] == [
+        ("price is negative", 40),
+        ("unknown currency", 38),
+        ("no user called ann", 4),
+    ]
+
+
 def test_messages_of_any_form_come_to_one_cause(build, causes):
     for number in range(200):
         build.request(status=502, ok=0, lambda_request_id=f"l{number}")
@@ -437,6 +514,15 @@ def test_a_504_tells_what_became_of_its_invocation(build, causes):
     (cause,) = causes()
     assert "place-vote went on in 1 of 1 cases, ran for up to 40 s and was billed 40,000 ms" in cause["advice"]
     assert "failed in 0" in cause["advice"]
+
+
+def test_a_client_that_gave_up_is_told_how_long_the_function_ran(build, causes):
+    build.request(ms=None, status=None, error="no whole answer within 30 s", method="Invoke", lambda_request_id="l1")
+    build.invocation(39.0, 38000.0, request_id="l1")
+    (cause,) = causes()
+    assert (cause["kind"], cause["function"]) == ("client_timeout", "place-vote")
+    assert "place-vote was invoked in 1 of 1 cases, ran for up to 38 s and was billed 38,000 ms." in cause["advice"]
+    assert "is not known" not in cause["advice"]
 
 
 def test_shards_follow_from_bytes_where_these_are_more_than_the_records(build, causes):

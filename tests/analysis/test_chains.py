@@ -49,6 +49,16 @@ def test_end_to_end_is_from_the_clients_start_to_the_first_completions_end(build
     assert shop()["end_to_end_ms"]["max"] == 2500.0
 
 
+def test_a_hop_is_late_where_the_limit_had_passed_since_the_start(build, shop):
+    send(build, 1, 1.0)
+    deliver(build, 1, 1.5, function="shop-accept")
+    deliver(build, 1, 3.5, function="shop-decrypt")
+    deliver(build, 1, 3.6)
+    deliver(build, 1, 9.0, attempt=1)
+    assert [hop["late"] for hop in shop(limit_s=2.0)["hops"]] == [0, 1, 1]
+    assert [hop["late"] for hop in shop(limit_s=2.55)["hops"]] == [0, 0, 1]
+
+
 def test_a_failed_last_hop_completes_nothing_until_its_retry(build, shop):
     send(build, 1)
     send(build, 2)
@@ -151,6 +161,15 @@ def test_two_correlation_lines_of_one_invocation_are_one_completion(build, shop)
     assert shop()["duplicated"] == 0
 
 
+def test_two_messages_of_one_batch_are_two_completions(build):
+    build.request(1.0, flow="events", name="PutRecord", method="PutRecord", correlation_id="c1")
+    build.invocation(2.0, function="stream-consumer", request_id="l1")
+    for message_id in ("m1", "m2"):
+        build.correlation(1.99, function="stream-consumer", request_id="l1", correlation_id="c1", message_id=message_id)
+    found = chains(build.joined(), Settling(60.0, T0 + 10, True), {})["events-stream"]
+    assert (found["completed"], found["duplicated"], found["hops"][0]["repeated"]) == (1, 1, 1)
+
+
 def test_warm_up_is_counted_and_kept_out_of_times(build, shop):
     send(build, 1, phase="warmup")
     send(build, 2, 2.0)
@@ -199,6 +218,34 @@ def test_a_table_that_did_not_change_agrees_with_no_completion():
 
 def test_a_table_nobody_looked_at_is_unknown():
     assert reconciled(SHOP, 1, None) is None
+
+
+@pytest.fixture
+def never_set(build):
+    """Three workers' messages, one's of them sent in 1970 by its own clock."""
+    for number in range(3):
+        send(build, number, worker=number)
+    build.requests[2]["started_at"] = 12.0
+
+
+def test_by_a_clock_that_was_never_set_nothing_is_measured(build, shop, never_set):
+    for number in range(3):
+        deliver(build, number, 1.5)
+    found = shop()
+    assert (found["completed"], found["late"], found["end_to_end_ms"]["max"]) == (3, 0, 500.0)
+    assert found["measured"]["late"] == 0
+
+
+def test_by_a_clock_that_was_never_set_no_hop_is_measured(build, shop, never_set):
+    for number in range(3):
+        deliver(build, number, 1.5, function="shop-accept")
+    assert shop()["hops"][0]["since_last_ms"]["max"] == 500.0
+
+
+def test_by_a_clock_that_was_never_set_nothing_is_overdue(build, shop, never_set):
+    deliver(build, 0, 1.5)
+    found = shop(settled=False, limit_s=60.0)
+    assert (found["lost"], found["pending"]) == (0, 2)
 
 
 def test_end_to_end_is_corrected_for_a_worker_whose_clock_is_behind_for_sure(build, shop):

@@ -43,6 +43,35 @@ def test_without_an_access_log_the_invocations_start_bounds_the_clock(build):
     assert abs(clock["offset_ms"] - 5000) <= clock["error_ms"] < 55
 
 
+def test_an_access_log_that_does_not_say_when_requests_came_bounds_nothing(build):
+    for number in range(3):
+        build.request(1.0 + number, 100.0, request_id=f"g{number}")
+        build.access(1.1 + number, request_id=f"g{number}", at_is_logged=True, response_latency_ms=100.0)
+    assert clocks(build.joined()) == []
+
+
+def test_without_the_time_of_arrival_the_invocations_start_bounds_the_clock(build):
+    build.request(1.0, 100.0, request_id="g1", lambda_request_id="l1")
+    build.access(1.1, request_id="g1", at_is_logged=True, response_latency_ms=100.0)
+    build.invocation(1.08, 40.0, request_id="l1")
+    (clock,) = clocks(build.joined())
+    assert (clock["requests"], clock["corrected"]) == (1, False)
+
+
+def test_a_pair_that_only_a_trace_made_bounds_nothing(build):
+    """API -> SQS -> Lambda: the handler begins half a second after the answer."""
+    build.request(1.0, 10.0, trace_id="1-a-b")
+    build.invocation(1.54, 40.0, request_id="l1", xray_trace_id="1-a-b")
+    assert clocks(build.joined()) == []
+
+
+def test_of_a_pair_that_a_trace_made_the_access_log_bounds_the_clock(build):
+    exchange(build, 1.0, 4.0, 0.0, trace_id="1-a-b")
+    build.invocation(1.54, 40.0, request_id="l1", xray_trace_id="1-a-b")
+    (clock,) = clocks(build.joined())
+    assert (clock["requests"], clock["corrected"]) == (1, False)
+
+
 def test_nothing_joined_nothing_known(build):
     build.request()
     assert clocks(build.joined()) == []

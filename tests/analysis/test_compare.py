@@ -181,6 +181,38 @@ def test_runs_of_different_things_are_refused_or_labelled(runs):
     assert "region: us-east-1 in A, eu-west-1 in B" in labelled.stdout
 
 
+def test_a_run_whose_metrics_had_not_all_arrived_has_no_cost_to_compare(runs, tmp_path):
+    late = shutil.copytree(runs / "fast", tmp_path / "late")
+    summary = json.loads((late / "summary.json").read_text())
+    summary["cost"]["items"] += [
+        {"item": "sns_publishes", "service": "SNS", "quantity": None, "usd": None},
+        {"item": "metrics_read", "service": "CloudWatch GetMetricData", "quantity": None, "usd": None},
+    ]
+    (late / "summary.json").write_text(json.dumps(summary))
+    file = tmp_path / "baseline.json"
+    assert call(runs, "baseline", "fast", "--output", str(file)).exit_code == 0
+    for arguments in (("fast",), ("--baseline", str(file))):
+        result = call(runs, "compare", *arguments, str(late))
+        assert result.exit_code == 3, result.output
+        assert "cost per million: B: its cost lacks SNS\n" in result.stdout
+    assert call(runs, "compare", str(late), "fast").exit_code == 0
+
+
+def test_a_pace_that_only_one_profile_sets_is_a_difference(runs, tmp_path):
+    for name, pacing_s in (("paced", 0.5), ("unpaced", None)):
+        run = shutil.copytree(runs / "fast", tmp_path / name)
+        manifest = json.loads((run / "manifest.json").read_text())
+        manifest["profile"]["pacing_s"] = pacing_s
+        (run / "manifest.json").write_text(json.dumps(manifest))
+    paced, unpaced, file = str(tmp_path / "paced"), str(tmp_path / "unpaced"), str(tmp_path / "baseline.json")
+    refused = call(runs, "compare", paced, unpaced)
+    assert (refused.exit_code, "profile.pacing_s: 0.5 in A, not set in B" in refused.stderr) == (2, True)
+    assert "profile.pacing_s: not set in A, 0.5 in B" in call(runs, "compare", unpaced, paced).stderr
+    assert call(runs, "baseline", unpaced, "--output", file).exit_code == 0
+    assert call(runs, "compare", "--baseline", file, paced).exit_code == 2
+    assert call(runs, "compare", "fast", paced).exit_code == 0, "a run of a version that knew no pace"
+
+
 def test_half_a_run_ends_with_3_and_is_no_baseline(runs):
     assert call(runs, "compare", "fast", "part").exit_code == 3
     assert call(runs, "baseline", "part").exit_code == 3

@@ -126,6 +126,36 @@ def test_a_figure_that_only_the_second_run_lacks_is_not_all_well():
     assert compare(without, side()).exit_code == 0
 
 
+COST = "cost_per_million_usd"
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "why", "exit_code"),
+    [
+        ([], ["sns_publishes"], "B: its cost lacks SNS", 3),
+        (["sns_publishes"], [], "A: its cost lacks SNS", 0),
+        (
+            ["kms_requests", "sns_publishes"],
+            ["kinesis_shard_hours", "kinesis_put_units", "kms_requests"],
+            "A: its cost lacks SNS; B: its cost lacks Kinesis shards, Kinesis records",
+            3,
+        ),
+    ],
+)
+def test_a_cost_that_lacks_what_the_other_has_is_no_data(a, b, why, exit_code):
+    dearer = side().metrics | {COST: Estimate(0.02, 0.0001, CERTAIN)}
+    found = compare(replace(side(), unpriced=a), replace(side(), metrics=dearer, unpriced=b))
+    (cost,) = [one for one in found.metrics if one.metric == COST]
+    assert (cost.verdict, cost.why, found.exit_code) == ("no data", why, exit_code)
+
+
+@pytest.mark.parametrize(("a", "b"), [(["sns_publishes"], ["sns_publishes"]), (None, ["sns_publishes"]), ([], None)])
+def test_costs_that_lack_the_same_or_nobody_knows_what_are_compared(a, b):
+    found = compare(replace(side(), unpriced=a), replace(side(), unpriced=b))
+    (cost,) = [one for one in found.metrics if one.metric == COST]
+    assert (cost.verdict, found.exit_code) == ("no difference", 0)
+
+
 @pytest.mark.parametrize(
     ("fact", "other"),
     [("region", "eu-west-1"), ("memory_mb of place-vote", [512]), ("profile", "soak"), ("profile.stages", [])],

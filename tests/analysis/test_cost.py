@@ -243,7 +243,7 @@ WHAT_IF = ("--invocations", "10_000_000", "--duration-ms", "200", "--memory-mb",
 
 
 def test_the_command_answers_what_if_in_a_table_and_in_json():
-    assert "$18.67 for the run, $1.87 per million requests" in run(*WHAT_IF)
+    assert "$18.67 for 10,000,000 invocations, $1.87 per million requests" in run(*WHAT_IF)
     cost = json.loads(run(*WHAT_IF, "--api", "rest", "--architecture", "arm64", "--format", "json"))
     assert cost["run_usd"] == pytest.approx(15.3334 + 35.0)
     assert cost["simulated"] is None

@@ -101,6 +101,12 @@ def test_rows_of_a_running_query_are_never_used() -> None:
     assert logs.stopped == []
 
 
+@pytest.mark.parametrize("status", ["Scheduled", "Running", "Unknown"])
+def test_a_query_whose_end_is_not_known_yet_is_asked_about_again(status: str) -> None:
+    logs = FakeLogs([answer(status), answer("Complete", [row(message="a")])])
+    assert list(run(logs).rows) == [{"@message": "a"}]
+
+
 def test_all_pages_are_fetched_by_their_token() -> None:
     logs = FakeLogs(
         [
@@ -172,6 +178,23 @@ def test_rows_read_quickly_are_what_botocore_reads(body: bytes) -> None:
 def test_a_malformed_page_is_an_error_and_not_an_empty_one(body: bytes) -> None:
     with pytest.raises(IncompleteResultsError, match="malformed page"):
         run(FakeLogs([answered_by_http(200, body, quickly=True)]))
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [5, None, [5], [{"value": "x"}], [{"field": "@message", "value": None}], [{"field": "@message", "value": 5}]],
+    ids=str,
+)
+@pytest.mark.parametrize("page", [1, 2])
+def test_a_row_that_is_none_is_an_error_that_names_the_query(broken: Any, page: int) -> None:
+    pages = [answer("Complete", [row(ptr="1")], nextToken="t"), answer("Complete", [row(ptr="2")])]
+    pages[page - 1]["results"].append(broken)
+    with pytest.raises(IncompleteResultsError, match="log query q1: a malformed page"):
+        run(FakeLogs(pages))
+
+
+def test_a_cell_without_a_value_is_absent_from_its_row() -> None:
+    assert run(FakeLogs([answer("Complete", [[{"field": "@message"}, *row(ptr="1")]])])).rows == [{"@ptr": "1"}]
 
 
 def test_a_refusal_is_botocores_to_read() -> None:

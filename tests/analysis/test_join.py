@@ -133,6 +133,36 @@ def test_weaker_evidence_does_not_take_what_stronger_has_paired(build, joined):
     assert (coverage.unmatched_requests, coverage.ambiguous) == (1, 0)
 
 
+@pytest.mark.parametrize("named_by", ["the answer", "the access log"])
+@pytest.mark.parametrize("leading", [{"trace_id": "1-a-b"}, {"correlation_id": "c1"}], ids=["trace", "correlation"])
+def test_without_the_report_of_the_named_invocation_weaker_evidence_leads_to_no_other(build, joined, named_by, leading):
+    by_answer = {"lambda_request_id": "l1"} if named_by == "the answer" else {}
+    build.request(request_id="g1", **by_answer, **leading)
+    build.access(request_id="g1", lambda_request_id="l1")
+    build.correlation(function="further-down", correlation_id="c1", request_id="l2")
+    build.invocation(function="further-down", request_id="l2", xray_trace_id="1-a-b")
+    assert joined()[1] == {1: (None, None)}
+
+
+def test_a_report_that_is_missing_is_the_reason(build, tmp_path):
+    build.request(lambda_request_id="l1", trace_id="1-a-b")
+    build.invocation(request_id="l2", xray_trace_id="1-a-b")
+    db, _ = build.join()
+    write_unjoined(db, tmp_path / "unjoined.csv")
+    with (tmp_path / "unjoined.csv").open(newline="") as file:
+        (request,) = csv.DictReader(file)
+    assert request["reason"] == "the logs have no REPORT of its invocation"
+
+
+def test_what_the_access_log_names_does_not_hinder_the_others(build, joined):
+    build.request(request_id="g1", trace_id="1-a-b")
+    build.request(request_id="g2", trace_id="1-a-c")
+    build.access(request_id="g1", lambda_request_id="l1")
+    build.access(request_id="g2")
+    build.invocation(request_id="l2", xray_trace_id="1-a-c")
+    assert joined()[1] == {1: (None, None), 2: ("trace_id", "l2")}
+
+
 def test_two_requests_with_one_id_are_set_aside(build, joined):
     build.request(request_id="g1")
     build.request(request_id="g1")
@@ -289,8 +319,9 @@ def test_rows_kept_elsewhere_are_joined_as_those_in_memory(tiny_run, monkeypatch
 
     in_memory = joined_rows()
     assert len(in_memory[1]) == 14, "13 sent, one dropped"
-    monkeypatch.setattr(requests_table, "IN_MEMORY_BYTES", -1)
+    monkeypatch.setattr(requests_table, "READ_AGAIN_BYTES", -1)
     if not read_again:
+        monkeypatch.setattr(requests_table, "IN_MEMORY_BYTES", -1)
         monkeypatch.setattr(requests_table.RowsInFiles, "__init__", _damaged)
     assert joined_rows() == in_memory
 

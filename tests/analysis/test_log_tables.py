@@ -161,6 +161,38 @@ def test_the_quick_way_and_the_parser_read_the_same(tmp_path_factory: pytest.Tem
     }
 
 
+@pytest.mark.parametrize(
+    ("usual", "odd"),
+    [
+        ("REPORT RequestId", '"platform.report" RequestId'),
+        (ID, "zzzzzzzz-zzzz-zzzz-zzzz-zzzzzzzzzzzz"),
+        (ID, ID[:-1]),
+        ("250.50", "1e3"),
+        ("250.50", "-0.00"),
+        ("250.50", "12.3456789"),
+        ("562 ms", "12.7 ms"),
+        ("562 ms", "1_28 ms"),
+        ("128 MB", "0x10 MB"),
+        ("70 MB", "+70 MB"),
+        ("310.55", "310"),
+        (ROOT, "é" + ROOT[2:]),
+        (ROOT, ROOT[:-1]),
+        ("b7d5257b6249ab8a", "cut"),
+        ("Sampled: true", "Sampled: maybe"),
+        ("Duration: 250.50 ms\tBilled", "Duration: 250.50 ms\tOther"),
+        ("Max Memory Used", "Max Memory Kept"),
+        ("\tInit Duration", "\tRestore Duration"),
+    ],
+)
+def test_what_aws_does_not_write_is_left_to_the_parser(tmp_path: Path, usual: str, odd: str) -> None:
+    text = REPORT.replace(usual, odd, 1)
+    assert text != REPORT
+    told = parse_event(text)
+    found = [{key: row[key] for key in log_tables.REPORT_TYPES} for row in invocations(tmp_path, text)]
+    expected = {key: told.get(key) for key in log_tables.REPORT_TYPES}
+    assert found == ([expected] if told["kind"] == "report" else [])
+
+
 def test_an_ordinary_record_is_read_without_the_parser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = json_report(errorType='"E"')
     told = parse_event(text)
@@ -323,11 +355,13 @@ def test_the_stacks_access_log_is_understood(tmp_path: Path) -> None:
     assert rows == [
         {
             "at": 1791059777.25,
+            "at_is_logged": False,
             "request_id": "r",
             "extended_request_id": "x=",
             "lambda_request_id": ID,
             "status": 502,
             "integration_status": 200,
+            "handler_status": None,
             "integration_latency_ms": 45.0,
             "response_latency_ms": 48.0,
             "path": "/prod/vote",
@@ -341,10 +375,16 @@ def test_the_stacks_access_log_is_understood(tmp_path: Path) -> None:
     assert unreadable == 0
 
 
+def test_an_access_log_tells_what_the_function_answered_from_what_the_service_did(tmp_path: Path) -> None:
+    (row,), _ = access_log(tmp_path, '{"requestId": "r", "integrationStatus": "429", "lambdaServiceStatus": "200"}')
+    assert (row["handler_status"], row["integration_status"]) == (429, 200)
+
+
 def test_lines_of_an_access_log_that_are_no_json_are_counted(tmp_path: Path) -> None:
     rows, unreadable = access_log(tmp_path, "127.0.0.1 - - GET /", '{"requestId": "r"}', "[1]", '{"requestId": "', "3")
     assert [row["request_id"] for row in rows] == ["r"]
-    assert rows[0]["at"] == AT_S  # when it was logged, where the line does not say when it came
+    # when it was logged, where the line does not say when it came
+    assert (rows[0]["at"], rows[0]["at_is_logged"]) == (AT_S, True)
     assert unreadable == 4
 
 

@@ -127,6 +127,25 @@ def test_metrics_and_logs_that_disagree_are_told_with_both_figures():
     ]
 
 
+@pytest.mark.parametrize(
+    ("counted", "warning"),
+    [
+        (
+            12.0,
+            "CloudWatch counts 12 asynchronous events of f, its logs 10: events that no invocation took, or of others "
+            "in the run's first or last minute, are among them",
+        ),
+        (9.0, "CloudWatch counts 9 asynchronous events of f, its logs 10: its metrics may not all have arrived"),
+        (10.0, None),
+        (None, None),
+    ],
+)
+def test_asynchronous_events_that_the_logs_do_not_know_are_told(counted, warning):
+    expected = Expectations(functions={"f": {"events": exactly(10)}})
+    told = list(disagreements({"functions": {"f": {"AsyncEventsReceived": counted}}}, expected))
+    assert told == ([] if warning is None else [warning])
+
+
 def test_without_metrics_there_is_nothing_to_disagree():
     expected = Expectations(functions={"f": {"logs": exactly(3)}}, api={"Count": exactly(3)})
     assert list(disagreements({}, expected)) == []
@@ -169,6 +188,14 @@ def test_what_is_known_without_cloudwatch(build):
     assert (found.api["Count"].least, found.api["Count"].most) == (3, 4)
     assert (found.api["4XXError"].least, found.api["5XXError"].least) == (1, 1)
     assert found.api["Latency"].least == pytest.approx(40.0)
+
+
+def test_events_of_a_function_that_no_log_knows_of_are_held_against_none(build):
+    build.request()
+    metrics = {"functions": {"shop-decrypt": {"AsyncEventsReceived": 5.0}}}
+    found = expectations(build.joined(), {"shop-decrypt": {"invocations": 0, "errors": 0}}, metrics, {})
+    assert found.functions["shop-decrypt"]["events"].least == 0
+    assert len(list(disagreements(metrics, found))) == 1
 
 
 def test_an_unknown_deployment_leaves_the_counts(build):

@@ -34,11 +34,12 @@ ROWS = [
 ]
 
 
+@pytest.mark.parametrize("alike", [(), ("id",)])
 @pytest.mark.parametrize("group", [1, 3, 65_536])
-def test_values_of_every_type_come_back(tmp_path, monkeypatch, group):
+def test_values_of_every_type_come_back(tmp_path, monkeypatch, group, alike):
     """Batches with dictionaries of their own, and groups that end where batches do."""
     monkeypatch.setattr(parquet_writer, "GROUP_ROWS", group)
-    write_table(iter([batch(), batch(*ROWS[:2]), batch(*ROWS[2:])]), tmp_path / "t.parquet")
+    write_table(iter([batch(), batch(*ROWS[:2]), batch(*ROWS[2:])]), tmp_path / "t.parquet", alike)
     assert duckdb.sql(f"FROM '{tmp_path / 't.parquet'}'").fetchall() == ROWS
     types = [kind for _, kind, *_ in duckdb.sql(f"DESCRIBE FROM '{tmp_path / 't.parquet'}'").fetchall()]
     assert types == ["VARCHAR", "VARCHAR", "DOUBLE", "BIGINT", "SMALLINT", "BOOLEAN"]

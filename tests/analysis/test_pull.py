@@ -122,6 +122,14 @@ def test_a_pull_writes_every_table_and_says_how_it_went(run: RunDir, target: Tar
     assert json.loads(run.file("metrics.json").read_text())["functions"]["place-vote"]["Throttles"] is None
 
 
+def test_queries_that_were_asked_too_early_are_told_apart(run: RunDir, target: Target) -> None:
+    target.logs.add(GROUP, START + 1.5, REPORT, STREAM, lag_s=15.0)
+    pull_run(run, target)
+    told = described(run)
+    assert told["queries_started"] == len(target.logs.queries) > 2
+    assert (told["queries_wasted"], told["queries_replaced"]) == (0, told["queries_started"] - len(told["slices"]))
+
+
 def test_metrics_that_stay_behind_are_waited_for_and_leave_the_logs_complete(run: RunDir, target: Target) -> None:
     target.logs.add(GROUP, START + 1.5, REPORT, STREAM)
     before = target.time.now

@@ -14,7 +14,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from analysis.errors import TargetError
-from analysis.insights import LogGroupNotFoundError
+from analysis.insights import LogGroupNotFoundError, QueryFailedError
 from analysis.log_queries import CORRELATION, ERROR, EVENTS, REPORT
 from analysis.puller import Patience, Puller, Reading, Scope
 from analysis.requests_table import create_requests
@@ -314,6 +314,30 @@ def test_a_full_slice_is_cut_by_time_and_then_by_request_id(run: Run, form: Call
     assert any(one.piece.slice.request_prefix for one in reading.answers)
 
 
+def test_an_event_that_names_two_requests_is_read_once_in_a_crowded_second(run: Run) -> None:
+    """Its own id, and that of a call which AWS refused."""
+    run.settled_at = START + 10.0
+    run.time.now += 100
+    for _ in range(12):
+        run.invoke(START + 0.5)
+    refused = {"errorType": "Throttled", "$metadata": {"requestId": f"e{request_id()[1:]}"}}
+    failed = {"level": "ERROR", "requestId": f"1{request_id()[1:]}", "message": refused}
+    run.logs.add(GROUP, START + 0.5, json.dumps(failed), log_stream())
+    assert sum(one.rows for one in run.pull(limit=10).answers) == 13
+
+
+@pytest.mark.parametrize("identity", ["eXaMpLe=", "e", "eeee", "Example=", ""], ids=repr)
+def test_an_id_that_stops_being_hexadecimal_is_in_a_part_as_well(run: Run, identity: str) -> None:
+    """Beside 30 others of its second that all begin with an e: that part is too much for one answer too."""
+    run.settled_at = START + 10.0
+    run.time.now += 100
+    for _ in range(30):
+        run.logs.add(GROUP, START + 0.5, report(f"e{request_id()[1:]}"), log_stream())
+    odd = json.dumps({"errorType": "KeyError", "requestId": identity})
+    run.logs.add(GROUP, START + 0.5, odd, log_stream())
+    assert messages(run.pull(limit=20), "KeyError") == [odd]
+
+
 def test_what_a_pull_took_is_told(run: Run) -> None:
     """Ten rows to an answer: two of six seconds are too full for one."""
     run.settled_at = START + 10.0
@@ -331,6 +355,30 @@ def test_what_a_pull_took_is_told(run: Run) -> None:
     assert max(done for done, _ in told) == len(reading.answers) - 1
 
 
+def test_what_was_asked_for_too_early_is_told_apart_and_its_rows_count_once(run: Run) -> None:
+    """Two slices of five seconds, of which a line comes a minute late in the one: both are read again."""
+    for second in range(10):
+        run.invoke(START + second + 0.5, lag_s=60.0 if second == 4 else 1.0)
+    told: list[int] = []
+    reading = run.pull(limit=50, watch=lambda progress: told.append(progress.rows))
+    progress = reading.progress
+    assert len(reading.answers) == 3 and progress.rows == 10 == max(told)
+    assert progress.queries == len(run.logs.queries) > 3
+    assert (progress.wasted, progress.replaced) == (0, progress.queries - 3)
+
+
+def test_what_an_earlier_pull_asked_for_too_early_is_not_counted_as_this_ones(run: Run) -> None:
+    run.settled_at = START + 10.0
+    run.ends_before = START + 10.0
+    late = run.invoke(START + 4.5, lag_s=20.0)
+    assert run.pull(patience=replace(PATIENCE, deadline_s=6.0)).doubts
+    run.logs.queries.clear()
+    reading = run.pull()
+    assert messages(reading) == [report(late)]
+    progress = reading.progress
+    assert (progress.queries, progress.replaced) == (len(run.logs.queries), len(run.logs.queries) - 1)
+
+
 def test_crowded_streams_of_another_name_are_read_as_well(run: Run) -> None:
     run.invoke(START + 1)
     for number in range(60):
@@ -343,6 +391,30 @@ def test_an_answer_shorter_than_what_matched_is_cut_although_it_is_under_the_lim
     run.logs.row_limit = 20  # a target that gives fewer rows than it was asked for
     everything = [report(run.invoke(START + second / 10)) for second in range(100)]
     assert messages(run.pull()) == sorted(everything)
+
+
+def test_a_query_that_times_out_is_asked_for_in_parts(run: Run) -> None:
+    run.settled_at = START + 10.0
+    run.time.now += 10
+    everything = [report(run.invoke(START + second + 0.5)) for second in range(10)]
+    run.logs.longest_s = 5
+    run.ends_before = START + 15.0
+    reading = run.pull()
+    assert messages(reading) == sorted(everything) and reading.doubts == []
+    assert [one[:2] for one in asked(run)] == [
+        (START, START + 10),
+        (START, START + 5),
+        (START + 5, START + 10),
+        (START + 10, START + 15),
+    ]
+    assert (reading.progress.queries, reading.progress.wasted) == (4, 1)
+
+
+def test_a_query_that_times_out_however_short_it_is_ends_the_pull(run: Run) -> None:
+    run.invoke(START + 1)
+    run.logs.longest_s = 0
+    with pytest.raises(QueryFailedError, match="ended as Timeout"):
+        run.pull()
 
 
 def crowd_one_stream(run: Run) -> None:
@@ -362,6 +434,17 @@ def test_what_no_query_gives_whole_is_in_doubt(run: Run) -> None:
     run.logs.row_limit = 10
     crowd_one_stream(run)
     assert any("cut off" in doubt for doubt in run.pull(limit=10).doubts)
+
+
+def test_what_is_in_no_part_of_a_slice_is_in_doubt(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twelve ids of one second begin with 0 to 9, a and b; the parts are those of the decimal digits and the rest."""
+    run.settled_at = START + 10.0
+    run.time.now += 100
+    monkeypatch.setattr("analysis.slices.DIGITS", "0123456789")
+    for digit in "0123456789ab":
+        run.logs.add(GROUP, START + 0.5, report(f"{digit}{request_id()[1:]}"), log_stream())
+    doubt = f"2 of the events of {GROUP} between {START} and {START + 1} are in no part of that slice"
+    assert run.pull(limit=10).doubts == [doubt]
 
 
 @pytest.mark.parametrize("whole_second", [True, False])
@@ -399,6 +482,65 @@ def test_a_pull_killed_at_any_query_asks_again_for_nothing_it_has(run: Run, kill
     run.logs.queries.clear()
     assert messages(run.pull(limit=100)) == sorted(everything)
     assert not {(one["startTime"], one["endTime"]) for one in run.logs.queries} & kept
+
+
+def crowd_one_second(run: Run) -> list[str]:
+    """150 invocations within the first of ten seconds, long ago; -> their REPORT lines."""
+    run.settled_at = START + 10.0
+    run.time.now += 100
+    return [report(run.invoke(START + number / 200)) for number in range(150)]
+
+
+def test_a_whole_pull_that_is_started_again_asks_only_for_what_came_since(run: Run) -> None:
+    everything = crowd_one_second(run)
+    run.pull(limit=20)
+    run.logs.queries.clear()
+    reading = run.pull(limit=20)
+    assert messages(reading) == sorted(everything)
+    assert [query["startTime"] for query in run.logs.queries] == [START + 10]
+    assert (reading.progress.queries, reading.progress.wasted) == (1, 0)
+
+
+def asked(run: Run) -> list[tuple[int, int, str]]:
+    return [(query["startTime"], query["endTime"], query["queryString"]) for query in run.logs.queries]
+
+
+def test_a_pull_that_ended_in_a_cut_second_asks_for_the_rest_of_it_alone(run: Run) -> None:
+    """By digits the second takes seventeen queries; the tenth of them is killed."""
+    everything = crowd_one_second(run)
+
+    def kills(arguments: dict[str, Any]) -> None:
+        if sum(query.count("| filter") == 2 for _, _, query in asked(run)) == 10:
+            raise KeyboardInterrupt
+
+    run.logs.failing = kills
+    with pytest.raises(KeyboardInterrupt):
+        run.pull(limit=20)
+    first_nine = [one for one in asked(run) if one[2].count("| filter") == 2][:9]
+    whole = [one for one in asked(run) if one[2].count("| filter") == 1]
+    run.logs.failing = None
+    run.logs.queries.clear()
+    assert messages(run.pull(limit=20)) == sorted(everything)
+    assert not {*first_nine, *whole} & {*asked(run)}
+
+
+def test_where_more_rows_were_asked_for_they_are_not_asked_for_again(run: Run) -> None:
+    run.settled_at = START + 10.0
+    run.time.now += 100
+    crowd_one_stream(run)
+    run.pull(limit=10)
+    run.logs.queries.clear()
+    assert len(messages(run.pull(limit=10), ERROR)) == 12
+    assert len(run.logs.queries) == 1
+
+
+def test_what_was_found_full_is_not_asked_for_again_when_its_parts_are(run: Run) -> None:
+    """A line comes half a minute late: the run is read several times."""
+    for number in range(60):
+        run.invoke(START + number / 100, lag_s=30.0 if number == 0 else 0.0)
+    assert len(messages(run.pull(limit=10))) == 60
+    of_the_run = [one for one in asked(run) if one[:2] == (START, START + 10)]
+    assert len(of_the_run) == 1
 
 
 def test_a_broken_file_of_an_earlier_pull_is_fetched_again(run: Run) -> None:

@@ -241,6 +241,20 @@ def test_one_request_has_no_curve_and_is_seen_all_the_same() -> None:
     assert {(trace["mode"], trace["cliponaxis"]) for trace in charts["time"]["traces"]} == {("lines+markers", False)}
 
 
+def test_the_tile_of_failures_has_the_rate_that_thresholds_are_held_against() -> None:
+    client = {"requests": 100, "failures": 5, "error_rate": 0.04}
+    assert report.tiles({"client": client})[1] == {"label": "error rate, 5 failed", "value": "4.00 %"}
+
+
+@pytest.mark.parametrize(
+    ("item", "label"),
+    [("kms_requests", "per million requests, without KMS"), ("logs_scanned_gb", "per million requests")],
+)
+def test_the_tile_of_the_cost_says_what_it_is_without(item: str, label: str) -> None:
+    cost = {"per_million_usd": 8.61, "items": [{"item": item, "service": "KMS", "usd": None}]}
+    assert report.tiles({"cost": cost}) == [{"label": label, "value": "$8.61"}]
+
+
 def test_the_parts_of_a_request_add_up_to_its_mean() -> None:
     (bar,) = report.breakdown_bars(
         {

@@ -36,6 +36,7 @@ def keep(request, tmp_path, monkeypatch):
     def read_files():
         if request.param != "in memory":
             monkeypatch.setattr(requests_table, "IN_MEMORY_BYTES", -1)
+            monkeypatch.setattr(requests_table, "READ_AGAIN_BYTES", -1)
         paths = [tmp_path / f"requests-{number}.csv" for number in range(len(FILES))]
         for path, text in zip(paths, FILES, strict=True):
             path.write_text(text)

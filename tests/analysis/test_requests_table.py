@@ -21,11 +21,12 @@ def line(seq: int, error: str = "", ok: int = 1, init_ms: str = "") -> str:
     return earlier_line(seq, error, ok).replace("measure", f"measure,{init_ms}")
 
 
-@pytest.fixture(params=["in memory", "on disk", "read again"], autouse=True)
+@pytest.fixture(params=["in memory", "on disk", "read again or in memory", "read again or on disk"], autouse=True)
 def rows_kept(request, monkeypatch):
-    if request.param != "in memory":
+    if request.param.endswith("on disk"):
         monkeypatch.setattr(requests_table, "IN_MEMORY_BYTES", -1)
-    if request.param == "read again":
+    if request.param.startswith("read again"):
+        monkeypatch.setattr(requests_table, "READ_AGAIN_BYTES", -1)
         monkeypatch.setattr(
             requests_table, "create_requests", partial(requests_table.create_requests, few_queries=True)
         )
@@ -122,6 +123,12 @@ def test_open_quotes_in_the_middle_cost_their_own_lines(tmp_path):
     assert rows == [("requests-a.csv", [1, 3, 4, 6]), ("requests-b.csv", [1]), ("requests-c.csv", [1])]
     assert read_as.unreadable == {"requests-a.csv": 3, "requests-c.csv": 1}
     assert read_as.missing == {"requests-a.csv": 2}
+
+
+@pytest.mark.parametrize("damaged", [line(2).replace("rid-2", "a\rb"), line(2).replace("90,60", "\r,60")])
+def test_a_carriage_return_in_the_middle_costs_its_own_line(tmp_path, damaged):
+    _, read_as = read(tmp_path, a=HEADER + line(1) + "garbage\n" + damaged + line(3))
+    assert (read_as.rows, dict(read_as.unreadable)) == (2, {"requests-a.csv": 2})
 
 
 def test_garbage_in_the_middle_costs_its_own_line(tmp_path):

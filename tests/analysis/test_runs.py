@@ -3,7 +3,7 @@ import shutil
 import pandas as pd
 import pytest
 
-from analysis.errors import UsageError
+from analysis.errors import DataFormatError, UsageError
 from analysis.joined_table import JOINED_COLUMNS
 from analysis.runs import load
 from runstore.columns import REQUEST_COLUMNS
@@ -54,6 +54,15 @@ def test_columns_and_rows_of_joined_can_be_chosen(run):
 def test_what_cannot_be_read_of_joined_is_named(run, asked, named):
     with pytest.raises(UsageError, match=named):
         run.read_joined(**asked)
+
+
+@pytest.mark.parametrize("where", [None, "status >= 500"])
+def test_a_damaged_joined_table_is_named(explained_tiny_run, tmp_path, where):
+    run = load(shutil.copytree(explained_tiny_run[0].path, tmp_path / "run"))
+    joined = run.directory.file("joined.parquet")
+    joined.write_bytes(joined.read_bytes()[:-100])
+    with pytest.raises(DataFormatError, match=r"joined\.parquet"):
+        run.read_joined(["status"], where)
 
 
 def test_a_joined_table_of_an_earlier_version_is_read(explained_tiny_run, tmp_path):

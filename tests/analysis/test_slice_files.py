@@ -5,6 +5,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from analysis.errors import PullError
 from analysis.insights import Row
 from analysis.slice_files import Fetched, Piece, save, saved
 from analysis.slices import Slice
@@ -34,6 +35,31 @@ def test_an_event_in_the_second_that_two_slices_share_belongs_to_the_later_one(t
     shared = [row("19.999", "before", "1"), row("20.000", "at", "2"), row("20.500", "after", "3")]
     assert messages(keep(tmp_path, shared)) == ["before"]
     assert messages(keep(tmp_path, shared, SECOND)) == ["at", "after"]
+
+
+TWO_IDS = '{"requestId": "1a", "message": {"$metadata": {"requestId": "e2"}}}'
+FIRST_WITHOUT_DIGITS = '{"requestId": "-", "message": {"requestId": "1a"}}'
+
+
+@pytest.mark.parametrize(
+    ("prefix", "message", "kept"),
+    [
+        ("1", TWO_IDS, 1),
+        ("e", TWO_IDS, 0),
+        ("1a", TWO_IDS, 1),
+        ("e2", TWO_IDS, 0),
+        ("1a_", TWO_IDS, 1),
+        ("e2_", TWO_IDS, 0),
+        ("1", FIRST_WITHOUT_DIGITS, 1),
+        ("other", "Traceback", 1),
+        ("other", TWO_IDS, 0),
+        ("", TWO_IDS, 1),
+    ],
+)
+def test_an_event_that_names_two_requests_is_in_the_part_of_the_first(
+    tmp_path: Path, prefix: str, message: str, kept: int
+) -> None:
+    assert keep(tmp_path, [row("18.000", message)], Slice(FIRST.start, FIRST.end, prefix)).rows == kept
 
 
 def test_rows_with_one_pointer_are_one_event(tmp_path: Path) -> None:
@@ -76,3 +102,12 @@ def test_text_that_has_no_utf8_form_is_saved_without_it(tmp_path: Path) -> None:
 def test_timestamps_of_other_forms_are_placed_as_well(tmp_path: Path, time: str) -> None:
     assert keep(tmp_path, [{"@timestamp": time, "@message": "m"}]).rows == 1
     assert keep(tmp_path, [{"@timestamp": time, "@message": "m"}], SECOND).rows == 0
+
+
+@pytest.mark.parametrize(
+    ("cells", "told"), [({}, "no time: absent"), ({"@timestamp": "never"}, "no time: never")], ids=["none", "no time"]
+)
+def test_a_row_without_a_time_is_an_error_that_names_the_query(tmp_path: Path, cells: Row, told: str) -> None:
+    with pytest.raises(PullError, match=f"query events gave a row whose @timestamp is {told}"):
+        keep(tmp_path, [row("18.000"), {"@message": "m", **cells}])
+    assert list(saved(tmp_path)) == []

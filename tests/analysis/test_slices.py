@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.slices import DIGITS, OTHER, Slice, cut, plan
+from analysis.slices import DIGITS, ENDED, OTHER, Slice, comes_of, cut, plan
 
 
 def test_a_run_that_fits_is_one_slice() -> None:
@@ -51,7 +51,7 @@ def test_a_long_slice_is_cut_in_halves_that_share_a_second() -> None:
 
 def test_a_short_slice_is_cut_by_digits_and_the_rest() -> None:
     assert [part.request_prefix for part in cut(Slice(100, 101))] == [*DIGITS, OTHER]
-    assert [part.request_prefix for part in cut(Slice(100, 101, "3"))] == [f"3{digit}" for digit in DIGITS]
+    assert [part.request_prefix for part in cut(Slice(100, 101, "3"))] == [*(f"3{digit}" for digit in DIGITS), "3_"]
 
 
 def test_what_names_no_request_is_cut_by_its_stream() -> None:
@@ -64,6 +64,27 @@ def test_cutting_ends() -> None:
     assert cut(Slice(100, 101, OTHER, OTHER)) == []
     assert cut(Slice(100, 101, OTHER, "3f0a")) == []
     assert cut(Slice(100, 101, "3f0a")) == []
+    assert cut(Slice(100, 101, "3" + ENDED)) == []
+    assert cut(Slice(100, 101, OTHER, "3" + ENDED)) == []
+
+
+@pytest.mark.parametrize(
+    "part",
+    [Slice(100, 110), Slice(102, 105), Slice(100, 101), Slice(101, 102, "3f"), Slice(101, 102, OTHER, "0")],
+    ids=str,
+)
+def test_what_cutting_gives_comes_of_the_whole(part: Slice) -> None:
+    assert comes_of(part, Slice(100, 110))
+
+
+@pytest.mark.parametrize("part", [Slice(100, 111), Slice(101, 104), Slice(104, 106), Slice(99, 100)], ids=str)
+def test_another_stretch_does_not_come_of_it(part: Slice) -> None:
+    assert not comes_of(part, Slice(100, 110))
+
+
+def test_a_part_by_other_digits_does_not_come_of_it() -> None:
+    assert not comes_of(Slice(100, 101, "4a"), Slice(100, 101, "3"))
+    assert not comes_of(Slice(100, 101), Slice(100, 101, "3"))
 
 
 @given(st.integers(0, 1000), st.integers(1, 1000))

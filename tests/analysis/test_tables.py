@@ -50,6 +50,41 @@ def test_a_measured_value_has_the_unit_of_its_metric(expression: str, value: flo
     assert tables.measured(expression, value) == written
 
 
+def test_a_cost_that_something_is_left_out_of_is_measured_as_at_least():
+    one = {"expression": "cost: run_usd < 5", "value": 0.26, "verdict": "no data", "lower_bound": True}
+    assert tables.thresholds({"thresholds": [one]}).rows[0].cells == (
+        "no data",
+        "cost: run_usd < 5",
+        "≥ $0.2600",
+    )
+    assert tables.measured_in_words(one) == "measured ≥ $0.2600"
+
+
+@pytest.mark.parametrize(
+    ("reference", "most", "verdict", "written"),
+    [
+        (10, 10, "target missed", "12 (not 10)"),
+        (9, 11, "target missed", "12 (not 9 to 11)"),
+        (12, 12, "ok", "12"),
+        (None, None, "target missed", "12"),
+    ],
+)
+def test_a_metric_that_does_not_match_is_shown_with_what_it_should_match(reference, most, verdict, written):
+    one = {"name": "Count", "value": 12.0, "verdict": verdict, "reference": reference, "reference_most": most}
+    assert tables.metrics({"metrics": [one]}).rows[0].cells[2] == written
+
+
+def test_rates_are_those_of_measured_rows_beside_counts_of_all() -> None:
+    endpoint = {"requests": 100, "failures": 5, "error_rate": 0.04}
+    table = tables.endpoints({"client": {"endpoints": {"POST /vote": endpoint}}})
+    assert [column.header for column in table.columns[1:4]] == ["requests", "failed", "error rate"]
+    assert table.rows[0].cells[1:4] == ("100", "5", "4.00 %")
+    function = {"invocations": 100, "cold_starts": 5, "cold_start_rate": 0.01}
+    table = tables.functions({"functions": {"place-vote": function}})
+    assert [column.header for column in table.columns[5:7]] == ["cold", "cold start rate"]
+    assert table.rows[0].cells[5:7] == ("5", "1.00 %")
+
+
 def test_throttles_without_metrics_are_not_zero() -> None:
     table = tables.functions({"functions": {"f": {"invocations": 3, "throttles": None}}})
     headers = [column.header for column in table.columns]

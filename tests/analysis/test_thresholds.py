@@ -76,10 +76,78 @@ def test_a_threshold_is_looked_up_in_its_scope(expression, value, verdict):
     assert judged["value"] == (None if value is None else pytest.approx(value))
 
 
+@pytest.mark.parametrize(
+    ("expression", "value"),
+    [
+        ("shop: end_to_end_p95_ms < 1s", 995.0),  # not the 800 of the flow of that name
+        ("stock: end_to_end_p95_ms < 1s", 700.0),
+        ("stock: p95_ms < 1s", 700.0),
+        ("vote: end_to_end_p95_ms < 1s", None),
+        ("place-vote: end_to_end_p95_ms < 1s", None),
+    ],
+)
+def test_times_end_to_end_are_those_of_the_chain(expression, value):
+    summary = SUMMARY | {"chains": {"shop": CHAIN, "stock": CHAIN | {"end_to_end_ms": {"p95": 700.0}}}}
+    (judged,) = judge_thresholds(summary, [parse_threshold(expression)], no_window)
+    assert judged["value"] == value
+
+
 def test_a_flow_and_a_chain_of_one_name_answer_what_each_knows():
     thresholds = [parse_threshold("shop: p95_ms < 900"), parse_threshold("shop: sent == 2")]
     judged = judge_thresholds(SUMMARY, thresholds, no_window)
     assert [one["value"] for one in judged] == [800.0, 2]
+
+
+UNPRICED = [{"item": "kms_requests", "service": "KMS", "usd": None}]
+
+
+@pytest.mark.parametrize(
+    ("expression", "verdict"),
+    [
+        ("cost: run_usd < 0.20", "fail"),
+        ("cost: run_usd < 0.26", "fail"),
+        ("cost: run_usd < 5", "no data"),
+        ("cost: run_usd <= 0.25", "fail"),
+        ("cost: run_usd <= 0.26", "no data"),
+        ("cost: run_usd > 0.25", "pass"),
+        ("cost: run_usd > 0.26", "no data"),
+        ("cost: run_usd >= 0.26", "pass"),
+        ("cost: run_usd >= 5", "no data"),
+        ("cost: run_usd == 0.25", "fail"),
+        ("cost: run_usd == 0.26", "no data"),
+        ("cost: run_usd == 5", "no data"),
+        ("cost: run_usd != 0.25", "pass"),
+        ("cost: run_usd != 5", "no data"),
+    ],
+)
+def test_a_cost_that_something_is_left_out_of_is_a_lower_bound(expression, verdict):
+    summary = SUMMARY | {"cost": {"run_usd": 0.26, "items": UNPRICED}}
+    (judged,) = judge_thresholds(summary, [parse_threshold(expression)], no_window)
+    assert (judged["value"], judged["verdict"], judged["lower_bound"]) == (0.26, verdict, True)
+
+
+def test_what_the_analysis_cost_is_not_missing_from_the_cost_of_requests():
+    scanned = [{"item": "logs_scanned_gb", "service": "Insights, scanned", "usd": None}]
+    summary = SUMMARY | {"cost": {"run_usd": 0.26, "per_million_usd": 7.0, "items": scanned}}
+    thresholds = [parse_threshold("cost: per_million_usd < 10"), parse_threshold("cost: run_usd < 10")]
+    assert [one["verdict"] for one in judge_thresholds(summary, thresholds, no_window)] == ["pass", "no data"]
+
+
+@pytest.mark.parametrize(
+    ("expression", "value", "verdict"),
+    [("throttles == 0", 4, "fail"), ("throttle_rate < 10%", 4 / 124, "pass")],
+)
+def test_throttles_of_everything_leave_out_functions_that_were_never_called(expression, value, verdict):
+    idle = function(invocations=0, throttles=None)
+    summary = SUMMARY | {"functions": {"place-vote": function(), "idle": idle}}
+    (judged,) = judge_thresholds(summary, [parse_threshold(expression)], no_window)
+    assert (judged["value"], judged["verdict"]) == (pytest.approx(value), verdict)
+
+
+def test_throttles_of_functions_none_of_which_was_called_are_no_data():
+    summary = SUMMARY | {"functions": {"idle": function(invocations=0, throttles=None)}}
+    (judged,) = judge_thresholds(summary, [parse_threshold("throttles == 0")], no_window)
+    assert judged["verdict"] == "no data"
 
 
 def test_an_empty_summary_has_no_data_for_anything():

@@ -77,6 +77,23 @@ def test_a_mistake_is_named_with_its_file(tmp_path, text, problem):
     assert problem in str(raised.value)
 
 
+def test_all_mistakes_of_a_file_are_told_at_once(tmp_path):
+    own = tmp_path / "mine.toml"
+    own.write_text(
+        '[functions.Sunshine]\ntarget = "> 1"\n[functions.Errors]\nof = "moon"\ntarget = "> 1"\n'
+        '[functions.Throttles]\ntarget = "few"\n[api.Rain]\ntarget = "> 1"\n'
+    )
+    with pytest.raises(ConfigError) as raised:
+        load_metric_limits(own)
+    problems = [problem.removeprefix(f"{own}: ")[:30] for problem in raised.value.problems]
+    assert problems == [
+        "functions.Throttles.target: 'f",
+        "functions.Sunshine: is not rea",
+        "functions.Errors: there is no ",
+        "api.Rain: is not read; one of ",
+    ]
+
+
 def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r"METRIC_LIMITS: .*gone.toml"):
         load_metric_limits(tmp_path / "gone.toml")

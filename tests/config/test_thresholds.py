@@ -10,7 +10,10 @@ from config.timespans import parse_timespan
         ("POST /vote: p95_ms < 1000", "POST /vote", "p95_ms", "<", 1000),
         ("p95_ms<=1s", None, "p95_ms", "<=", 1000),
         ("error_rate < 0.5%", None, "error_rate", "<", 0.005),
+        ("error_rate < 1", None, "error_rate", "<", 1),
+        ("success_rate >= 100%", None, "success_rate", ">=", 1),
         ("place-vote: cold_start_rate < 1%", "place-vote", "cold_start_rate", "<", 0.01),
+        ("shop: end_to_end_max_ms < 5s", "shop", "end_to_end_max_ms", "<", 5000),
         ("GET /a:b: failures == 0", "GET /a:b", "failures", "==", 0),
         ("cost: run_usd < 5", "cost", "run_usd", "<", 5),
         ("cost: per_million_usd<=9.99", "cost", "per_million_usd", "<=", 9.99),
@@ -38,6 +41,11 @@ def test_abort_after_is_seconds():
         ("p95_ms < 5%", "not a share"),
         ("error_rate < 5ms", "not a time"),
         ("p42_ms < 5", "unknown metric"),
+        ("error_rate < 5", "error_rate is a share of at most 1: write 5% if you mean per cent"),
+        ("vote: success_rate > 99.5", "success_rate is a share of at most 1: write 99.5% if you mean per cent"),
+        ("error_rate < 150%", "error_rate is a share of at most 100%"),
+        ("end_to_end_p95_ms < 5s", "about one chain"),
+        ("shop: end_to_end_p95_ms over 10s < 5s", "only after the run"),
         ("run_usd < 5", "scope cost has the metrics"),
         ("place-vote: run_usd < 5", "scope cost has the metrics"),
         ("cost: p95_ms < 5", "scope cost has the metrics"),
@@ -49,6 +57,26 @@ def test_abort_after_is_seconds():
 def test_a_mistake_is_named(text, reason):
     with pytest.raises(ValueError, match=reason):
         parse_threshold(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "action", "mistakes"),
+    [
+        (
+            "p95_ms over 0.1s < 5%",
+            "abort after x",
+            ["'x' is not a time span", "takes no %", "a window of 0.1 s is too short"],
+        ),
+        ("p42_ms over 10x < 5", "stop", ["action 'stop'", "'10x' is not a time span", "unknown metric 'p42_ms'"]),
+        ("cost: p95_ms < 5%", "fail", ["takes no %", "scope cost has the metrics"]),
+        ("cold_starts < 5%", "abort", ["takes no %", "only after the run"]),
+        ("p95_ms", "stop", ["operator", "action 'stop'"]),
+    ],
+)
+def test_all_mistakes_of_one_expression_are_told_at_once(text, action, mistakes):
+    with pytest.raises(ValueError, match="; ".join(f".*{mistake}[^;]*" for mistake in mistakes)) as raised:
+        parse_threshold(text, action)
+    assert str(raised.value).startswith(f"{text!r}: ")
 
 
 @pytest.mark.parametrize(

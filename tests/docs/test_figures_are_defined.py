@@ -81,7 +81,17 @@ def test_every_row_of_the_charts_is_defined() -> None:
 
 
 def test_every_tile_is_a_figure_that_is_defined() -> None:
-    client = {"requests": 1, "failures": 1, "dropped": 1, "offered": 2, "rps": 1, "p50_ms": 1, "p95_ms": 1, "p99_ms": 1}
+    client = {
+        "requests": 1,
+        "failures": 1,
+        "error_rate": 1,
+        "dropped": 1,
+        "offered": 2,
+        "rps": 1,
+        "p50_ms": 1,
+        "p95_ms": 1,
+        "p99_ms": 1,
+    }
     functions = {"f": {"invocations": 1, "cold_starts": 1}}
     tiles = report.tiles({"client": client, "functions": functions, "cost": {"per_million_usd": 1}})
     labels = [re.sub(r",.*| \(.*| of .*", "", tile["label"]) for tile in tiles]

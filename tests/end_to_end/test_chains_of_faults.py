@@ -103,6 +103,7 @@ def test_a_chain_of_three_says_what_it_lost_at_which_hop(run):
     assert [hop["reached"] for hop in told["hops"]] == [MESSAGES, MESSAGES - 6, MESSAGES - 6]
     assert [hop["lost_before"] for hop in told["hops"]] == [0, 6, 0]
     assert [hop["repeated"] for hop in told["hops"]] == [0, 0, 5]
+    assert [hop["late"] for hop in told["hops"]] == [0, 0, 4]
     assert update_db["since_last_ms"]["max"] > 90_000 > decrypt["since_last_ms"]["max"] > 0
     assert accept["since_last_ms"]["p50"] < told["end_to_end_ms"]["p50"]
 

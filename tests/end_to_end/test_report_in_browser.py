@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -109,6 +110,23 @@ def test_printed_it_is_light_whole_and_nothing_is_cut_off(page: Page) -> None:
     assert set(page.evaluate(boxes)) == {"visible"}
     page.evaluate("dispatchEvent(new Event('afterprint'))")
     page.call("Emulation.setEmulatedMedia", media="")
+
+
+def test_thresholds_fit_on_a_phone(page: Page, tmp_path: Path) -> None:
+    summary = {
+        "thresholds": [
+            {"expression": "POST /vote: p95_ms < 1000", "value": 1061.73, "verdict": "fail"},
+            {"expression": "shop-decrypt: cold_start_rate < 1%", "value": None, "verdict": "no data"},
+            {"expression": "cost: run_usd < 5", "value": 0.26, "verdict": "no data", "lower_bound": True},
+        ]
+    }
+    (tmp_path / "report.html").write_text(report.render(summary), encoding="utf-8")
+    page.open((tmp_path / "report.html").as_uri())
+    page.show(390, "light")
+    page.wait_for("innerWidth === 390 && !!document.querySelector('.scroll')")
+    boxes = "[...document.querySelectorAll('.scroll')].map((one) => [one.scrollWidth, one.clientWidth])"
+    for needed, there in page.evaluate(boxes):
+        assert needed <= there
 
 
 def test_it_asked_nobody_and_said_nothing(page: Page) -> None:

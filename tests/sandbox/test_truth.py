@@ -26,24 +26,43 @@ def test_without_a_correlation_id_there_is_none(payload):
     assert correlation_id(payload) is None
 
 
-def test_every_message_of_a_batch_is_completed_once():
+def test_two_copies_of_a_message_in_a_batch_are_completed_once():
     event = json.dumps(
         {"Records": [{"messageId": name, "body": json.dumps({"correlation_id": name})} for name in ("a", "b", "a")]}
     )
-    assert completed_messages(event.encode(), b"null") == {b"a", b"b"}
+    assert completed_messages(event.encode(), b"null") == {b"a": 1, b"b": 1}
 
 
 def test_what_a_function_names_as_failed_is_not_completed():
     event = json.dumps(
         {"Records": [{"messageId": f"m-{name}", "body": json.dumps({"correlation_id": name})} for name in ("a", "b")]}
     )
-    assert completed_messages(event.encode(), b'{"batchItemFailures":[{"itemIdentifier":"m-a"}]}') == {b"b"}
+    assert completed_messages(event.encode(), b'{"batchItemFailures":[{"itemIdentifier":"m-a"}]}') == {b"b": 1}
 
 
 def test_the_records_of_a_stream_are_read_through_their_base64():
     data = base64.b64encode(b'{"correlation_id":"a"}').decode()
     event = {"Records": [{"eventSource": "aws:kinesis", "kinesis": {"sequenceNumber": "1", "data": data}}]}
-    assert completed_messages(json.dumps(event, separators=(",", ":")).encode()) == {b"a"}
+    assert completed_messages(json.dumps(event, separators=(",", ":")).encode()) == {b"a": 1}
+
+
+@pytest.mark.parametrize("result", [b"null", b'{"batchItemFailures":[]}'])
+def test_two_messages_of_a_batch_with_one_correlation_id_complete_it_twice(result):
+    event = {"Records": [{"messageId": name, "body": '{"correlation_id":"a"}'} for name in ("m-1", "m-2")]}
+    assert completed_messages(json.dumps(event).encode(), result) == {b"a": 2}
+
+
+def test_a_message_that_names_its_correlation_id_twice_completes_it_once():
+    record = {"messageId": "m-1", "body": '{"correlation_id":"a"}', "correlation_id": "a"}
+    assert completed_messages(json.dumps({"Records": [record]}).encode()) == {b"a": 1}
+
+
+def test_a_duplicate_inside_one_batch_is_counted():
+    chain = ChainTruth()
+    data = base64.b64encode(b'{"correlation_id":"a"}').decode()
+    records = [{"eventSource": "aws:kinesis", "kinesis": {"sequenceNumber": n, "data": data}} for n in ("1", "2")]
+    chain.succeeded(json.dumps({"Records": records}, separators=(",", ":")).encode())
+    assert (chain.completed, chain.duplicated) == (1, 1)
 
 
 def test_an_empty_sandbox_has_the_contracts_keys():
