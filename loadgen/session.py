@@ -74,6 +74,11 @@ class Session:
         self.running = False
         self._ended.set()
 
+    @property
+    def ended(self) -> bool:
+        """Whether no run goes, and all of the last one is handed over."""
+        return self._ended.is_set()
+
     def interrupted(self) -> None:
         """The user asked to stop before the end."""
 

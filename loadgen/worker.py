@@ -179,7 +179,8 @@ class WorkerSession(Session):
     def _on_drain(self, environment: Environment, msg: Message) -> None:
         if msg.data["hurry"]:
             self.hurry()
-        if not self.running:
+        if self.ended:
             self._report_drained(msg.data["run_id"])
         elif self.runner.state not in (STATE_CLEANUP, STATE_STOPPED):
+            # Else it ends already, and will say so once its last statistics are sent.
             self.runner.stop()

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+SLOW_TO_END = Path(__file__).parent / "slow_to_end.py"
+
 PROFILE = """
 description = "a few votes"
 flows = ["vote"]
@@ -79,6 +81,15 @@ def test_ctrl_c(locust, server, options, model):
     assert_one_count(run, server)
     assert run.manifest["state"] == "interrupted"
     assert {row["ok"] for row in run.rows} == {"1"}
+
+
+def test_a_worker_asked_to_drain_while_it_ends_first_hands_over_its_statistics(locust, server):
+    server.delay_s = 0.2
+    run = locust.run("-u", "20", "-r", "20", "--processes", "2", locustfiles=str(SLOW_TO_END))
+    run.wait_for_rows(21)
+    run.interrupt()
+    assert run.finish() == 0
+    assert_one_count(run, server)
 
 
 def test_ctrl_c_during_a_profile_exits_with_130(locust, server):
