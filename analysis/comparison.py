@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 from analysis import errors
 from analysis.baseline import Baseline
-from analysis.bootstrap import NO_DATA, Estimate, error_together, interval_half_width
+from analysis.bootstrap import NO_DATA, Estimate, error_together, error_with_more, interval_half_width
 from config.prices import ITEMS
 
 WITHIN = 0.05
@@ -133,7 +133,7 @@ class Comparison:
 
 def compare(a: Baseline, b: Baseline, *, within: float = WITHIN, confidence: float = CONFIDENCE) -> Comparison:
     """B against A."""
-    requests = max(a.resampled["requests"], b.resampled["requests"])
+    requests = a.resampled["requests"], b.resampled["requests"]
     return Comparison(
         a=a,
         b=b,
@@ -177,8 +177,10 @@ def _lacking(of: Baseline, beside: Baseline) -> list[str]:
     return [item for item in of.unpriced if item not in beside.unpriced]
 
 
-def judge(metric: Metric, a: Estimate, b: Estimate, requests: int, within: float, confidence: float) -> Compared:
-    """One figure of two runs of at most so many requests."""
+def judge(
+    metric: Metric, a: Estimate, b: Estimate, requests: tuple[int, int], within: float, confidence: float
+) -> Compared:
+    """One figure of two runs of so many requests."""
     absolute = metric.kind == "rate"
     if a.value is None or b.value is None:
         lacking = [(side, one) for side, one in (("A", a), ("B", b)) if one.value is None]
@@ -202,11 +204,27 @@ def judge(metric: Metric, a: Estimate, b: Estimate, requests: int, within: float
         return _known(metric, a, b, change, low, high, "no difference")
     if low > 0 or high < 0:
         return _known(metric, a, b, change, low, high, "worse" if low > 0 else "better")
-    # Half the width shrinks with the root of the requests. It must come down to where the interval leaves either 0 or
-    # the bounds of the margin, whichever is nearer.
+    # The interval must leave either 0 or the bounds of the margin, whichever is nearer.
     bound = margin if absolute else math.log1p(margin)
     wanted = max(abs(distance), bound - abs(distance))
-    return _known(metric, a, b, change, low, high, "inconclusive", _round_up(requests * (half / wanted) ** 2))
+    decisive = _requests_for(wanted, ((a, requests[0]), (b, requests[1])), confidence)
+    return _known(metric, a, b, change, low, high, "inconclusive", _round_up(decisive))
+
+
+def _requests_for(half_width: float, sides: Sequence[tuple[Estimate, int]], confidence: float) -> float:
+    """How many requests each side should have for an interval of this half width; who has more keeps them."""
+
+    def is_enough(requests: float) -> bool:
+        errors = [error_with_more(one, max(requests / max(number, 1), 1.0)) for one, number in sides]
+        return interval_half_width(*error_together(errors), confidence) <= half_width
+
+    few = many = float(max(min(number for _, number in sides), 1))
+    while not is_enough(many):
+        few, many = many, 2 * many
+    while many - few > 0.005 * many:
+        middle = (few + many) / 2
+        few, many = (few, middle) if is_enough(middle) else (middle, many)
+    return many
 
 
 def _reasons(unknown: Sequence[tuple[str, Estimate]]) -> str:
