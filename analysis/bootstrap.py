@@ -30,7 +30,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import numpy as np
@@ -111,7 +111,8 @@ class Estimate:
     """Degrees of freedom of the error."""
     why: str | None = None
     requests_needed: int | None = None
-    """How many requests would make an error known, where their number is what is lacking."""
+    """How many requests would give it an interval, where their number is what is lacking: then the error is a rough
+    one, from which no more follows than how many would decide."""
     of: Annotated[int, Field(gt=0)] | None = None
     """Of a rate: how many it is a share of. None: no rate, or not known, of a baseline of an earlier version."""
 
@@ -224,16 +225,15 @@ def _of_requests(sample: Sample, random: np.random.Generator) -> dict[str, Estim
             found[name] = NO_DATA
             continue
         value = float(np.quantile(sample.response_ms[answered], share))
-        needed = round(BEYOND / (1 - share))
-        if answered.sum() < needed:
-            why = f"fewer than {BEYOND} requests lie beyond it"
-            found[name] = Estimate(value, why=why, requests_needed=needed)
-            continue
         times = _percentile(below, edges, share)
         if value > 0 and times.min() > 0:
             found[name] = _positive(value, _spread(np.log(times), units), units)
         else:
             found[name] = Estimate(value, why="times of 0 ms change by no factor")
+        needed = round(BEYOND / (1 - share))
+        if answered.sum() < needed:
+            why = f"fewer than {BEYOND} requests lie beyond it"
+            found[name] = replace(found[name], why=why, requests_needed=needed)
     return found
 
 

@@ -186,29 +186,32 @@ def judge(
         lacking = [(side, one) for side, one in (("A", a), ("B", b)) if one.value is None]
         return _known(metric, a, b, None, None, None, "no data", why=_reasons(lacking))
     change = b.value - a.value if absolute else b.value / a.value - 1 if a.value else None
-    unknown: Sequence[tuple[str, Estimate]] = [(side, one) for side, one in (("A", a), ("B", b)) if one.error is None]
-    if change is None or unknown or a.error is None or b.error is None or a.freedom is None or b.freedom is None:
-        needed = [one.requests_needed for _, one in unknown]
-        enough = None if None in needed else max((number for number in needed if number is not None), default=None)
+    unknown: Sequence[tuple[str, Estimate]] = [
+        (side, one) for side, one in (("A", a), ("B", b)) if one.error is None or one.requests_needed is not None
+    ]
+    needed = [one.requests_needed for _, one in unknown]
+    enough = None if None in needed else max((number for number in needed if number is not None), default=None)
+    if change is None or a.error is None or b.error is None or a.freedom is None or b.freedom is None:
         return _known(metric, a, b, change, None, None, "inconclusive", enough, _reasons(unknown) or None)
 
-    error, freedom = error_together([(a.error, a.freedom), (b.error, b.freedom)])
-    half = interval_half_width(error, freedom, confidence)
     if absolute:
         distance, margin = change, max(within * a.value, RATE_WITHIN)
-        low, high = change - half, change + half
+        bound = margin
     else:
         distance, margin = math.log1p(change), within
-        low, high = _factor(distance - half), _factor(distance + half)
-    if -margin < low and high < margin:
-        return _known(metric, a, b, change, low, high, "no difference")
-    if low > 0 or high < 0:
-        return _known(metric, a, b, change, low, high, "worse" if low > 0 else "better")
+        bound = math.log1p(margin)
+    low = high = None
+    if not unknown:
+        half = interval_half_width(*error_together([(a.error, a.freedom), (b.error, b.freedom)]), confidence)
+        low, high = (end if absolute else _factor(end) for end in (distance - half, distance + half))
+        if -margin < low and high < margin:
+            return _known(metric, a, b, change, low, high, "no difference")
+        if low > 0 or high < 0:
+            return _known(metric, a, b, change, low, high, "worse" if low > 0 else "better")
     # The interval must leave either 0 or the bounds of the margin, whichever is nearer.
-    bound = margin if absolute else math.log1p(margin)
     wanted = max(abs(distance), bound - abs(distance))
-    decisive = _requests_for(wanted, ((a, requests[0]), (b, requests[1])), confidence)
-    return _known(metric, a, b, change, low, high, "inconclusive", _round_up(decisive))
+    decisive = max(_requests_for(wanted, ((a, requests[0]), (b, requests[1])), confidence), enough or 0)
+    return _known(metric, a, b, change, low, high, "inconclusive", _round_up(decisive), _reasons(unknown) or None)
 
 
 def _requests_for(half_width: float, sides: Sequence[tuple[Estimate, int]], confidence: float) -> float:

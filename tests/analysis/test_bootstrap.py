@@ -150,8 +150,19 @@ def test_in_one_second_of_one_environment_only_a_complete_failure_is_sure():
 
 def test_a_percentile_needs_requests_beyond_it():
     found = estimates(sample(requests=400))
-    assert (found["p99_ms"].value, found["p99_ms"].error, found["p99_ms"].requests_needed) == (50.0, None, 1000)
+    assert (found["p99_ms"].value, found["p99_ms"].requests_needed) == (50.0, 1000)
+    assert found["p99_ms"].why == "fewer than 10 requests lie beyond it"
+    assert (found["p95_ms"].requests_needed, found["p95_ms"].why) == (None, None)
     assert found["p95_ms"].error is not None
+
+
+def test_a_percentile_with_too_few_requests_beyond_it_has_a_rough_error_all_the_same():
+    """Of 150 requests, by theory, as in `test_errors_of_independent_requests_are_those_of_theory`."""
+    random = np.random.default_rng(6)
+    rough = [estimates(sample(random.exponential(100, 150), requests=150))["p95_ms"] for _ in range(20)]
+    assert {one.requests_needed for one in rough} == {200}
+    typical = float(np.median([one.error for one in rough if one.error is not None]))
+    assert typical == pytest.approx(math.sqrt(0.95 / 0.05 / 150) / -math.log(0.05), rel=0.4)
 
 
 def test_what_got_no_response_has_no_time_and_may_have_failed():

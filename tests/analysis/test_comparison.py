@@ -106,6 +106,10 @@ def test_what_nobody_can_tell_is_inconclusive():
     one = judge(P95, few, Estimate(90.0, 0.1, 5), (300, 300), 0.05, 0.95)
     assert (one.verdict, one.requests_to_decide) == ("inconclusive", 1000)
     assert one.why == "A: fewer than 10 requests lie beyond it"
+    roughly = replace(few, error=0.1, freedom=CERTAIN)
+    one = judge(P95, roughly, Estimate(50.0, 0.0, CERTAIN), (300, 300), 0.05, 0.95)
+    assert (one.verdict, one.low, one.high) == ("inconclusive", None, None)
+    assert one.requests_to_decide == 4900, "300 (1.96 x 0.1 / 0.04879)^2, which is more than 1,000"
     alone = Estimate(50.0, why="one environment")
     assert judge(P95, few, alone, (300, 300), 0.05, 0.95).requests_to_decide is None
 
