@@ -155,17 +155,18 @@ def _lambda(db: duckdb.DuckDBPyConnection, facts: RunFacts, found: Quantities) -
 
 
 def _api(db: duckdb.DuckDBPyConnection, facts: RunFacts, found: Quantities) -> None:
-    answered = f"sent AND status IS NOT NULL AND method IN {HTTP_METHODS}"
-    (refused,) = db.execute(
+    # Both kinds are of requests to an API that were answered.
+    db.execute(
         f"""CREATE OR REPLACE TEMP VIEW free_refusals AS
             SELECT row FROM failed_requests
             WHERE kind = 'api_throttled'
-               OR kind = 'refused' AND error_type IN ({", ".join(map(literal, _FREE_REFUSALS))});
-            SELECT count(*) FROM requests SEMI JOIN free_refusals USING (row) WHERE {answered}"""
-    ).fetchone() or (0,)
+               OR kind = 'refused' AND error_type IN ({", ".join(map(literal, _FREE_REFUSALS))})"""
+    )
+    (refused,) = db.execute("SELECT count(*) FROM free_refusals").fetchone() or (0,)
     requests, in_units = db.execute(
         f"""SELECT count(*), sum(greatest(1, ceil(greatest(bytes_sent, bytes_received) / {API_HTTP_UNIT_BYTES})))
-            FROM requests {"ANTI JOIN free_refusals USING (row)" if refused else ""} WHERE {answered}"""
+            FROM requests {"ANTI JOIN free_refusals USING (row)" if refused else ""}
+            WHERE sent AND status IS NOT NULL AND method IN {HTTP_METHODS}"""
     ).fetchone() or (0, None)
     kind = (facts.deployment.get("api") or {}).get("kind")
     if kind in ("rest", "http") and refused:
