@@ -66,8 +66,8 @@ _FREE_REFUSALS = (
 )
 """What API Gateway refuses and does not charge: throttled requests, and failures of keys, authentication and
 authorization. Source: Amazon API Gateway developer guide, "API Gateway pricing" (doc_source/api-gateway-pricing.md of
-https://github.com/awsdocs/amazon-api-gateway-developer-guide); the page was taken down since, an answer on re:Post says that it
-still holds (https://repost.aws/questions/QUY2x146iORPmsJHpff8u0eA). It says nothing of AWS WAF, and
+https://github.com/awsdocs/amazon-api-gateway-developer-guide). The page was taken down since; an answer on re:Post says
+that it still holds (https://repost.aws/questions/QUY2x146iORPmsJHpff8u0eA). It says nothing of AWS WAF, and
 MISSING_AUTHENTICATION_TOKEN is also the answer to a path that does not exist: both are taken as charged."""
 
 _PUTTING_FLOWS = frozenset({"vote", "direct"})
