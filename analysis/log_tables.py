@@ -107,7 +107,8 @@ MESSAGE_LIMIT = 4000
 """Characters of an error event that are kept."""
 
 _OPERATION = re.compile(r"An error occurred \([\w.]+\) when calling the (\w+) operation")
-_RUNTIME = re.compile(r"(?:\S+\s+)?RequestId: ")
+# Behind a time at most; not in the words of an exception, as the second of which it may stand in a JSON record.
+_RUNTIME = re.compile(r"(?:[^\s{\[]\S*\s+)?RequestId: ")
 _FRAME = re.compile(r'File "/var/task/([^"]+)", line (\d+), in (\S+)')
 _RESOURCES = (
     ("stream", re.compile(r"\bin stream ([\w.-]+) under account\b")),
@@ -341,7 +342,7 @@ def describe_error(message: str, stack_name: str | None = None) -> Event | None:
     process_ended = _process_ended(event) or (event["kind"] == "error" and _RUNTIME.match(message))
     if not is_failure(event) and not process_ended:
         return None
-    told = event.get("error_message", "")
+    told = event.get("error_message", "").strip()  # as far as text tells it, whose lines end the message
     operation = _OPERATION.search(told)
     frames = _FRAME.findall("\n".join(event.get("stack_trace", ())))
     return {
