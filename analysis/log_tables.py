@@ -269,11 +269,12 @@ def write_correlations(files: Files, target: Path) -> int:
             FROM events
         ), records AS (
             -- NULL where it is no JSON: conditions may be evaluated in any order, and reading broken JSON is an error
-            SELECT *, CASE WHEN json_valid(braced) THEN braced END AS record FROM found
+            SELECT *, {_json("braced")} AS record FROM found
         ), nested AS (
             SELECT *, json_extract_string(record, '$.message') AS inside FROM records
         ), lines AS (
-            SELECT *, CASE WHEN inside LIKE '{{%swarmscope%' AND json_valid(inside) THEN inside ELSE record END AS line
+            SELECT *, CASE WHEN inside LIKE '{{%swarmscope%' THEN coalesce({_json("inside")}, record)
+                           ELSE record END AS line
             FROM nested
         )
         SELECT function, log_group, log_stream, logged_at,
@@ -287,6 +288,12 @@ def write_correlations(files: Files, target: Path) -> int:
         FROM lines WHERE json_extract_string(line, '$.swarmscope') = '1'
         """,
     )
+
+
+def _json(text: str) -> str:
+    """SQL: `text` where it is JSON, else NULL. Half a character, which other readers of JSON let pass, becomes `?`."""
+    whole = rf"regexp_replace({text}, '\\u[dD][89a-fA-F][0-9a-fA-F]{{2}}', '?', 'g')"
+    return f"CASE WHEN json_valid({text}) THEN {text} WHEN json_valid({whole}) THEN {whole} END"
 
 
 def write_access_log(files: Files, target: Path) -> tuple[int, int]:

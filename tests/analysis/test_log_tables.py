@@ -346,6 +346,12 @@ def test_a_correlation_line_is_read_however_it_was_logged(tmp_path: Path, messag
     assert (line["gateway_request_id"], line["message_id"]) == (None, None)
 
 
+def test_half_a_character_in_a_correlation_line_costs_itself_alone(tmp_path: Path) -> None:
+    line = '{"swarmscope": 1, "correlation_id": "c1", "customer": "\\ud83d"}'
+    record = json.dumps({"level": "INFO", "message": line, "requestId": ID})
+    assert [row["correlation_id"] for row in correlations(tmp_path, line, record)] == ["c1", "c1"]
+
+
 def test_broken_correlation_lines_are_left_out(tmp_path: Path) -> None:
     broken = ['{"swarmscope": 1, "correl', 'swarmscope": 1', '{"swarmscope": 10}', '{"message": "{swarmscope: 1"}', ""]
     assert correlations(tmp_path, *broken) == []
