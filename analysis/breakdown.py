@@ -17,7 +17,8 @@ gateway's are whole milliseconds, so a part can come out negative by less than t
 Only measured requests; of each part those that have its figures (`count`). A warm start spent 0 ms in init, so that the
 means of the parts add up to the mean of the whole; an init that ran ahead of any request (`analysis.starts`, proactive)
 was nobody's wait and counts as none, and so is what ran on after API Gateway had given up (504): of those, init and
-handler together are at most the integration latency.
+handler together are at most the integration latency. Where the logs do not tell that an init ran ahead, for it began
+before them, the answer does: an init for which it came too early was waited for as long as the answer leaves room.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ _PARTS = {
     "handler_ms": "waited_handler_ms",
 }
 _STATISTICS = "count mean p50 p95"
+_ROUNDING_MS = 2.0
+"""By so much the gateway's whole milliseconds may be below a sum of parts."""
 
 
 def breakdown(db: duckdb.DuckDBPyConnection) -> dict[str, dict[str, dict[str, Any]]]:
@@ -50,11 +53,15 @@ def breakdown(db: duckdb.DuckDBPyConnection) -> dict[str, dict[str, dict[str, An
                 SELECT j.*,
                        CASE WHEN s.class IS DISTINCT FROM 'proactive'
                             THEN coalesce(inv_init_ms, s.restored_ms, 0) ELSE 0 END AS ran_init_ms,
-                       CASE WHEN g.status = 504 THEN g.integration_latency_ms END AS waited_ms
+                       CASE WHEN g.status = 504 THEN g.integration_latency_ms END AS waited_ms,
+                       CASE WHEN g.status <> 504 THEN g.integration_latency_ms
+                            WHEN j.method = 'Invoke' AND j.status <> 202 THEN response_ms END
+                           - inv_duration_ms AS room_ms
                 FROM joined j LEFT JOIN starts s USING (inv) LEFT JOIN gateway g ON g.request_id = j.request_id
             ), waited AS (
                 -- least() passes NULL over
-                SELECT *, CASE WHEN inv_duration_ms IS NOT NULL THEN least(ran_init_ms, waited_ms) END AS waited_init_ms
+                SELECT *, CASE WHEN ran_init_ms > room_ms + {_ROUNDING_MS} THEN greatest(room_ms, 0)
+                               WHEN inv_duration_ms IS NOT NULL THEN least(ran_init_ms, waited_ms) END AS waited_init_ms
                 FROM ran
             )
             SELECT endpoint, {parts} FROM (

@@ -245,9 +245,14 @@ def root_causes(db: duckdb.DuckDBPyConnection, deployment: Mapping[str, Any] | N
     deployment = deployment or {}
     db.execute(
         """CREATE OR REPLACE TABLE usual_functions AS
-           -- the function that answered the endpoint's other requests, where there is exactly one
-           SELECT endpoint, min(inv_function) AS function FROM joined WHERE inv IS NOT NULL
-           GROUP BY endpoint HAVING count(DISTINCT inv_function) = 1"""
+           -- the function that answered the endpoint's other requests, where there is exactly one; where none was
+           -- answered, the one that a direct Invoke names
+           SELECT endpoint, coalesce(answered, CASE WHEN list_contains($functions, called) THEN called END) AS function
+           FROM (SELECT endpoint, regexp_extract(endpoint, '^Invoke ([^: ]+)', 1) AS called,
+                        min(inv_function) AS answered, count(DISTINCT inv_function) AS several
+                 FROM joined GROUP BY endpoint)
+           WHERE several <= 1""",
+        {"functions": list(deployment.get("functions") or ())},
     )
     create_refused_starts(db, deployment)
     db.execute(f"CREATE OR REPLACE TABLE failed_as_said AS {_FAILED}")

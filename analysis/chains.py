@@ -7,13 +7,14 @@ profile's limit, *pending* when it may still complete. End to end is from the re
 the end of the first completion on the servers', corrected where the two clocks differ for sure (`analysis.clocks`); of
 a request by a clock that did not work it is not known, nor whether the message was late or is overdue.
 
-Counts cover the whole run, `measured` and `end_to_end_ms` the rows of phase `measure`. Without a single correlation
-line of the run nothing can be followed, and all that depends on it is None.
+Counts cover the whole run, `measured` and `end_to_end_ms` the rows of phase `measure`. Without any correlation line of
+its messages a chain cannot be followed, and all that depends on it is None; but where the logs of its functions are
+whole and no invocation in them succeeded, it is known that nothing reached its end.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -85,12 +86,21 @@ class Settling:
     """Epoch seconds up to which the logs are known whole; None where they are not."""
     settled: bool
     """Whether it is known that no delivery or retry was left when the logs were fetched."""
+    logged: frozenset[str] = frozenset()
+    """Logical names of the functions whose logs were fetched."""
 
     def overdue(self, started_at: str) -> str:
         """SQL: whether a message sent at the column `started_at` can no longer complete; false where that is NULL."""
         if self.watched_until is None:
             return "false"
         return "true" if self.settled else f"coalesce({started_at} <= {self.watched_until - self.limit_s}, false)"
+
+    def nothing_succeeded(self, functions: Collection[str]) -> str:
+        """SQL: whether it is known that no invocation of these functions succeeded."""
+        if self.watched_until is None or not self.logged.issuperset(functions):
+            return "false"
+        return f"""NOT EXISTS (FROM invocations ANTI JOIN invocation_failures USING (inv)
+                               WHERE function IN ({", ".join(map(literal, functions))}))"""
 
 
 _COUNTS = ("sent", "accepted", "completed", "lost", "duplicated", "late", "pending")
@@ -173,7 +183,9 @@ def _chain(
         },
                    {distribution("end_to_end_ms", "mean p50 p90 p95 p99 max", where="requests = 1 AND measured")},
                    coalesce(sum(requests) FILTER (WHERE requests > 1), 0)::BIGINT,
-                   EXISTS (FROM invocation_correlations c SEMI JOIN sent USING (correlation_id)),
+                   EXISTS (FROM invocation_correlations c SEMI JOIN sent USING (correlation_id)) OR {
+            settling.nothing_succeeded(chain.functions)
+        },
                    coalesce(sum(completions), 0)::BIGINT
             FROM messages""",
     )

@@ -71,7 +71,7 @@ def functions(
                 count(f.inv) AS errors,
                 count(*) FILTER (WHERE f.timed_out) AS timeouts,
                 count(*) FILTER (WHERE {COLD}) AS cold_starts,
-                count(*) FILTER (WHERE s.class = 'suppressed') AS suppressed_inits,
+                count(*) FILTER (WHERE s.suppressed) AS suppressed_inits,
                 {
             struct(
                 (
@@ -111,7 +111,7 @@ def functions(
             FROM (SELECT *, inv IN (FROM measured_invocations) AS measured FROM invocations) i
             LEFT JOIN invocation_failures f USING (inv)
             LEFT JOIN starts s USING (inv)
-            LEFT JOIN (SELECT DISTINCT function, true AS begun FROM inits) USING (function)
+            LEFT JOIN (SELECT DISTINCT function, true AS begun FROM inits WHERE kind = 'init_start') USING (function)
             GROUP BY function, begun ORDER BY function"""
     )
     columns = [column[0] for column in found.description or ()]

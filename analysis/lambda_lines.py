@@ -93,7 +93,7 @@ _TIMED_OUT = re.compile(r"Task timed out after ([0-9]{1,6}\.[0-9]{2}) seconds")
 _RUNTIME_ERROR = re.compile(rf"(?:({_TIME})\s+)?RequestId: ({_UUID}) (?:Error: |(?=Process exited before completing))")
 _RUNTIME_TYPE = re.compile(r"(?:^|[\r\n ])((?:Runtime|Sandbox|Extension)\.\w+)\s*$")
 _TRACEBACK = "Traceback (most recent call last):"
-_PYTHON_ERROR = re.compile(r"\[ERROR\] (?:([A-Za-z_][\w.]*)(?:: |:?(?=[\r\n]|$)))?")
+_PYTHON_ERROR = re.compile(r"\[ERROR\] (?:([^\W\d][\w.]*)(?:: |:?(?=[\r\n]|$)))?")
 _PYTHON_APP = re.compile(rf"\[({_LEVELS})\](?:\t({_TIME})\t({_UUID})?\t|[ \t]+({_TIME})[ \t]+(?:({_UUID})[ \t]+)?)")
 _NODE_APP = re.compile(rf"({_TIME})[ \t]+({_UUID}|undefined)[ \t]+({_LEVELS})[ \t]+")
 _NODE_FAILURE = re.compile(r"(?:Invoke Error|Uncaught Exception|Unhandled Promise Rejection)\s+(?=\{)")
@@ -239,7 +239,7 @@ def _python_error(text: str) -> Event | None:
     match = _PYTHON_ERROR.match(text)
     if match is None:
         return None
-    message, traceback, frames = text[match.end() :].partition(_TRACEBACK)
+    message, traceback, frames = _parted_at_traceback(text[match.end() :])
     if not match[1] and not traceback:
         return None
     event: Event = {"kind": "error", "level": "ERROR"}
@@ -250,6 +250,14 @@ def _python_error(text: str) -> Event | None:
     if frames.strip():
         event["stack_trace"] = _lines(frames)
     return event
+
+
+def _parted_at_traceback(text: str) -> tuple[str, str, str]:
+    """Before the runtime's own traceback, its head, behind it. A message that quotes another one has such a line, too:
+    the runtime's is the last."""
+    last = max(text.rfind(f"{end}{_TRACEBACK}") for end in "\r\n")
+    message, head, frames = text[last + 1 :].partition(_TRACEBACK)
+    return text[: last + 1] + message, head, frames
 
 
 def _python_app(text: str) -> Event | None:

@@ -107,7 +107,8 @@ MESSAGE_LIMIT = 4000
 """Characters of an error event that are kept."""
 
 _OPERATION = re.compile(r"An error occurred \([\w.]+\) when calling the (\w+) operation")
-_RUNTIME = re.compile(r"(?:\S+\s+)?RequestId: ")
+# Behind a time at most; not in the words of an exception, as the second of which it may stand in a JSON record.
+_RUNTIME = re.compile(r"(?:[^\s{\[]\S*\s+)?RequestId: ")
 _FRAME = re.compile(r'File "/var/task/([^"]+)", line (\d+), in (\S+)')
 _RESOURCES = (
     ("stream", re.compile(r"\bin stream ([\w.-]+) under account\b")),
@@ -268,11 +269,12 @@ def write_correlations(files: Files, target: Path) -> int:
             FROM events
         ), records AS (
             -- NULL where it is no JSON: conditions may be evaluated in any order, and reading broken JSON is an error
-            SELECT *, CASE WHEN json_valid(braced) THEN braced END AS record FROM found
+            SELECT *, {_json("braced")} AS record FROM found
         ), nested AS (
             SELECT *, json_extract_string(record, '$.message') AS inside FROM records
         ), lines AS (
-            SELECT *, CASE WHEN inside LIKE '{{%swarmscope%' AND json_valid(inside) THEN inside ELSE record END AS line
+            SELECT *, CASE WHEN inside LIKE '{{%swarmscope%' THEN coalesce({_json("inside")}, record)
+                           ELSE record END AS line
             FROM nested
         )
         SELECT function, log_group, log_stream, logged_at,
@@ -286,6 +288,12 @@ def write_correlations(files: Files, target: Path) -> int:
         FROM lines WHERE json_extract_string(line, '$.swarmscope') = '1'
         """,
     )
+
+
+def _json(text: str) -> str:
+    """SQL: `text` where it is JSON, else NULL. Half a character, which other readers of JSON let pass, becomes `?`."""
+    whole = rf"regexp_replace({text}, '\\u[dD][89a-fA-F][0-9a-fA-F]{{2}}', '?', 'g')"
+    return f"CASE WHEN json_valid({text}) THEN {text} WHEN json_valid({whole}) THEN {whole} END"
 
 
 def write_access_log(files: Files, target: Path) -> tuple[int, int]:
@@ -341,7 +349,7 @@ def describe_error(message: str, stack_name: str | None = None) -> Event | None:
     process_ended = _process_ended(event) or (event["kind"] == "error" and _RUNTIME.match(message))
     if not is_failure(event) and not process_ended:
         return None
-    told = event.get("error_message", "")
+    told = event.get("error_message", "").strip()  # as far as text tells it, whose lines end the message
     operation = _OPERATION.search(told)
     frames = _FRAME.findall("\n".join(event.get("stack_trace", ())))
     return {

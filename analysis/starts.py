@@ -3,12 +3,14 @@
 | class | what the log shows |
 |---|---|
 | cold | REPORT has an Init Duration: its caller waited for the init |
-| proactive | the same, but INIT_START lies longer before than the init took: the environment was made ahead of any |
-|   | request; or the first REPORT of a new log stream has none, and nothing says provisioned |
+| proactive | the same, but INIT_START lies longer before than the init took, or before all logs of the run: the |
+|   | environment was made ahead of any request; or the first REPORT of a new log stream has none, and nothing |
+|   | says provisioned |
 | provisioned | the first REPORT of a new log stream of a published version, without Init Duration |
 | snapstart | REPORT has a Restore Duration |
-| suppressed | no new environment: an init that was broken off (over 10 s), that failed, or that follows a crash or a |
-|   | timeout is repeated within the next invocation, whose Duration hides it |
+
+*Suppressed* is no class: an init that was broken off (over 10 s), that failed, or that follows a crash or a timeout is
+repeated within the next invocation, whose Duration hides it. That may be the first one of an environment, too.
 
 AWS Lambda developer guide, "Understanding the Lambda execution environment lifecycle": on demand a start writes
 INIT_START and its REPORT an Init Duration; INIT_REPORT is written for inits that fail. A log stream is one environment.
@@ -46,9 +48,13 @@ def starts_told(db: duckdb.DuckDBPyConnection, target: str | None) -> bool:
     return bool(told and told[0])
 
 
-def create_starts(db: duckdb.DuckDBPyConnection) -> None:
-    """Make the table `starts`: inv, class, restored_ms, for each invocation that began with one. Needs
-    `invocation_failures`."""
+def create_starts(db: duckdb.DuckDBPyConnection, logs_from: float | None = None) -> None:
+    """Make the table `starts`: inv, class, suppressed, restored_ms, for each invocation that began with a start (else
+    class is NULL) or with a suppressed init. Needs `invocation_failures`.
+
+    `logs_from`: since when the logs are known, epoch seconds. An INIT_START that is not in them, and would be had the
+    init only just been over, was before; of a function whose logs have any, which a log level may keep out.
+    """
     db.execute(
         f"""CREATE TABLE starts AS
             WITH begun AS (
@@ -66,6 +72,7 @@ def create_starts(db: duckdb.DuckDBPyConnection) -> None:
             ), ordered AS (
                 SELECT i.inv, r.inv IS NOT NULL AS repeats, i.init_ms, i.restore_ms, i.started_at, i.version,
                        b.* EXCLUDE (function, log_stream),
+                       i.function IN (SELECT function FROM inits WHERE kind = 'init_start') AS inits_told,
                        row_number() OVER stream = 1 AS is_first,
                        coalesce(lag({_BROKEN}) OVER stream, false) AS after_break
                 FROM invocations i LEFT JOIN invocation_failures f USING (inv) LEFT JOIN repeated r USING (inv)
@@ -75,10 +82,15 @@ def create_starts(db: duckdb.DuckDBPyConnection) -> None:
             SELECT inv, CASE
                 WHEN restore_ms IS NOT NULL THEN 'snapstart'
                 WHEN init_ms IS NOT NULL AND started_at - init_ms / 1000 - init_at > {PROACTIVE_GAP_S} THEN 'proactive'
+                WHEN init_ms IS NOT NULL AND init_at IS NULL AND inits_told
+                     AND started_at - init_ms / 1000 - {PROACTIVE_GAP_S} > $logs_from THEN 'proactive'
                 WHEN init_ms IS NOT NULL THEN 'cold'
-                WHEN repeats OR after_break OR is_first AND init_failed THEN 'suppressed'
-                WHEN is_first AND init_at IS NOT NULL AND (initialization_type = 'provisioned-concurrency'
-                     OR initialization_type IS NULL AND version <> '$LATEST') THEN 'provisioned'
-                WHEN is_first AND init_at IS NOT NULL THEN 'proactive' END AS class, restore_ms AS restored_ms
-            FROM ordered WHERE class IS NOT NULL"""
+                WHEN NOT is_first OR init_at IS NULL OR init_failed THEN NULL
+                WHEN initialization_type = 'provisioned-concurrency'
+                     OR initialization_type IS NULL AND version <> '$LATEST' THEN 'provisioned'
+                ELSE 'proactive' END AS class,
+                coalesce(repeats OR after_break OR is_first AND init_failed, false) AS suppressed,
+                restore_ms AS restored_ms
+            FROM ordered WHERE class IS NOT NULL OR suppressed""",
+        {"logs_from": logs_from},
     )

@@ -54,7 +54,7 @@ def build_summary(
     db, manifest, metrics = evidence.db, facts.manifest, facts.metrics
     thresholds = _thresholds(facts.profile)
     create_measured_invocations(db)
-    create_starts(db)
+    create_starts(db, facts.pulled.get("started_at"))
     create_clock_offsets(db)
     of_client = client(db)
     of_functions = functions(
@@ -135,6 +135,7 @@ def _settling(facts: RunFacts) -> Settling:
         limit_s=facts.profile.get("chain_limit_s") or CHAIN_LIMIT_S,
         watched_until=watched_until if facts.pulled.get("complete") else None,
         settled=facts.manifest.get("settled_at") is not None,
+        logged=frozenset(facts.pulled.get("log_groups") or ()),
     )
 
 

@@ -154,10 +154,11 @@ class RunBuilder:
     def access(self, at: float = 1.0, **columns: Any) -> None:
         self.tables["access_log"].append({"at": T0 + at} | columns)
 
-    def joined(self) -> duckdb.DuckDBPyConnection:
-        """The database of the run, with both sides joined, the starts told apart and the clocks compared."""
+    def joined(self, logs_from: float | None = None) -> duckdb.DuckDBPyConnection:
+        """The database of the run, with both sides joined, the starts told apart and the clocks compared. The logs are
+        known since `logs_from`, in seconds after T0."""
         db, _ = self.join()
-        create_starts(db)
+        create_starts(db, None if logs_from is None else T0 + logs_from)
         create_clock_offsets(db)
         return db
 

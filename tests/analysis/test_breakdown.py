@@ -50,6 +50,23 @@ def test_what_was_not_measured_has_no_parts(build, columns):
     assert {part["mean"] for part in parts.values()} <= {None}
 
 
+@pytest.mark.parametrize(("integration_latency_ms", "waited_ms"), [(33.0, 3.0), (29.0, 0.0), (429.0, 400.0)])
+def test_an_init_that_the_answer_leaves_no_room_for_ran_ahead(build, integration_latency_ms, waited_ms):
+    build.request(1.0, 500.0, request_id="g1", lambda_request_id="l1")
+    build.access(request_id="g1", integration_latency_ms=integration_latency_ms, response_latency_ms=480.0, status=200)
+    build.invocation(1.4, 30.0, request_id="l1", init_ms=400.0)
+    parts = means(build, "POST /vote")
+    assert (parts["init_ms"], parts["handler_ms"]) == (waited_ms, 30.0)
+    assert sum(parts.values()) == 500.0
+
+
+def test_a_direct_invoke_that_was_answered_before_an_init_could_be_over_did_not_wait_for_it(build):
+    build.request(1.0, 50.0, method="Invoke", name="place-vote", request_id="l1")
+    build.invocation(1.04, 30.0, request_id="l1", init_ms=400.0)
+    parts = means(build, "Invoke place-vote")
+    assert (parts["client_network_ms"], parts["init_ms"], parts["handler_ms"]) == (0.0, 20.0, 30.0)
+
+
 def test_what_ran_on_after_the_gateway_gave_up_was_nobodys_wait(build):
     build.request(1.0, 29_020.0, 504, request_id="g1")
     times = {"integration_latency_ms": 29_000.0, "response_latency_ms": 29_010.0}

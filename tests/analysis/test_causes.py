@@ -220,6 +220,18 @@ def test_a_503_with_429_in_the_access_log_is_a_refused_start(build, causes):
     assert (cause["kind"], cause["function"]) == ("lambda_throttled", "place-vote")
 
 
+@pytest.mark.parametrize(
+    ("name", "function"),
+    [("Invoke place-vote", "place-vote"), ("Invoke place-vote:live (Event)", "place-vote"), ("Invoke mine", None)],
+)
+def test_a_direct_invoke_that_was_always_refused_names_its_function(build, name, function):
+    refused = "HTTP 429 Too Many Requests (ReservedFunctionConcurrentInvocationLimitExceeded)"
+    build.request(status=429, ok=0, method="Invoke", name=name, error=refused)
+    (cause,) = root_causes(build.joined(), {"functions": {"place-vote": {"reserved_concurrency": 1}}})
+    assert (cause["kind"], cause["resource"]) == ("lambda_throttled", "reserved concurrency")
+    assert cause["function"] == function
+
+
 def test_each_check_that_fails_is_a_cause_of_its_own(build, causes):
     build.request(status=200, ok=0, error="check failed: body has $.sequence_number", lambda_request_id="l1")
     build.invocation(1.05, request_id="l1")

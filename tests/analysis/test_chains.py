@@ -12,8 +12,9 @@ T0 = 1795255200.0
 def shop(build):
     """-> the shop chain's block of what was built, its logs known for the first 10 s."""
 
-    def run(settled=True, limit_s=60.0, watched_until=T0 + 10, change=None):
-        return chains(build.joined(), Settling(limit_s, watched_until, settled), {"shops": change})["shop"]
+    def run(settled=True, limit_s=60.0, watched_until=T0 + 10, change=None, logged=()):
+        settling = Settling(limit_s, watched_until, settled, frozenset(logged))
+        return chains(build.joined(), settling, {"shops": change})["shop"]
 
     return run
 
@@ -100,6 +101,28 @@ def test_what_the_front_refused_cannot_be_lost(build, shop):
     deliver(build, 2, 2.0)
     found = shop()
     assert (found["sent"], found["accepted"], found["completed"], found["lost"]) == (2, 1, 1, 0)
+
+
+SHOP_FUNCTIONS = frozenset({"shop-accept", "shop-decrypt", "shop-update-db"})
+
+
+def in_all(found):
+    return [found[name] for name in ("accepted", "completed", "lost", "duplicated", "pending")]
+
+
+def test_a_chain_of_which_no_function_ever_succeeded_lost_all_its_messages(build, shop):
+    send(build, 1)
+    send(build, 2)
+    build.invocation(2.0, function="shop-update-db", status="timeout")
+    found = shop(logged=SHOP_FUNCTIONS)
+    assert in_all(found) == [2, 0, 2, 0, 0]
+    assert [(hop["reached"], hop["lost_before"]) for hop in found["hops"]] == [(0, 2), (0, 0), (0, 0)]
+
+
+@pytest.mark.parametrize("known", [{"watched_until": None, "logged": SHOP_FUNCTIONS}, {"logged": {"shop-accept"}}])
+def test_of_a_chain_whose_logs_are_not_known_whole_nothing_is_known_without_correlation_lines(build, shop, known):
+    send(build, 1)
+    assert in_all(shop(**known)) == [1, None, None, None, None]
 
 
 def test_without_correlation_lines_nothing_is_known(build, shop):

@@ -43,6 +43,12 @@ def test_a_cold_start_has_an_init_or_a_restore(build, functions):
     assert found["starts"] == {"cold": 1, "proactive": None, "provisioned": None, "snapstart": 1}
 
 
+def test_a_repeated_init_tells_nothing_of_how_environments_began(build, functions):
+    build.init(1.0, kind="init_report", phase="invoke", status="error")
+    build.invocation(1.0, status="error")
+    assert functions()["place-vote"]["starts"]["proactive"] is None
+
+
 def test_without_a_published_version_nothing_was_provisioned(build, functions):
     build.invocation()
     assert functions()["place-vote"]["starts"]["provisioned"] == 0

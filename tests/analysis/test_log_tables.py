@@ -283,6 +283,27 @@ def test_half_a_character_in_a_json_record_spoils_no_table(tmp_path: Path) -> No
     assert (report["request_id"], report["duration_ms"]) == ("?", 1.5)
 
 
+TOLD = ("kind", "error_type", "error_message", "frame")
+
+
+@pytest.mark.parametrize(
+    ("error_type", "message"),
+    [
+        ("ValueError", "gone: RequestId: 5"),
+        ("ClientError", "An error occurred (InvalidCiphertextException) when calling the Decrypt operation: "),
+        ("Übertragsfehler", "no bridge"),
+        ("WorkerError", 'Traceback (most recent call last):\n  File "/var/task/worker.py", line 9, in do\nKeyError: 1'),
+    ],
+)
+def test_an_exception_is_told_alike_by_text_and_by_json(tmp_path: Path, error_type: str, message: str) -> None:
+    frame = '  File "/var/task/handler.py", line 31, in place_vote'
+    text = f"[ERROR] {error_type}: {message}\nTraceback (most recent call last):\n{frame}\n"
+    record = {"log_level": "ERROR", "errorMessage": message, "errorType": error_type, "stackTrace": [frame]}
+    by_text, by_json = errors(tmp_path, text, json.dumps(record, separators=(",", ":"), ensure_ascii=False))
+    assert {key: by_text[key] for key in TOLD} == {key: by_json[key] for key in TOLD}
+    assert [by_text[key] for key in TOLD] == ["error", error_type, message.strip(), "handler.py:31 place_vote"]
+
+
 def test_a_long_message_is_cut_to_its_limit(tmp_path: Path) -> None:
     (error,) = errors(tmp_path, "[ERROR] KeyError: " + "x" * 10_000 + "\nTraceback (most recent call last):")
     assert len(error["message"]) == log_tables.MESSAGE_LIMIT
@@ -323,6 +344,12 @@ def test_a_correlation_line_is_read_however_it_was_logged(tmp_path: Path, messag
     (line,) = correlations(tmp_path, message)
     assert (line["correlation_id"], line["hop"], line["request_id"]) == ("c", "h", request_id)
     assert (line["gateway_request_id"], line["message_id"]) == (None, None)
+
+
+def test_half_a_character_in_a_correlation_line_costs_itself_alone(tmp_path: Path) -> None:
+    line = '{"swarmscope": 1, "correlation_id": "c1", "customer": "\\ud83d"}'
+    record = json.dumps({"level": "INFO", "message": line, "requestId": ID})
+    assert [row["correlation_id"] for row in correlations(tmp_path, line, record)] == ["c1", "c1"]
 
 
 def test_broken_correlation_lines_are_left_out(tmp_path: Path) -> None:

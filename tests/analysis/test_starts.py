@@ -7,10 +7,13 @@ from analysis.starts import starts_told
 
 @pytest.fixture
 def classes(build):
-    """Request id -> class of those that began with a start."""
+    """Request id -> class of those that began with a start; `suppressed` of those that hide an init."""
 
-    def run():
-        found = build.joined().execute("SELECT request_id, class FROM starts JOIN invocations USING (inv)")
+    def run(**known):
+        found = build.joined(**known).execute(
+            """SELECT request_id, concat_ws(', ', class, CASE WHEN suppressed THEN 'suppressed' END)
+               FROM starts JOIN invocations USING (inv)"""
+        )
         return dict(found.fetchall())
 
     return run
@@ -31,6 +34,25 @@ def test_an_environment_made_long_before_its_first_request_is_proactive(build, c
     begun(build, 1.0)
     build.invocation(31.32, 20.0, request_id="first", init_ms=298.0)
     assert classes() == {"first": "proactive"}
+
+
+def test_an_environment_whose_init_lies_before_the_logs_is_proactive(build, classes):
+    build.invocation(31.32, 20.0, request_id="first", init_ms=298.0)
+    begun(build, 40.0, log_stream="b")
+    build.invocation(40.32, 20.0, request_id="other", log_stream="b", init_ms=298.0)
+    assert classes(logs_from=29.0) == {"first": "proactive", "other": "cold"}
+
+
+def test_an_init_that_may_just_have_been_over_when_the_logs_begin_is_cold(build, classes):
+    build.invocation(31.32, 20.0, request_id="first", init_ms=298.0)
+    begun(build, 40.0, log_stream="b")
+    assert classes(logs_from=30.1) == {"first": "cold"}
+
+
+def test_of_a_function_whose_logs_tell_no_init_an_absent_one_says_nothing(build, classes):
+    build.invocation(31.32, 20.0, request_id="first", init_ms=298.0)
+    begun(build, 40.0, function="other")
+    assert classes(logs_from=1.0) == {"first": "cold"}
 
 
 @pytest.mark.parametrize(
@@ -82,6 +104,13 @@ def test_an_init_that_fails_within_an_invocation_is_told_by_its_own_line(build, 
     build.invocation(2.0, request_id="failed")
     build.invocation(3.0, request_id="after")
     assert classes() == {"failed": "suppressed", "after": "suppressed"}
+
+
+def test_a_cold_start_may_hide_a_second_init_that_failed(build, classes):
+    begun(build, 1.0)
+    begun(build, 1.6, kind="init_report", phase="invoke", status="error", init_ms=300.0)
+    build.invocation(1.6, 300.0, request_id="first", init_ms=300.0, status="error", error_type="Runtime.ExitError")
+    assert classes() == {"first": "cold, suppressed"}
 
 
 @pytest.mark.parametrize(
