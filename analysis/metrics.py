@@ -246,11 +246,11 @@ def disagreements(metrics: Mapping[str, Any], expected: Expectations) -> Iterato
         most = f" to {seen.most:,.0f}" if seen.most != seen.least else ""
         yield (
             f"CloudWatch counts {counted:,.0f} {what} of the API, the client {seen.least:,.0f}{most}"
-            f"{_why(counted, seen.least)}"
+            f"{_why(counted, seen.least, ', or requests whose rows were lost')}"
         )
 
 
-def _why(counted: float | None, others: float) -> str:
+def _why(counted: float | None, others: float, or_else: str = "") -> str:
     if counted is None or counted < others:
         return ": its metrics may not all have arrived, and throttles may be incomplete"
-    return ": calls of others in the run's first or last minute are among them"
+    return f": calls of others in the run's first or last minute are among them{or_else}"
