@@ -21,8 +21,8 @@ _OF_CAUSE = """kind, function, error_type, operation, resource, frame, count(*) 
 
 
 def advise_on_causes(db: duckdb.DuckDBPyConnection, deployment: Mapping[str, Any]) -> dict[int, str]:
-    """Cause -> what to do about it; only of the CAUSES_ADVISED largest. Needs the table `failed_requests` of
-    `analysis.causes`."""
+    """Cause -> what to do about it; only of the CAUSES_ADVISED largest. Needs the tables `failed_requests` and
+    `usual_functions` of `analysis.causes`."""
     advised = f"(FROM failed_requests WHERE cause <= {CAUSES_ADVISED})"
     # Every cause needs some of these: all together they are one look at the invocations and one at the requests.
     db.execute(
@@ -33,8 +33,12 @@ def advise_on_causes(db: duckdb.DuckDBPyConnection, deployment: Mapping[str, Any
     db.execute(
         f"""CREATE OR REPLACE TEMP TABLE asked_per_s AS
             SELECT endpoint, floor(started_at) AS second, count(*) AS requests, sum(bytes_sent) AS bytes FROM requests
-            WHERE started_at IS NOT NULL AND endpoint IN (SELECT endpoint FROM {advised}) GROUP BY ALL"""
+            WHERE started_at IS NOT NULL AND endpoint IN (
+                SELECT endpoint FROM {advised}
+                UNION ALL SELECT endpoint FROM usual_functions WHERE function IN (SELECT function FROM {advised})
+            ) GROUP BY ALL"""
     )
+    calling = dict(db.execute("SELECT function, list(endpoint) FROM usual_functions GROUP BY function").fetchall())
     of_functions = _Functions.of(db)
     found = db.execute(
         f"""SELECT cause, list(DISTINCT endpoint), count(inv), count(inv) FILTER (WHERE failed), sum(inv_billed_ms),
@@ -46,6 +50,9 @@ def advise_on_causes(db: duckdb.DuckDBPyConnection, deployment: Mapping[str, Any
     for cause, endpoints, invocations, failed, billed_ms, *values in found.fetchall():
         of_cause = dict(zip(names, values, strict=True))
         function = of_cause["function"]
+        if of_cause["kind"] == "lambda_throttled":
+            # Who is refused is chance: all that call the function use its limit up.
+            endpoints = [*endpoints, *calling.get(function, ())]
         advice[cause] = advise(
             Cause(
                 **of_cause,
