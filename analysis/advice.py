@@ -18,6 +18,7 @@ from analysis.throttles import (
     ACCOUNT,
     ACCOUNT_RATE,
     CALLER_RATE,
+    REQUESTS_PER_ENVIRONMENT_S,
     RESERVED,
     RESERVED_RATE,
     SCALING,
@@ -30,7 +31,6 @@ SHARD_RECORDS_PER_S = 1_000
 SHARD_BYTES_PER_S = 1024 * 1024
 RECORDS_PER_CALL = 500
 """That PutRecords takes."""
-REQUESTS_PER_ENVIRONMENT_S = 10
 TIMEOUT_HEADROOM = 1.5
 MAX_TIMEOUT_S = 900
 GATEWAY_WAIT_S = 29
@@ -264,8 +264,8 @@ def _lambda_throttled(cause: Cause) -> str:
             f"{littles} A function adds at most {count(SCALING_ENVIRONMENTS)} environments in {SCALING_S} s: let the "
             f"load rise more slowly, or give it {count(needed)} of provisioned concurrency before."
         )
-    if limit in (RESERVED_RATE, ACCOUNT_RATE):
-        by_rate = math.ceil(cause.asked.per_s / REQUESTS_PER_ENVIRONMENT_S)
+    by_rate = math.ceil(cause.asked.per_s / REQUESTS_PER_ENVIRONMENT_S)
+    if limit in (RESERVED_RATE, ACCOUNT_RATE) or (limit in (RESERVED, ACCOUNT) and by_rate > needed):
         return (
             f"{littles} Each unit of concurrency takes {REQUESTS_PER_ENVIRONMENT_S} requests a second, however short: "
             f"ceil({count(cause.asked.per_s)} / {REQUESTS_PER_ENVIRONMENT_S}) = {count(by_rate)}. Raise "

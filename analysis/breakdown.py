@@ -14,8 +14,10 @@ response_ms − init − handler, and holds the Lambda service; of an asynchrono
 function ran after the answer. Differences of times that each side took on its own clock, so clocks need not agree; the
 gateway's are whole milliseconds, so a part can come out negative by less than two.
 
-Only measured requests; of each part those that have its figures (`count`). A warm start spent 0 ms in init, so that the
-means of the parts add up to the mean of the whole; an init that ran ahead of any request (`analysis.starts`, proactive)
+Only measured requests that were answered and whose invocation is known; of each part those that have its figures
+(`count`). What the gateway or Lambda refused is in none: it spent no time in a function, and would make the mean of one
+part that of other requests than the next. A warm start spent 0 ms in init, so that the means of the parts add up to the
+mean of the whole; an init that ran ahead of any request (`analysis.starts`, proactive)
 was nobody's wait and counts as none, and so is what ran on after API Gateway had given up (504): of those, init and
 handler together are at most the integration latency. Where the logs do not tell that an init ran ahead, for it began
 before them, the answer does: an init for which it came too early was waited for as long as the answer leaves room.
@@ -47,7 +49,8 @@ _ROUNDING_MS = 2.0
 
 def breakdown(db: duckdb.DuckDBPyConnection) -> dict[str, dict[str, dict[str, Any]]]:
     """The summary's `breakdown`: endpoint -> part -> count, mean, p50, p95."""
-    parts = ", ".join(f"{distribution(sql, _STATISTICS)} AS {part}" for part, sql in _PARTS.items())
+    known = "response_ms IS NOT NULL AND inv_duration_ms IS NOT NULL"
+    parts = ", ".join(f"{distribution(sql, _STATISTICS, where=known)} AS {part}" for part, sql in _PARTS.items())
     found = db.execute(
         f"""WITH ran AS (
                 SELECT j.*,

@@ -21,8 +21,8 @@ _OF_CAUSE = """kind, function, error_type, operation, resource, frame, count(*) 
 
 
 def advise_on_causes(db: duckdb.DuckDBPyConnection, deployment: Mapping[str, Any]) -> dict[int, str]:
-    """Cause -> what to do about it; only of the CAUSES_ADVISED largest. Needs the table `failed_requests` of
-    `analysis.causes`."""
+    """Cause -> what to do about it; only of the CAUSES_ADVISED largest. Needs the tables `failed_requests` and
+    `usual_functions` of `analysis.causes`."""
     advised = f"(FROM failed_requests WHERE cause <= {CAUSES_ADVISED})"
     # Every cause needs some of these: all together they are one look at the invocations and one at the requests.
     db.execute(
@@ -35,6 +35,14 @@ def advise_on_causes(db: duckdb.DuckDBPyConnection, deployment: Mapping[str, Any
             SELECT endpoint, floor(started_at) AS second, count(*) AS requests, sum(bytes_sent) AS bytes FROM requests
             WHERE started_at IS NOT NULL AND endpoint IN (SELECT endpoint FROM {advised}) GROUP BY ALL"""
     )
+    # Whose start is refused is chance: all that call the function use its limit up.
+    db.execute(
+        f"""CREATE OR REPLACE TEMP TABLE called_per_s AS
+            SELECT function, floor(started_at) AS second, count(*) AS requests
+            FROM requests JOIN (FROM usual_functions WHERE function IN (
+                SELECT function FROM {advised} WHERE kind = 'lambda_throttled')) USING (endpoint)
+            WHERE started_at IS NOT NULL GROUP BY ALL"""
+    )
     of_functions = _Functions.of(db)
     found = db.execute(
         f"""SELECT cause, list(DISTINCT endpoint), count(inv), count(inv) FILTER (WHERE failed), sum(inv_billed_ms),
@@ -45,14 +53,15 @@ def advise_on_causes(db: duckdb.DuckDBPyConnection, deployment: Mapping[str, Any
     advice = {}
     for cause, endpoints, invocations, failed, billed_ms, *values in found.fetchall():
         of_cause = dict(zip(names, values, strict=True))
-        function = of_cause["function"]
+        function, refused = of_cause["function"], of_cause["kind"] == "lambda_throttled"
         advice[cause] = advise(
             Cause(
                 **of_cause,
                 shards=_shards(of_cause["resource"], deployment),
                 went_on=WentOn(invocations, failed, billed_ms) if invocations else None,
                 invoked=_peak(db, "invocations", "invoked_per_s", "function", [function]),
-                asked=_peak(db, "requests", "asked_per_s", "endpoint", endpoints),
+                asked=(_peak(db, "requests", "called_per_s", "function", [function]) if refused else None)
+                or _peak(db, "requests", "asked_per_s", "endpoint", endpoints),
                 asked_bytes=_peak(db, "bytes", "asked_per_s", "endpoint", endpoints),
                 busy_s=of_functions.busy_s.get(function),
                 slowest_success_ms=of_functions.slowest_success_ms.get(function),

@@ -34,6 +34,8 @@ MAX_CUSTOM = 100
 _PARTS: Mapping[str, tuple[str, ...]] = {SUM: ("Sum",), MAXIMUM: ("Maximum",), MEAN: ("Sum", "SampleCount")}
 """What is asked of CloudWatch for a value over the run: sums add up over the minutes, maxima compare, and a mean is the
 sum of all minutes by their number of samples. Percentiles of minutes make none of the run."""
+SAMPLES = "Samples"
+"""Ends the name under which the number of samples of a mean stands beside it (`LatencySamples`)."""
 _SUMMARY = ("SampleCount", "Sum", "Minimum", "Maximum")
 _OVER_MINUTES: Mapping[str, Callable[[Iterable[float]], float]] = {
     "Sum": math.fsum,
@@ -235,8 +237,11 @@ def _metrics(read: Mapping[Watched, Mapping[str, Sequence[tuple[float, float]]]]
             continue
         if one.group == "functions":
             series[one.resource][one.name] = by_statistic[one.statistics[0]]
-        mean = one.statistics == _PARTS[MEAN]
-        values[one.group][one.resource][one.name] = _mean(over_the_run) if mean else over_the_run[one.statistics[0]]
+        of_it = values[one.group][one.resource]
+        if one.statistics == _PARTS[MEAN]:
+            of_it |= {one.name: _mean(over_the_run), f"{one.name}{SAMPLES}": over_the_run["SampleCount"]}
+        else:
+            of_it[one.name] = over_the_run[one.statistics[0]]
     return Metrics(
         {group: {name: dict(metrics) for name, metrics in found.items()} for group, found in values.items()},
         dict(series),

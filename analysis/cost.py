@@ -3,7 +3,8 @@
 | item | quantity from |
 |---|---|
 | Lambda requests, GB-s | REPORT lines: one each; billed duration, init included, times the memory of that line |
-| API Gateway | the client's requests that were answered, without those that it refused itself and does not charge |
+| API Gateway | the client's requests that were answered, or that the access log knows, without those that it refused |
+|   | itself and does not charge |
 | Kinesis shards | open shards of each stream that got records, times the length of the run |
 | Kinesis PUT units | metric IncomingRecords, each of the mean size by IncomingBytes; else the client's own records |
 | SNS | metric NumberOfMessagesPublished of the topics; without it the client's own messages |
@@ -166,7 +167,8 @@ def _api(db: duckdb.DuckDBPyConnection, facts: RunFacts, found: Quantities) -> N
     requests, in_units = db.execute(
         f"""SELECT count(*), sum(greatest(1, ceil(greatest(bytes_sent, bytes_received) / {API_HTTP_UNIT_BYTES})))
             FROM requests {"ANTI JOIN free_refusals USING (row)" if refused else ""}
-            WHERE sent AND status IS NOT NULL AND method IN {HTTP_METHODS}"""
+            WHERE sent AND method IN {HTTP_METHODS}
+                AND (status IS NOT NULL OR request_id IN (SELECT request_id FROM unanswered))"""
     ).fetchone() or (0, None)
     kind = (facts.deployment.get("api") or {}).get("kind")
     if kind in ("rest", "http") and refused:

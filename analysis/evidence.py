@@ -8,6 +8,7 @@
 | inits | inits.parquet | beginning of an environment, or what became of its init |
 | correlations | correlations.parquet | correlation line; `line` numbers them |
 | access_log | access_log.parquet | line of the API's access log |
+| unanswered | both | line of it of a request that got no answer: the connection broke, or the client gave up |
 
 What the pull wrote stays in its files, of which DuckDB reads the columns it needs. A file that is not there is an empty
 table: a run without an access log, or one of Locust's CSVs only, is analysed as far as it goes. Times are epoch
@@ -137,6 +138,10 @@ def open_evidence(run: RunDir) -> Evidence:
     read = create_requests(db, run.requests_files(), run.path, few_queries=True)
     for table, (columns, number) in _PULLED.items():
         _create_pulled(db, run, table, columns, number)
+    db.execute(
+        """CREATE VIEW unanswered AS FROM access_log
+           SEMI JOIN (SELECT request_id FROM requests WHERE sent AND status IS NULL) USING (request_id)"""
+    )
     return Evidence(db, read)
 
 

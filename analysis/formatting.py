@@ -61,7 +61,7 @@ def decimal(value: float | None) -> str:
 
 def milliseconds(value: float | None) -> str:
     """`48.2` below a second, `1,235` above; the unit stands in the column's header."""
-    return NOTHING if value is None else _written(value, ",.0f" if abs(value) >= 1000 else ".1f")
+    return NOTHING if value is None else _written(value, ",.0f" if abs(round(value, 1)) >= 1000 else ".1f")
 
 
 def share(part: float | None) -> str:

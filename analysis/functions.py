@@ -49,7 +49,8 @@ def create_measured_invocations(db: duckdb.DuckDBPyConnection) -> None:
                JOIN requests r ON r.correlation_id = c.correlation_id WHERE r.sent
            ), known AS (SELECT inv, bool_or(measured) AS measured FROM works_for GROUP BY inv)
            SELECT inv FROM invocations LEFT JOIN known USING (inv)
-           WHERE coalesce(measured, started_at >= (SELECT min(started_at) FROM requests WHERE measured), true)"""
+           WHERE coalesce(measured, started_at >= (SELECT min(started_at) FROM requests WHERE measured),
+                          (SELECT bool_or(measured) FROM requests), true)"""
     )
 
 

@@ -26,6 +26,13 @@ from config.thresholds import COST_SCOPE, END_TO_END_METRICS, LATENCY_METRICS, T
 
 Block = Mapping[str, Any]
 
+_COUNTED_AMONG: Mapping[str, str] = {
+    **dict.fromkeys(("failures", "dropped"), "requests"),
+    **dict.fromkeys(("errors", "timeouts", "cold_starts"), "invocations"),
+    **dict.fromkeys(("accepted", "completed", "lost", "duplicated", "late", "pending"), "sent"),
+}
+"""Count -> the count of those that could have been in it: none of none was not measured."""
+
 
 def judge_thresholds(
     summary: Mapping[str, Any],
@@ -111,7 +118,9 @@ def _blocks(summary: Mapping[str, Any], scope: str | None) -> Iterator[Block]:
 def _value(block: Block, metric: str) -> float | None:
     measured = block.get("measured", {})
     if metric in measured:
-        return measured[metric]
+        among = _COUNTED_AMONG.get(metric)
+        of_none = among is not None and not measured[metric] and measured.get(among) == 0
+        return None if of_none else measured[metric]
     if metric == "success_rate":
         error_rate = block.get("error_rate")
         return None if error_rate is None else 1 - error_rate

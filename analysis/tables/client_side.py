@@ -133,8 +133,8 @@ def breakdown(summary: Summary) -> Table:
             for key, label in PARTS
             if any(value for value in (endpoint.get(key) or {}).values())
         ),
-        "Of measured requests; each part counts those that have its figures, from the client, the access log or the "
-        "REPORT line.",
+        "Of measured requests that were answered and joined to their invocation; each part counts those that have its "
+        "figures, from the client, the access log or the REPORT line.",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,13 +33,31 @@ def thresholds(summary: Summary) -> Table:
 
 
 def measured(expression: str, value: float | None) -> str:
-    """A threshold's measured value in the unit of its metric: `812 ms`, `4.02 %`, `17`."""
+    """A threshold's measured value in the unit of its metric: `812 ms`, `4.02 %`, `17`.
+
+    What would read as the limit, and is not, has as many digits as show it: `999.96 ms` passed `p95_ms < 1000`.
+    """
     if value is None:
         return "no data"
     try:
-        metric = parse_threshold(expression).metric
+        threshold = parse_threshold(expression)
     except ValueError:
         return decimal(value)  # written by another version, or by hand
+    metric, limit = threshold.metric, threshold.limit
+    before, scale, after = next((unit for ending, unit in _UNITS.items() if metric.endswith(ending)), ("", 1, ""))
+    written = _in_unit(metric, value)
+    number = re.sub(r"[^\d.]", "", written)
+    if value == limit or not number or float(number) != round(scale * limit, 9):
+        return written
+    digits = next((n for n in range(2, 9) if round(scale * value, n) != round(scale * limit, n)), 9)
+    return f"{before}{scale * value:,.{digits}f}{after}"
+
+
+_UNITS: Mapping[str, tuple[str, int, str]] = {"_ms": ("", 1, " ms"), "_usd": ("$", 1, ""), "_rate": ("", 100, " %")}
+"""Ending of a metric -> what stands before its value, how much of its unit one is, and what stands after it."""
+
+
+def _in_unit(metric: str, value: float) -> str:
     if metric.endswith("_ms"):
         return f"{milliseconds(value)} ms"
     if metric.endswith("_usd"):

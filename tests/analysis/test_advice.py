@@ -1,7 +1,7 @@
 import pytest
 
 from analysis.advice import Cause, Peak, advise, concurrency_needed, memory_needed_mb, shards_needed
-from analysis.throttles import ACCOUNT_RATE, SCALING
+from analysis.throttles import ACCOUNT_RATE, RESERVED, SCALING
 
 
 @pytest.mark.parametrize(
@@ -138,6 +138,21 @@ def test_a_function_that_grew_too_fast_is_told_how_fast_it_may():
     advice = advise(cause)
     assert "too fast" in advice
     assert "at most 1,000 environments in 10 s: let the load rise more slowly" in advice
+
+
+@pytest.mark.parametrize(
+    ("busy_s", "advice"),
+    [
+        (0.02, "ceil(123 / 10) = 13. Raise its reserved concurrency to 13 or more."),
+        (0.2, "need 25 environments at once (Little's law). Raise its reserved concurrency above that"),
+    ],
+)
+def test_concurrency_is_advised_for_the_rate_of_short_calls_too(busy_s, advice):
+    asked = Peak(123, 0.0)
+    cause = Cause(
+        "lambda_throttled", 5, function="f", resource=RESERVED, reserved_concurrency=2, asked=asked, busy_s=busy_s
+    )
+    assert advice in advise(cause)
 
 
 def test_without_figures_it_still_says_which_limit_or_that_none_is_known():

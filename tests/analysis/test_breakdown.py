@@ -67,6 +67,25 @@ def test_a_direct_invoke_that_was_answered_before_an_init_could_be_over_did_not_
     assert (parts["client_network_ms"], parts["init_ms"], parts["handler_ms"]) == (0.0, 20.0, 30.0)
 
 
+def test_what_was_refused_has_no_part_in_where_the_time_went(build):
+    build.request(1.0, 50.0, request_id="g1", lambda_request_id="l1")
+    build.access(request_id="g1", integration_latency_ms=40.0, response_latency_ms=45.0)
+    build.invocation(1.0, 30.0, request_id="l1")
+    build.request(2.0, 5.0, 429, request_id="g2")
+    build.access(request_id="g2", status=429, response_latency_ms=1.0)
+    assert sum(means(build, "POST /vote").values()) == 50.0
+
+
+def test_what_got_no_answer_has_no_part_in_where_the_time_went(build):
+    build.request(1.0, 50.0, request_id="g1", lambda_request_id="l1")
+    build.access(request_id="g1", integration_latency_ms=40.0, response_latency_ms=45.0)
+    build.invocation(1.0, 30.0, request_id="l1")
+    build.request(2.0, None, None, request_id="g2")
+    build.access(request_id="g2", lambda_request_id="l2", integration_latency_ms=900.0, response_latency_ms=905.0)
+    build.invocation(2.0, 890.0, request_id="l2")
+    assert sum(means(build, "POST /vote").values()) == 50.0
+
+
 def test_what_ran_on_after_the_gateway_gave_up_was_nobodys_wait(build):
     build.request(1.0, 29_020.0, 504, request_id="g1")
     times = {"integration_latency_ms": 29_000.0, "response_latency_ms": 29_010.0}

@@ -481,6 +481,47 @@ def test_the_limit_behind_a_500_follows_from_what_was_under_way(build, reserved,
 
 
 @pytest.mark.parametrize(
+    ("begun", "status", "reserved", "account", "limit"),
+    [
+        (20, 200, 2, 1000, "request rate of the reserved concurrency"),
+        (19, 200, 2, 1000, None),
+        (20, 202, 2, 1000, None),  # events are not counted
+        (20, 200, None, 2, "request rate"),
+        (20, 200, None, 3, None),
+        (20, 200, None, None, None),
+    ],
+)
+def test_the_request_rate_is_blamed_where_as_many_were_started_within_a_second(
+    build, begun, status, reserved, account, limit
+):
+    """Each of them 10 ms of work, one after the other; then one that is refused."""
+    for number in range(begun):
+        at = 10.0 + number / 25
+        build.request(at, status=status, method="Invoke", name="place-vote", request_id=f"l{number}")
+        build.invocation(at + 0.01, 10.0, request_id=f"l{number}", log_stream="a")
+    build.request(9.0, lambda_request_id="first")
+    build.invocation(9.01, 10.0, request_id="first", log_stream="a")
+    build.request(10.8, status=500, ok=0, request_id="g")
+    build.access(request_id="g", integration_status=429)
+    limits = {"concurrency": account, "unreserved_concurrency": account}
+    deployment = {"functions": {"place-vote": {"reserved_concurrency": reserved}}, "account": limits}
+    (cause,) = root_causes(build.joined(), deployment)
+    assert (cause["kind"], cause["resource"]) == ("lambda_throttled", limit)
+
+
+def test_all_that_call_a_function_use_its_limit_up(build):
+    for number in range(30):
+        build.request(1.0 + number / 100, method="Invoke", name="place-vote", request_id=f"l{number}")
+        build.invocation(1.01 + number / 100, 10.0, request_id=f"l{number}")
+    build.request(1.1, lambda_request_id="behind")
+    build.invocation(1.11, 10.0, request_id="behind")
+    build.request(1.5, status=500, ok=0, request_id="g")
+    build.access(request_id="g", integration_status=429)
+    (cause,) = root_causes(build.joined(), {})
+    assert "at the peak 32 requests a second" in cause["advice"]
+
+
+@pytest.mark.parametrize(
     ("environments", "seconds_before", "limit"),
     [(1000, 9.5, "scaling rate"), (999, 9.5, None), (1000, 10.5, None)],
 )

@@ -114,6 +114,7 @@ def test_minutes_of_several_pages_become_sums_maxima_and_means() -> None:
     api = metrics.as_dict()["api"]
     # 950 ms over 40 requests, and not the mean of 30 ms and 5 ms
     assert (api["Count"], api["Latency"], api["IntegrationLatency"]) == (40.0, pytest.approx(23.75), None)
+    assert (api["LatencySamples"], api["IntegrationLatencySamples"]) == (40.0, None)
 
 
 def test_functions_given_by_arn_are_asked_for_by_name() -> None:

@@ -118,6 +118,15 @@ def test_a_429_of_the_function_is_charged(build):
     assert not any("refused itself" in one for one in found.assumptions)
 
 
+def test_a_request_of_the_api_that_got_no_answer_is_charged_where_its_log_knows_it(build):
+    build.request(request_id="answered")
+    build.request(request_id="cut off", status=None, ms=None)
+    build.request(request_id="never arrived", status=None, ms=None)
+    build.access(request_id="answered")
+    build.access(request_id="cut off")
+    assert quantities(build, deployment={"api": {"kind": "rest"}}).items["api_rest_requests"] == 2
+
+
 STREAM = {"streams": {"votes": {"shards": 2, "mode": "PROVISIONED"}, "events": {"shards": 9, "mode": "PROVISIONED"}}}
 
 

@@ -26,7 +26,8 @@ def test_decimal(value: float | None, written: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "written"), [(None, "–"), (0, "0.0"), (48.249, "48.2"), (999.94, "999.9"), (1034.8, "1,035")]
+    ("value", "written"),
+    [(None, "–"), (0, "0.0"), (48.249, "48.2"), (999.94, "999.9"), (999.96, "1,000"), (1034.8, "1,035")],
 )
 def test_milliseconds(value: float | None, written: str) -> None:
     assert form.milliseconds(value) == written

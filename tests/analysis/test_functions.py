@@ -141,6 +141,12 @@ def test_background_belongs_to_warm_up_until_the_first_measured_request(build, f
     assert functions()["tally-votes"]["measured"]["invocations"] == 1
 
 
+def test_background_of_a_run_that_ended_in_its_warm_up_belongs_to_it(build, functions):
+    build.request(1.0, phase="warmup")
+    build.invocation(3.0, function="tally-votes")
+    assert functions()["tally-votes"]["measured"]["invocations"] == 0
+
+
 def test_limits_are_those_of_the_statistics(build, functions):
     """Under is smaller; memory is under its limit where less than the headroom is left."""
     for at, ms in enumerate((499.99, 500.0, 700.0)):

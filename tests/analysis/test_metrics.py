@@ -122,7 +122,7 @@ def test_metrics_and_logs_that_disagree_are_told_with_both_figures():
         f"CloudWatch counts 9 invocations of less, its logs 10: {late}",
         f"CloudWatch counts no invocations of none, its logs 10: {late}",
         f"CloudWatch counts no errors of none, its logs 1: {late}",
-        f"CloudWatch counts 50 requests of the API, the client 47 to 48: {others}",
+        f"CloudWatch counts 50 requests of the API, the client 47 to 48: {others}, or requests whose rows were lost",
         f"CloudWatch counts 0 5xx answers of the API, the client 1: {late}",
     ]
 
@@ -199,6 +199,24 @@ def test_what_is_known_without_cloudwatch(build):
     assert (found.api["Count"].least, found.api["Count"].most) == (3, 4)
     assert (found.api["4XXError"].least, found.api["5XXError"].least) == (1, 1)
     assert found.api["Latency"].least == pytest.approx(40.0)
+
+
+def test_of_requests_without_an_answer_the_api_itself_says_how_long_they_took(build):
+    build.request(ms=40.0, request_id="answered")
+    build.access(request_id="answered", response_latency_ms=30.0)
+    build.request(status=None, ms=None, request_id="cut off")
+    build.access(request_id="cut off", response_latency_ms=900.0)
+    build.request(status=None, ms=None, request_id="never arrived")
+    assert expectations(build.joined(), {}, {}, {}).api["Latency"].least == pytest.approx(470.0)
+
+
+def test_what_the_api_refused_itself_makes_no_integration_slower_than_the_whole():
+    # 30 of the 40 ms of one request, and 2 ms of another, which was refused
+    values = {"Latency": 21.0, "LatencySamples": 2.0, "IntegrationLatency": 30.0, "IntegrationLatencySamples": 1.0}
+    (row,) = (
+        row for row in judge_metrics({"api": values}, Expectations(), LIMITS) if row["name"] == "IntegrationLatency"
+    )
+    assert (row["reference"], row["share"], row["verdict"]) == (42.0, pytest.approx(30 / 42), "ok")
 
 
 def test_events_of_a_function_that_no_log_knows_of_are_held_against_none(build):

@@ -77,6 +77,32 @@ def test_a_threshold_is_looked_up_in_its_scope(expression, value, verdict):
 
 
 @pytest.mark.parametrize(
+    ("expression", "verdict"),
+    [
+        ("failures == 0", "no data"),
+        ("POST /vote: failures == 0", "no data"),
+        ("dropped == 0", "no data"),
+        ("vote: dropped < 9", "pass"),  # all that was offered was dropped
+        ("errors == 0", "no data"),
+        ("place-vote: timeouts == 0", "no data"),
+        ("shop: lost == 0", "no data"),
+        ("requests > 0", "fail"),
+    ],
+)
+def test_none_of_none_was_not_measured(expression, verdict):
+    nothing = block(measured={"requests": 0, "failures": 0, "dropped": 0})
+    dropped = block(measured={"requests": 0, "failures": 0, "dropped": 5})
+    idle = function(measured={"invocations": 0, "errors": 0, "timeouts": 0, "cold_starts": 0})
+    summary = {
+        "client": nothing | {"endpoints": {"POST /vote": nothing}, "flows": {"vote": dropped}},
+        "functions": {"place-vote": idle},
+        "chains": {"shop": {"measured": {"sent": 0, "lost": 0}}},
+    }
+    (judged,) = judge_thresholds(summary, [parse_threshold(expression)], no_window)
+    assert judged["verdict"] == verdict
+
+
+@pytest.mark.parametrize(
     ("expression", "value"),
     [
         ("shop: end_to_end_p95_ms < 1s", 995.0),  # not the 800 of the flow of that name

@@ -127,6 +127,7 @@ def _function(name: str, block: Mapping[str, Any], reports: pd.DataFrame) -> Ite
 
 
 def _breakdown(endpoint: str, parts: Mapping[str, Any], joined: pd.DataFrame) -> Iterator[Figure]:
+    joined = joined[joined["response_ms"].notna() & joined["duration"].notna()]
     init = joined["init"].fillna(0).where(joined["duration"].notna())
     network = joined["response_ms"] - joined["responseLatency"]
     if (joined["method"] == "Invoke").all():

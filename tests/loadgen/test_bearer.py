@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import sys
-from contextlib import suppress
+import time
 from pathlib import Path
 
 import psutil
@@ -103,7 +103,19 @@ def test_a_command_that_cannot_be_run(line):
 
 def test_a_command_that_takes_too_long_is_ended_with_all_it_started(tmp_path):
     pid_file = tmp_path / "pid"
-    with pytest.raises(RenewalError, match=r"did not end within 0\.3 s"):
-        token_of_command(f"sh -c 'sleep 60 & echo $! > {pid_file}; wait'", limit_s=0.3)
-    with suppress(psutil.NoSuchProcess):
-        assert psutil.Process(int(pid_file.read_text())).status() == psutil.STATUS_ZOMBIE
+    with pytest.raises(RenewalError, match=r"did not end within 1\.5 s"):
+        token_of_command(f"sh -c 'sleep 60 & echo $! > {pid_file}; wait'", limit_s=1.5)
+    assert is_gone_soon(int(pid_file.read_text()))
+
+
+def is_gone_soon(pid: int) -> bool:
+    """Whether a process that was killed ends, which may take the kernel a moment; nobody may be there to bury it."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+                return True
+        except psutil.NoSuchProcess:
+            return True
+        time.sleep(0.02)
+    return False
