@@ -9,10 +9,11 @@
 
 `client_network_ms` = response_ms − responseLatency; `gateway_ms` = responseLatency − integration latency; `init_ms` and
 `handler_ms` are the REPORT line's (a restore of SnapStart is an init); `service_ms` is what remains of the integration
-latency: Lambda's own overhead and its queue. A direct invoke passes no gateway: there `client_network_ms` is
-response_ms − init − handler, and holds the Lambda service; of an asynchronous one (202) it is not known, for its
-function ran after the answer. Differences of times that each side took on its own clock, so clocks need not agree; the
-gateway's are whole milliseconds, so a part can come out negative by less than two.
+latency: Lambda's own overhead and its queue. Without a line in the access log (a direct invoke passes no gateway, an
+API may have no log) `client_network_ms` is response_ms − init − handler, and holds what else there was on the way. It
+is not known of what was answered before its function had run: with 202, or by an API in less time than that took.
+Differences of times that each side took on its own clock, so clocks need not agree; the gateway's are whole
+milliseconds, so a part can come out negative by less than two.
 
 Only measured requests; of each part those that have its figures (`count`). A warm start spent 0 ms in init, so that the
 means of the parts add up to the mean of the whole; an init that ran ahead of any request (`analysis.starts`, proactive)
@@ -31,7 +32,8 @@ from analysis.distributions import distribution
 _PARTS = {
     "client_network_ms": """CASE WHEN gateway_response_latency_ms IS NOT NULL
                                  THEN response_ms - gateway_response_latency_ms
-                                 WHEN method = 'Invoke' AND status <> 202
+                                 WHEN status <> 202
+                                 AND (method = 'Invoke' OR response_ms >= waited_init_ms + waited_handler_ms)
                                  THEN response_ms - waited_init_ms - waited_handler_ms
                             END""",
     "gateway_ms": "gateway_response_latency_ms - gateway_integration_latency_ms",

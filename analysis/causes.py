@@ -229,7 +229,8 @@ _FAILED = f"""
                CASE WHEN kind IN ('dropped', 'client_timeout', 'connection_failed', 'no_response', 'api_throttled',
                                   'refused') AND inv IS NULL THEN NULL
                     ELSE function END AS function,
-               coalesce(request_id, lambda_request_id, correlation_id, worker || ':' || seq) AS example,
+               coalesce(request_id, lambda_request_id, correlation_id,
+                        'requests-' || worker || '.csv row ' || seq) AS example,
                nullif(regexp_extract(log_message, 'shardId-[0-9]+'), '') AS shard,
                failed, named AND inv IS NULL AS report_missing,
                inv, inv_duration_ms, inv_billed_ms, inv_memory_mb, inv_max_memory_mb

@@ -60,7 +60,7 @@ def shortcomings(facts: RunFacts, evidence: Evidence, coverage: Coverage) -> Ite
         yield "the logs were not fetched whole: figures of functions, joins and causes may be too low"
     elif not pulled and has_functions(manifest):
         yield "the logs were not fetched: `python -m analysis analyze` does"
-    elif pulled and not coverage.invocations and coverage.requests != _dry_runs(evidence.db):
+    elif pulled and not coverage.invocations and coverage.requests != _uninvoked(evidence.db):
         yield "the logs hold no invocation of this run"
 
 
@@ -73,9 +73,11 @@ def _shortfall(worker: Mapping[str, Any]) -> str:
     return f"; without it the load was {share(short['share'])} below the plan for {lasted}"
 
 
-def _dry_runs(db: duckdb.DuckDBPyConnection) -> int:
-    """Direct invokes that Lambda only checked."""
-    return int(counts(db, "SELECT count(*) FROM requests WHERE sent AND method = 'Invoke' AND status = 204")[0])
+def _uninvoked(db: duckdb.DuckDBPyConnection) -> int:
+    """Requests of which no invocation is to be expected: direct invokes that Lambda only checked, and what got no
+    answer or was refused for its rate or its credentials."""
+    refused = "status IS NULL OR status IN (403, 429) OR method = 'Invoke' AND status = 204"
+    return int(counts(db, f"SELECT count(*) FROM requests WHERE sent AND ({refused})")[0])
 
 
 def reservations(facts: RunFacts, db: duckdb.DuckDBPyConnection, coverage: Coverage) -> Iterator[str]:
@@ -88,10 +90,10 @@ def reservations(facts: RunFacts, db: duckdb.DuckDBPyConnection, coverage: Cover
     yield from pulled.get("warnings") or ()
     if not pulled and not has_functions(manifest):
         yield "no function is known for this run: only the client's side was analysed"
-    elif coverage.reached_matched < COVERAGE_WANTED * coverage.reached:
+    elif pulled and coverage.reached_matched < COVERAGE_WANTED * coverage.reached:
         yield (
-            f"{coverage.reached_matched} of {coverage.reached} requests that reached a function were joined to their "
-            "invocation: see `join`"
+            f"{coverage.reached_matched} of {coverage.reached} requests known to have reached a function were joined "
+            "to their invocation: see `join`"
         )
     if not starts_told(db, manifest.get("target")):
         yield "the logs tell nothing of how environments began: cold starts are not known"

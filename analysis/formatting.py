@@ -16,6 +16,8 @@ NOTHING = "–"
 
 LONGEST = 1000
 """Characters of a text that nobody set another limit for."""
+LONGEST_NAME = 100
+"""Characters of a name in a table. A function's has 64 at most; that of an endpoint with its path is often longer."""
 ABSURD = 1e15
 """Numbers from here on are written as `1e+15`: no count or time of a run is so large, and 300 digits fit nowhere."""
 
@@ -35,6 +37,15 @@ def visible(value: object, limit: int = LONGEST) -> str:
         return NOTHING
     text = _INVISIBLE.sub(" ", str(value)[: 2 * max(limit, LONGEST)]).strip() or NOTHING
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def short_name(value: object, limit: int = LONGEST_NAME) -> str:
+    """A name as `visible` text. Of a longer one the middle is left out: names that begin alike end differently."""
+    text = visible(value)
+    if len(text) <= limit:
+        return text
+    tail = limit // 2
+    return f"{text[: limit - 1 - tail]}…{text[-tail:]}"
 
 
 def _written(value: float | None, form: str) -> str:

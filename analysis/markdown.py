@@ -136,7 +136,7 @@ def _cause(cause: Mapping[str, Any]) -> Iterator[str]:
         plural(cause["requests"], "request") if several else f"{escape(answers(cause))} × {count(cause['requests'])}"
     )
     split = f": {escape(answers(cause))}" if several else ""
-    yield f"- **{escape(cause_title(cause))}**: {requests} ({share(cause['share'])} of all that failed){split}{where}"
+    yield f"- **{escape(cause_title(cause))}**: {requests} ({share(cause['share'])} of {cause['of']}){split}{where}"
     if cause.get("advice"):
         yield f"  {escape(visible(cause['advice'], 600))}"
 

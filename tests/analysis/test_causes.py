@@ -55,6 +55,12 @@ def test_a_thousand_throttled_requests_are_one_cause_that_names_everything(build
     assert cause["examples"] == ["g0", "g1", "g2"]
 
 
+def test_requests_without_an_id_are_looked_up_by_their_row(build, causes):
+    build.request(status=None, ok=0, error="ConnectionRefusedError(111, 'Connection refused')")
+    (cause,) = causes()
+    assert cause["examples"] == ["requests-0.csv row 1"]
+
+
 def test_advice_counts_every_record_that_was_offered_in_the_fullest_second(build, causes):
     """2,340 invocations in one second, 3 of them refused: three shards, not one."""
     for number in range(3):

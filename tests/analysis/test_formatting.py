@@ -86,6 +86,19 @@ def test_no_control_character_stays_visible_text(hostile: object, shown: str) ->
     assert form.visible(hostile) == shown
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("place-vote", "place-vote"),
+        ("orders-service-archive", "orders-service-archive"),
+        ("orders-service-live-archive", "orders-serv…ive-archive"),
+        (None, "–"),
+    ],
+)
+def test_of_a_long_name_the_middle_is_left_out(name: str | None, shown: str) -> None:
+    assert form.short_name(name, 23) == shown
+
+
 def test_long_text_ends_in_an_ellipsis() -> None:
     assert form.visible("abcdef", 4) == "abc…"
 
