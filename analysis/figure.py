@@ -247,6 +247,7 @@ def _time_axis(series: Series, narrow: bool) -> Json:
         "spikedash": "dot",
         "title": {"text": "UTC", "standoff": 6},
         "nticks": 5 if narrow else 10,
+        "tickangle": 0,  # turned, they would lie over the title and be cut off
     }
 
 

@@ -61,10 +61,12 @@ def count(value: float | None) -> str:
 
 
 def decimal(value: float | None) -> str:
-    """A measured number to about four digits: `0.034`, `3.46`, `51.5`, `12,346`."""
+    """A measured number to about four digits: `0.034`, `3.46`, `51.5`, `12,346`. A small one never reads as 0."""
     if value is None or not math.isfinite(value):
         return NOTHING
     size = abs(value)
+    if 0 < value < 0.0001:
+        return "<0.0001"
     if size >= 1000 or value == int(value):
         return count(value)
     return f"{value:.1f}" if size >= 10 else f"{value:.2f}" if size >= 0.1 else f"{value:.2g}"

@@ -24,7 +24,7 @@ from analysis.options import dry_run_option, run_argument
 from analysis.pull_progress import PullProgress
 from analysis.puller import REAL, SIMULATED, Patience, Progress, Puller, Reading, Scope
 from analysis.requests_table import HTTP_METHODS, create_requests
-from analysis.run_files import read_json
+from analysis.run_files import files_blamed, read_json
 from analysis.workplace import at_work_in
 from config import aws
 from config.prices import load_prices
@@ -148,8 +148,8 @@ def rehearse(run: RunDir, settings: Settings) -> Iterator[str]:
 
 
 def pull_showing(run: RunDir, settings: Settings, console: Console, **options: Any) -> Pulled:
-    """`pull_run` with a progress bar on `console`."""
-    with PullProgress(console, load_prices(settings.region or "")) as bar:
+    """`pull_run` with a progress bar on `console`. Raises IncompleteError also where a file is not to be written."""
+    with files_blamed(run), PullProgress(console, load_prices(settings.region or "")) as bar:
         return pull_run(run, settings, watch=bar.update, **options)
 
 

@@ -206,6 +206,12 @@ def test_all_rows_share_one_time_axis_and_do_not_overlap() -> None:
         assert all(lower[1] < upper[0] for upper, lower in itertools.pairwise(domains))
 
 
+@pytest.mark.parametrize("width", ["wide", "narrow"])
+def test_times_below_the_rows_stay_level(width: str) -> None:
+    """Plotly turns labels that come close, over the title below them and out of the picture."""
+    assert figure.draw(series())[width]["xaxis"]["tickangle"] == 0
+
+
 def test_what_was_not_measured_is_a_gap_and_no_zero() -> None:
     traces = {trace["name"]: trace for trace in figure.draw(series())["traces"]}
     assert traces["p50"]["y"] == [1.0, None, 3.0]
