@@ -11,6 +11,7 @@ from analysis.clocks import rows_far_off
 from analysis.evidence import Evidence
 from analysis.formatting import date_and_time, plural, share, timespan, usd
 from analysis.join import Coverage, counts
+from analysis.requests_table import UNINVOKED
 from analysis.run_facts import RunFacts, has_functions
 from analysis.starts import starts_told
 from runstore.rundir import ABORTED, COMPLETE
@@ -74,10 +75,8 @@ def _shortfall(worker: Mapping[str, Any]) -> str:
 
 
 def _uninvoked(db: duckdb.DuckDBPyConnection) -> int:
-    """Requests of which no invocation is to be expected: direct invokes that Lambda only checked, and what got no
-    answer or was refused for its rate or its credentials."""
-    refused = "status IS NULL OR status IN (403, 429) OR method = 'Invoke' AND status = 204"
-    return int(counts(db, f"SELECT count(*) FROM requests WHERE sent AND ({refused})")[0])
+    """Requests of which no invocation is to be expected."""
+    return int(counts(db, f"SELECT count(*) FROM requests WHERE sent AND {UNINVOKED}")[0])
 
 
 def reservations(facts: RunFacts, db: duckdb.DuckDBPyConnection, coverage: Coverage) -> Iterator[str]:

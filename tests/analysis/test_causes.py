@@ -118,6 +118,8 @@ def failing(build, kind):
     elif kind == "answered_error":
         build.request(status=400, ok=0, lambda_request_id="l1")
         build.invocation(1.05, request_id="l1")
+    elif kind == "invoke_refused":
+        build.request(status=404, ok=0, method="Invoke", error="HTTP 404 Not Found: ResourceNotFoundException")
     elif kind == "refused":
         build.request(status=403, ok=0, request_id="g1")
         build.access(request_id="g1", error_type="MISSING_AUTHENTICATION_TOKEN")
@@ -145,6 +147,7 @@ def failing(build, kind):
         ("api_throttled", None, "THROTTLED"),
         ("malformed_response", "place-vote", "malformed proxy response"),
         ("function_error", None, "Unhandled"),
+        ("invoke_refused", None, "ResourceNotFoundException"),
         ("connection_failed", None, "connection failed"),
         ("client_timeout", None, "no answer in time"),
         ("no_response", None, "no response"),

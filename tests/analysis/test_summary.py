@@ -241,9 +241,11 @@ def test_poor_coverage_is_said(build):
     assert any(text.startswith("98 of 100 requests known to have reached a function") for text in run["warnings"])
 
 
-@pytest.mark.parametrize("status", [None, 403, 429])
-def test_a_run_that_no_function_had_a_part_in_lacks_no_logs(build, status):
-    build.request(status=status)
+@pytest.mark.parametrize(
+    ("method", "status"), [("POST", None), ("POST", 403), ("POST", 429), ("Invoke", 204), ("Invoke", 404)]
+)
+def test_a_run_that_no_function_had_a_part_in_lacks_no_logs(build, method, status):
+    build.request(method=method, status=status)
     run = explain(build.write())["run"]
     assert (run["complete"], run["warnings"]) == (True, [])
 
