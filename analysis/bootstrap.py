@@ -30,11 +30,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -100,17 +101,20 @@ class Sample:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure and how sure it is."""
+    """A figure and how sure it is. Where a stored one says something else, it is refused."""
 
-    value: float | None
+    value: Annotated[float, Field(allow_inf_nan=False)] | None
     """None: nothing was measured."""
-    error: float | None = None
+    error: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     """Standard error: of a rate, or of the natural logarithm of anything else. None: not known, `why` says why."""
-    freedom: float | None = None
+    freedom: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     """Degrees of freedom of the error."""
     why: str | None = None
     requests_needed: int | None = None
-    """How many requests would make an error known, where their number is what is lacking."""
+    """How many requests would give it an interval, where their number is what is lacking: then the error is a rough
+    one, from which no more follows than how many would decide."""
+    of: Annotated[int, Field(gt=0)] | None = None
+    """Of a rate: how many it is a share of. None: no rate, or not known, of a baseline of an earlier version."""
 
 
 NO_DATA = Estimate(None, why="nothing was measured")
@@ -157,14 +161,28 @@ def error_together(errors: Sequence[tuple[float, float]]) -> tuple[float, float]
     return math.sqrt(total), total**2 / sum(error**4 / freedom for error, freedom in errors)
 
 
+def error_with_more(estimate: Estimate, times: float) -> tuple[float, float]:
+    """(error, degrees of freedom) that an estimate with an error would have of so many times as many requests, at the
+    same rate and with the same spread over so many times as many units."""
+    assert estimate.value is not None and estimate.error is not None and estimate.freedom is not None
+    freedom = (estimate.freedom + 1) * times - 1
+    if estimate.of is None:
+        return estimate.error / math.sqrt(times), freedom
+    # The error of a rate of which nothing was seen falls with the number of requests, and not with its root.
+    events = estimate.value * estimate.of
+    now, then = (_binomial_error(events * number, estimate.of * number) for number in (1.0, times))
+    return estimate.error * then / now, freedom
+
+
 def _of_requests(sample: Sample, random: np.random.Generator) -> dict[str, Estimate]:
     requests = len(sample.failed)
     if not requests:
         return dict.fromkeys((*PERCENTILES, "error_rate"), NO_DATA)
     answered = ~np.isnan(sample.response_ms)
-    edges = np.unique(np.quantile(sample.response_ms[answered], _GRID)) if answered.any() else np.zeros(1)
-    bins = max(len(edges) - 1, 1)
-    place = np.searchsorted(edges[1:-1], sample.response_ms, side="right")
+    edges = _edges(sample.response_ms[answered]) if answered.any() else np.zeros(2)
+    bins = len(edges) - 1
+    first, last = (np.searchsorted(edges, sample.response_ms, side=side) for side in ("left", "right"))
+    place = np.where(last - first == 2, first, np.minimum(last - 1, bins - 1))
     place[~answered] = bins
     columns = bins + 2  # a column for each bin, one for what has no response time, one for failures
 
@@ -207,23 +225,27 @@ def _of_requests(sample: Sample, random: np.random.Generator) -> dict[str, Estim
             found[name] = NO_DATA
             continue
         value = float(np.quantile(sample.response_ms[answered], share))
-        needed = round(BEYOND / (1 - share))
-        if answered.sum() < needed:
-            why = f"fewer than {BEYOND} requests lie beyond it"
-            found[name] = Estimate(value, why=why, requests_needed=needed)
-            continue
         times = _percentile(below, edges, share)
         if value > 0 and times.min() > 0:
             found[name] = _positive(value, _spread(np.log(times), units), units)
         else:
             found[name] = Estimate(value, why="times of 0 ms change by no factor")
+        needed = round(BEYOND / (1 - share))
+        if answered.sum() < needed:
+            why = f"fewer than {BEYOND} requests lie beyond it"
+            found[name] = replace(found[name], why=why, requests_needed=needed)
     return found
+
+
+def _edges(times: Floats) -> Floats:
+    """Where the bins that times are counted in begin and end. A time that many have is a bin of its own, of no width:
+    spread over the one up to the next time, it would hide how far a percentile between the two is from sure."""
+    edges, often = np.unique(np.quantile(times, _GRID), return_counts=True)
+    return np.repeat(edges, np.minimum(often, 2))
 
 
 def _percentile(below: Floats, edges: Floats, share: float) -> Floats:
     """(draws,): the percentile of each draw. `below`: (draws, bins), rows up to the end of each bin."""
-    if len(edges) == 1:
-        return np.full(len(below), edges[0])
     target = share * below[:, -1]
     place = np.minimum((below < target[:, None]).sum(axis=1), below.shape[1] - 1)
     draw = np.arange(len(below))
@@ -256,7 +278,8 @@ def _rate_by_second(happened: Booleans, at: Floats, random: np.random.Generator)
     size = np.bincount(seconds)
     units, weights = _effective(size), _weights(len(size), random)
     if units - 1 < LEAST_FREEDOM:
-        return Estimate(events / len(happened), _binomial_error(events, len(happened)), LEAST_FREEDOM)
+        error = _binomial_error(events, len(happened))
+        return Estimate(events / len(happened), error, LEAST_FREEDOM, of=len(happened))
     rates = _ratios(weights, np.bincount(seconds, weights=happened), size)
     return _rate(events, len(happened), _spread(rates, units), units)
 
@@ -309,10 +332,10 @@ def _share_served(sample: Sample, random: np.random.Generator) -> tuple[float, f
 def _rate(events: int, of: int, error: float, units: float) -> Estimate:
     if units - 1 < LEAST_FREEDOM:
         return Estimate(events / of, why=_TOO_FEW_UNITS)
-    return Estimate(events / of, max(error, _binomial_error(events, of)), units - 1)
+    return Estimate(events / of, max(error, _binomial_error(events, of)), units - 1, of=of)
 
 
-def _binomial_error(events: int, of: int) -> float:
+def _binomial_error(events: float, of: float) -> float:
     adjusted = (events + 1) / (of + 2)
     return math.sqrt(adjusted * (1 - adjusted) / of)
 

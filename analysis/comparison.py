@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 from analysis import errors
 from analysis.baseline import Baseline
-from analysis.bootstrap import NO_DATA, Estimate, error_together, interval_half_width
+from analysis.bootstrap import NO_DATA, Estimate, error_together, error_with_more, interval_half_width
 from config.prices import ITEMS
 
 WITHIN = 0.05
@@ -133,7 +133,7 @@ class Comparison:
 
 def compare(a: Baseline, b: Baseline, *, within: float = WITHIN, confidence: float = CONFIDENCE) -> Comparison:
     """B against A."""
-    requests = max(a.resampled["requests"], b.resampled["requests"])
+    requests = a.resampled["requests"], b.resampled["requests"]
     return Comparison(
         a=a,
         b=b,
@@ -177,36 +177,57 @@ def _lacking(of: Baseline, beside: Baseline) -> list[str]:
     return [item for item in of.unpriced if item not in beside.unpriced]
 
 
-def judge(metric: Metric, a: Estimate, b: Estimate, requests: int, within: float, confidence: float) -> Compared:
-    """One figure of two runs of at most so many requests."""
+def judge(
+    metric: Metric, a: Estimate, b: Estimate, requests: tuple[int, int], within: float, confidence: float
+) -> Compared:
+    """One figure of two runs of so many requests."""
     absolute = metric.kind == "rate"
     if a.value is None or b.value is None:
         lacking = [(side, one) for side, one in (("A", a), ("B", b)) if one.value is None]
         return _known(metric, a, b, None, None, None, "no data", why=_reasons(lacking))
     change = b.value - a.value if absolute else b.value / a.value - 1 if a.value else None
-    unknown: Sequence[tuple[str, Estimate]] = [(side, one) for side, one in (("A", a), ("B", b)) if one.error is None]
-    if change is None or unknown or a.error is None or b.error is None or a.freedom is None or b.freedom is None:
-        needed = [one.requests_needed for _, one in unknown]
-        enough = None if None in needed else max((number for number in needed if number is not None), default=None)
+    unknown: Sequence[tuple[str, Estimate]] = [
+        (side, one) for side, one in (("A", a), ("B", b)) if one.error is None or one.requests_needed is not None
+    ]
+    needed = [one.requests_needed for _, one in unknown]
+    enough = None if None in needed else max((number for number in needed if number is not None), default=None)
+    if change is None or a.error is None or b.error is None or a.freedom is None or b.freedom is None:
         return _known(metric, a, b, change, None, None, "inconclusive", enough, _reasons(unknown) or None)
 
-    error, freedom = error_together([(a.error, a.freedom), (b.error, b.freedom)])
-    half = interval_half_width(error, freedom, confidence)
     if absolute:
         distance, margin = change, max(within * a.value, RATE_WITHIN)
-        low, high = change - half, change + half
+        bound = margin
     else:
         distance, margin = math.log1p(change), within
-        low, high = _factor(distance - half), _factor(distance + half)
-    if -margin < low and high < margin:
-        return _known(metric, a, b, change, low, high, "no difference")
-    if low > 0 or high < 0:
-        return _known(metric, a, b, change, low, high, "worse" if low > 0 else "better")
-    # Half the width shrinks with the root of the requests. It must come down to where the interval leaves either 0 or
-    # the bounds of the margin, whichever is nearer.
-    bound = margin if absolute else math.log1p(margin)
+        bound = math.log1p(margin)
+    low = high = None
+    if not unknown:
+        half = interval_half_width(*error_together([(a.error, a.freedom), (b.error, b.freedom)]), confidence)
+        low, high = (end if absolute else _factor(end) for end in (distance - half, distance + half))
+        if -margin < low and high < margin:
+            return _known(metric, a, b, change, low, high, "no difference")
+        if low > 0 or high < 0:
+            return _known(metric, a, b, change, low, high, "worse" if low > 0 else "better")
+    # The interval must leave either 0 or the bounds of the margin, whichever is nearer.
     wanted = max(abs(distance), bound - abs(distance))
-    return _known(metric, a, b, change, low, high, "inconclusive", _round_up(requests * (half / wanted) ** 2))
+    decisive = max(_requests_for(wanted, ((a, requests[0]), (b, requests[1])), confidence), enough or 0)
+    return _known(metric, a, b, change, low, high, "inconclusive", _round_up(decisive), _reasons(unknown) or None)
+
+
+def _requests_for(half_width: float, sides: Sequence[tuple[Estimate, int]], confidence: float) -> float:
+    """How many requests each side should have for an interval of this half width; who has more keeps them."""
+
+    def is_enough(requests: float) -> bool:
+        errors = [error_with_more(one, max(requests / max(number, 1), 1.0)) for one, number in sides]
+        return interval_half_width(*error_together(errors), confidence) <= half_width
+
+    few = many = float(max(min(number for _, number in sides), 1))
+    while not is_enough(many):
+        few, many = many, 2 * many
+    while many - few > 0.005 * many:
+        middle = (few + many) / 2
+        few, many = (few, middle) if is_enough(middle) else (middle, many)
+    return many
 
 
 def _reasons(unknown: Sequence[tuple[str, Estimate]]) -> str:

@@ -3,7 +3,7 @@
 | item | quantity from |
 |---|---|
 | Lambda requests, GB-s | REPORT lines: one each; billed duration, init included, times the memory of that line |
-| API Gateway | the client's requests that were answered |
+| API Gateway | the client's requests that were answered, without those that it refused itself and does not charge |
 | Kinesis shards | open shards of each stream that got records, times the length of the run |
 | Kinesis PUT units | metric IncomingRecords, each of the mean size by IncomingBytes; else the client's own records |
 | SNS | metric NumberOfMessagesPublished of the topics; without it the client's own messages |
@@ -28,7 +28,7 @@ import duckdb
 
 from analysis.errors import UsageError
 from analysis.formatting import visible
-from analysis.requests_table import HTTP_METHODS, TAKEN
+from analysis.requests_table import HTTP_METHODS, TAKEN, literal
 from analysis.run_facts import RunFacts
 from analysis.truth import OPERATIONS
 from analysis.verdict import duration_s
@@ -55,6 +55,21 @@ DEFAULT_ARCHITECTURE = "x86_64"
 OF_THE_ANALYSIS = frozenset({"logs_scanned_gb", "metrics_read"})
 """Items that the analysis caused and not the load: part of the run's cost, but of no request's."""
 
+_FREE_REFUSALS = (
+    "THROTTLED",
+    "QUOTA_EXCEEDED",
+    "INVALID_API_KEY",
+    "UNAUTHORIZED",
+    "ACCESS_DENIED",
+    "EXPIRED_TOKEN",
+    "INVALID_SIGNATURE",
+)
+"""What API Gateway refuses and does not charge: throttled requests, and failures of keys, authentication and
+authorization. Source: Amazon API Gateway developer guide, "API Gateway pricing" (doc_source/api-gateway-pricing.md of
+https://github.com/awsdocs/amazon-api-gateway-developer-guide). The page was taken down since; an answer on re:Post says
+that it still holds (https://repost.aws/questions/QUY2x146iORPmsJHpff8u0eA). It says nothing of AWS WAF, and
+MISSING_AUTHENTICATION_TOKEN is also the answer to a path that does not exist: both are taken as charged."""
+
 _PUTTING_FLOWS = frozenset({"vote", "direct"})
 _WRITING_FLOWS = frozenset({"vote", "direct", "shop"})
 """Flows of the sample applications whose functions put records on a stream, and write items."""
@@ -74,7 +89,7 @@ class Quantities:
 
 
 def measure(db: duckdb.DuckDBPyConnection, facts: RunFacts) -> Quantities:
-    """The quantities of a run. Needs the tables of `analysis.evidence`."""
+    """The quantities of a run. Needs the tables of `analysis.evidence`, and `failed_requests` of `analysis.causes`."""
     found = Quantities()
     _lambda(db, facts, found)
     _api(db, facts, found)
@@ -141,13 +156,27 @@ def _lambda(db: duckdb.DuckDBPyConnection, facts: RunFacts, found: Quantities) -
 
 
 def _api(db: duckdb.DuckDBPyConnection, facts: RunFacts, found: Quantities) -> None:
+    # Both kinds are of requests to an API that were answered.
+    db.execute(
+        f"""CREATE OR REPLACE TEMP VIEW free_refusals AS
+            SELECT row FROM failed_requests
+            WHERE kind = 'api_throttled'
+               OR kind = 'refused' AND error_type IN ({", ".join(map(literal, _FREE_REFUSALS))})"""
+    )
+    (refused,) = db.execute("SELECT count(*) FROM free_refusals").fetchone() or (0,)
     requests, in_units = db.execute(
         f"""SELECT count(*), sum(greatest(1, ceil(greatest(bytes_sent, bytes_received) / {API_HTTP_UNIT_BYTES})))
-            FROM requests WHERE sent AND status IS NOT NULL AND method IN {HTTP_METHODS}"""
+            FROM requests {"ANTI JOIN free_refusals USING (row)" if refused else ""}
+            WHERE sent AND status IS NOT NULL AND method IN {HTTP_METHODS}"""
     ).fetchone() or (0, None)
+    kind = (facts.deployment.get("api") or {}).get("kind")
+    if kind in ("rest", "http") and refused:
+        found.assumptions.append(
+            f"API Gateway: {refused:,} requests that it refused itself (throttled, or no valid key or authorization) "
+            "are taken as not charged"
+        )
     if not requests:
         return
-    kind = (facts.deployment.get("api") or {}).get("kind")
     if kind == "rest":
         found.items["api_rest_requests"] = requests
     elif kind == "http":

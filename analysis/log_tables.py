@@ -27,12 +27,12 @@ _UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _PIECES = """
     SELECT *, w[15] = 'MB\tInit' AS has_init, CASE WHEN has_init THEN w[18] ELSE w[15] END AS line_end,
            line_end IN ('MB\t\nXRAY', 'ms\t\nXRAY') AS has_trace,
-           w[3][:36] AS request_id, try_cast(w[4] AS DECIMAL(14, 2)) AS duration, duration::DOUBLE AS duration_ms,
+           left(w[3], 36) AS request_id, try_cast(w[4] AS DECIMAL(14, 2)) AS duration, duration::DOUBLE AS duration_ms,
            try_cast(w[7] AS BIGINT) AS billed_ms, try_cast(w[10] AS BIGINT) AS memory_mb,
            try_cast(w[14] AS BIGINT) AS max_memory_mb,
            CASE WHEN has_init THEN try_cast(w[17] AS DECIMAL(14, 2)) END AS init, init::DOUBLE AS init_ms,
-           CASE WHEN has_trace THEN w[-3][:35] END AS xray_trace_id,
-           CASE WHEN has_trace THEN w[-2][:16] END AS segment_id,
+           CASE WHEN has_trace THEN left(w[-3], 35) END AS xray_trace_id,
+           CASE WHEN has_trace THEN left(w[-2], 16) END AS segment_id,
            CASE WHEN has_trace THEN starts_with(w[-1], 'true\t') END AS sampled
     FROM (SELECT *, string_split(message, ' ') AS w FROM events)"""
 """SQL: what stands in the places of an ordinary REPORT, which is split at its blanks: so the numbers need not be cut

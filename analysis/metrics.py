@@ -224,12 +224,13 @@ def disagreements(metrics: Mapping[str, Any], expected: Expectations) -> Iterato
             )
     for metric, seen in expected.api.items() if metrics.get("api") else ():
         counted = metrics["api"].get(metric)
-        if metric == "Latency" or counted is None or seen.least <= counted <= seen.most:
+        if metric == "Latency" or seen.least <= (counted or 0) <= seen.most:
             continue
+        words = "no" if counted is None else f"{counted:,.0f}"
         what = {"Count": "requests"}.get(metric, f"{metric[:3].lower()} answers")
         most = f" to {seen.most:,.0f}" if seen.most != seen.least else ""
         yield (
-            f"CloudWatch counts {counted:,.0f} {what} of the API, the client {seen.least:,.0f}{most}"
+            f"CloudWatch counts {words} {what} of the API, the client {seen.least:,.0f}{most}"
             f"{_why(counted, seen.least)}"
         )
 

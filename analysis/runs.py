@@ -60,10 +60,12 @@ class Run:
         """`joined` with these columns only, and only the rows for which `where` holds; no more than that is read.
 
         `where` is an SQL condition over any of the columns: `status >= 500 AND inv_init_ms IS NOT NULL`. Raises
-        UsageError for a column that there is none of, for a condition that is none, and before the run was analysed,
-        DataFormatError where the file is damaged.
+        UsageError for a column that there is none of, for no column at all, for a condition that is none, and before
+        the run was analysed, DataFormatError where the file is damaged.
         """
         known = (*REQUEST_COLUMNS, *JOINED_COLUMNS)
+        if columns is not None and not len(columns):
+            raise UsageError("columns = [] asks for none", f"there are {', '.join(known)}")
         unknown = [column for column in columns or () if column not in known]
         if unknown:
             raise UsageError(f"no column {', '.join(unknown)} in joined.parquet", f"there are {', '.join(known)}")
@@ -75,7 +77,7 @@ class Run:
             rows = source if where is None else source.filter(where)
             # files of earlier versions are in order and do not have it
             rows = rows.order("row") if "row" in source.columns else rows
-            return rows.project(", ".join(map(quoted, columns or known))).df()
+            return rows.project(", ".join(map(quoted, known if columns is None else columns))).df()
         except duckdb.Error as refused:
             reason = str(refused).splitlines()[0]
             if where is None or str(file) in reason:

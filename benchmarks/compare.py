@@ -111,7 +111,7 @@ def with_slower_tail(sample: Sample, share: float) -> Sample:
 
 def against(a: dict[str, Estimate], b: dict[str, Estimate], requests: int) -> dict[str, Compared]:
     """Name of a metric -> its comparison."""
-    return {one.name: judge(one, a[one.name], b[one.name], requests, WITHIN, 0.95) for one in FIGURES}
+    return {one.name: judge(one, a[one.name], b[one.name], (requests, requests), WITHIN, 0.95) for one in FIGURES}
 
 
 def alarm(one: Compared) -> bool:

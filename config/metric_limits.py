@@ -20,6 +20,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from config.errors import ConfigError, problems_of
+from config.numbers import limit_of
 from config.thresholds import OPERATORS
 from config.timespans import parse_timespan
 
@@ -57,7 +58,6 @@ REFERENCES: Mapping[str, frozenset[str]] = {
 """Group of metrics -> what its values may be held against."""
 
 _CONDITION = re.compile(r"(?P<operator><=|>=|==|!=|<|>)\s*(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>%|ms|s)?")
-_FACTORS = {None: 1.0, "%": 0.01, "ms": 1.0, "s": 1000.0}
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def parse_condition(text: Any) -> Any:
     match = _CONDITION.fullmatch(text.strip()) if isinstance(text, str) else None
     if match is None:
         raise ValueError(f"{text!r} is not an operator and a number such as `< 50%`, `> 5s` or `== 0`")
-    return Condition(text.strip(), match["operator"], float(match["number"]) * _FACTORS[match["unit"]])
+    return Condition(text.strip(), match["operator"], limit_of(match["number"], match["unit"]))
 
 
 Limit = Annotated[Condition, BeforeValidator(parse_condition)]

@@ -37,6 +37,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from config.numbers import limit_of
 from config.timespans import parse_timespan
 
 LATENCY_METRICS = ("mean_ms", "p50_ms", "p90_ms", "p95_ms", "p99_ms", "max_ms")
@@ -176,11 +177,8 @@ def parse_threshold(expression: str, action: str = "fail", time_scale: float = 1
 
 def _parse_limit(match: re.Match[str], problems: list[str]) -> float:
     """The limit in the unit of its metric; what is wrong with it goes to `problems`."""
-    metric, unit, limit = match["metric"], match["unit"], float(match["number"])
-    if unit == "%":
-        limit /= 100
-    elif unit == "s":
-        limit *= 1000
+    metric, unit = match["metric"], match["unit"]
+    limit = limit_of(match["number"], unit)
     if metric not in METRICS:
         return limit
     if unit == "%" and metric not in RATE_METRICS:

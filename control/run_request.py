@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from config.budget import Sending, budget_problems
-from config.custom_flow import CustomFlow, load_custom_flow
+from config.custom_flow import MAX_BATCH, CustomFlow, load_custom_flow
 from config.errors import ConfigError, collect
 from config.numbers import MAX_SEED, number, whole_number
 from config.prices import load_prices
@@ -83,7 +83,9 @@ def check(request: Request, environ: Mapping[str, str], *, limits: bool = True) 
     messages = whole_number(problems, "MESSAGES", request.messages, least=1)
     workers = whole_number(problems, "WORKERS", request.workers, least=0)
     whole_number(problems, "SEED", request.seed, least=0, most=MAX_SEED)
-    event_batch = whole_number(problems, "EVENT_BATCH", environ.get("EVENT_BATCH"), least=1) or 1
+    event_batch = (
+        whole_number(problems, "EVENT_BATCH", environ.get("EVENT_BATCH"), least=1, most=min(MAX_BATCH.values())) or 1
+    )
     if environ.get("RATE"):
         problems.append("RATE: it is for Locust without a profile; SCALE multiplies the arrival rates of a profile")
     profile = collect(

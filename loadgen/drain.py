@@ -7,6 +7,8 @@ before its last figures, and leaves the last seconds out of its CSVs. What is do
   event, that says `unfinished`.
 - time limit, end of a shape, Stop in the web UI, Ctrl-C of the master: `test_stop` comes once users have ended; a
   worker's hands over its last statistics and rows, and the master's waits for those of every worker.
+- the end of a run by anybody but its shape (a threshold that aborts, a limit, `runner.quit()` in a listener): Locust
+  kills the shape, for which the main greenlet waits, and which then quits as well; it waits until the run is closed.
 - Ctrl-C of everybody at once, or of a worker: `quitting` comes first; the run is ended there, before Locust's own
   listener says goodbye.
 - CSVs: written a last time after the drain (`statistics`).
@@ -46,6 +48,18 @@ def attach(environment: Environment, runner: Runner, session: Session, custom: C
     # Locust fires `test_stop` once for each who stops the run, be it at the same time: a user that gives up, a
     # threshold that aborts, the end of a shape. The others must wait for the first, or the process ends before it.
     stopping = RLock()
+    stoppers: set[object] = set()
+    """The greenlets that stop the run that goes."""
+    quit_at_once = runner.quit
+
+    def test_stopping(**_: Any) -> None:
+        stoppers.add(gevent.getcurrent())
+
+    def quit_when_it_is_closed() -> None:
+        # To quit a run that somebody else stops, Locust waits for nothing: half a second later the master is deaf.
+        if stoppers and gevent.getcurrent() not in stoppers:
+            session.wait_until_closed()
+        quit_at_once()
 
     def test_start() -> None:
         try:
@@ -64,6 +78,7 @@ def attach(environment: Environment, runner: Runner, session: Session, custom: C
     def test_stop(**_: Any) -> None:
         with stopping, ExitStack() as steps:
             # From the last to the first, whatever becomes of any of them.
+            steps.callback(stoppers.clear)
             steps.callback(session.closed)
             steps.callback(custom.test_stop)
             steps.callback(session.test_stop)
@@ -74,10 +89,12 @@ def attach(environment: Environment, runner: Runner, session: Session, custom: C
             session.interrupted()
         session.end()
 
+    environment.events.test_stopping.add_listener(test_stopping)
     environment.events.test_stop.add_listener(test_stop)
     # Listeners of `quitting` fire in reverse order: this one before Locust's own.
     environment.events.quitting.add_listener(quitting)
     if isinstance(session, RecordingSession):
+        runner.quit = quit_when_it_is_closed  # type: ignore[method-assign]
         environment.events.quit.add_listener(lambda **_: session.replace_csv())
     return test_start
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from argparse import Namespace
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import SystemRandom
@@ -175,6 +175,7 @@ def resolve(options: Namespace) -> Chosen:
         if not flows:
             problems.append(f"FLOW: {options.flows!r} names no flow")
     rate_per_user = _rate_per_user(problems, options)
+    problems += _useless_without_profile(options)
     if settings is not None and settings.max_users is not None:
         users = profile.peak_users if profile is not None else options.num_users
         if users is not None and users > settings.max_users:
@@ -294,6 +295,15 @@ def _rate_per_user(problems: list[str], options: Namespace) -> float | None:
     elif not 0 < rate < float("inf"):
         problems.append(f"RATE: {options.rate!r} is not a number above 0")
     return rate
+
+
+def _useless_without_profile(options: Namespace) -> Iterator[str]:
+    """What would be passed over in silence; the web UI's form may still choose a profile."""
+    if options.headless and not options.load_profile:
+        given = {"SCALE": options.scale, "TIME_SCALE": options.time_scale, "MESSAGES": options.messages}
+        for variable, text in given.items():
+            if text:
+                yield f"{variable}: it is for profiles, and none is chosen (PROFILE)"
 
 
 def _share(problems: list[str], variable: str, text: str | None) -> float:

@@ -112,6 +112,10 @@ class Session:
             if self.running:
                 # A master whose workers have all gone holds the test for stopped and tells nobody.
                 self.environment.events.test_stop.fire(environment=self.environment)
+        self.wait_until_closed()
+
+    def wait_until_closed(self) -> None:
+        """Return when all of the run that goes, if any, is written."""
         self._ended.wait()
 
     def stop_runner(self) -> None:

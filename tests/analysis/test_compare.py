@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from random import Random
@@ -11,8 +12,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from analysis.__main__ import main
-from analysis.baseline import measure
+from analysis.baseline import measure, to_json
 from analysis.pipeline import explain
+from runstore.rundir import RunDir
 from tests.analysis.conftest import T0, RunBuilder
 
 REQUESTS, ENVIRONMENTS = 600, 12
@@ -165,7 +167,9 @@ def test_a_stored_baseline_judges_as_its_run_does(runs, tmp_path):
 
 def test_a_file_that_is_no_baseline_is_refused(runs, tmp_path):
     file = tmp_path / "baseline.json"
-    for text in ("{", "[]", '{"schema": 2}'):
+    sound = to_json(measure(RunDir(runs / "fast")))
+    damaged = [re.sub(r'"freedom": [\d.]+', f'"freedom": {freedom}', sound) for freedom in ("NaN", "0.0", "-3.0")]
+    for text in ("{", "[]", '{"schema": 2}', re.sub(r'"error": [\d.e-]+', '"error": Infinity', sound), *damaged):
         file.write_text(text)
         result = call(runs, "compare", "--baseline", str(file), "slow")
         assert (result.exit_code, "is no baseline" in result.stderr) == (2, True), result.output

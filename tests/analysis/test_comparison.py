@@ -18,12 +18,12 @@ CERTAIN = 1e9
 def times(a: float, b: float, error: float) -> Compared:
     """p95 of two runs of 1,000 requests; `error` is that of the ratio."""
     each = error / 2**0.5
-    return judge(P95, Estimate(a, each, CERTAIN), Estimate(b, each, CERTAIN), 1000, 0.05, 0.95)
+    return judge(P95, Estimate(a, each, CERTAIN), Estimate(b, each, CERTAIN), (1000, 1000), 0.05, 0.95)
 
 
 def rates(a: float, b: float, error: float) -> Compared:
     each = error / 2**0.5
-    return judge(RATE, Estimate(a, each, CERTAIN), Estimate(b, each, CERTAIN), 1000, 0.05, 0.95)
+    return judge(RATE, Estimate(a, each, CERTAIN), Estimate(b, each, CERTAIN), (1000, 1000), 0.05, 0.95)
 
 
 @pytest.mark.parametrize(
@@ -57,6 +57,36 @@ def test_how_many_requests_would_decide():
     assert times(100.0, 110.0, 0.08).requests_to_decide == 2800
 
 
+def none_failed(requests: int) -> Estimate:
+    """As `bootstrap.estimates` gives it: the error is nearly 1 / requests."""
+    share = 1 / (requests + 2)
+    return Estimate(0.0, (share * (1 - share) / requests) ** 0.5, CERTAIN, of=requests)
+
+
+@pytest.mark.parametrize("requests", [30, 300])
+def test_where_nothing_failed_the_error_falls_with_the_requests_and_not_with_their_root(requests):
+    few = judge(RATE, none_failed(requests), none_failed(requests), (requests, requests), 0.05, 0.95)
+    # 1.96 x sqrt(2) / n must come down to a tenth of a point
+    assert few.requests_to_decide == 2800
+    enough = judge(RATE, none_failed(2800), none_failed(2800), (2800, 2800), 0.05, 0.95)
+    assert enough.verdict == "no difference"
+
+
+def test_of_two_sizes_the_smaller_run_is_what_must_grow():
+    """1.96 x 0.05 of 500 requests, beside which the other's error is small: 4.03 times as many decide."""
+    found = judge(P95, Estimate(100.0, 0.05, CERTAIN), Estimate(100.0, 0.001, CERTAIN), (500, 1_000_000), 0.05, 0.95)
+    assert found.requests_to_decide == 2100
+
+
+def test_more_environments_make_the_quantile_smaller_too():
+    """Three environments each have 4 degrees of freedom together, four and a half times as many have 25."""
+    each = Estimate(100.0, 0.05 / 2**0.5, 2.0)
+    found = judge(P95, each, each, (1000, 1000), 0.05, 0.95)
+    assert found.high == pytest.approx(0.149, abs=0.001)
+    # (2.06 x 0.05 / 0.04879)^2 = 4.5 times the requests; with the quantile of now, 2.78, it would be 8.1 times
+    assert found.requests_to_decide == 4500
+
+
 def test_rates_are_judged_by_their_difference():
     assert rates(0.02, 0.03, 0.001).verdict == "worse"
     assert rates(0.02, 0.03, 0.001).change == pytest.approx(0.01)
@@ -67,24 +97,28 @@ def test_rates_are_judged_by_their_difference():
 
 
 def test_what_was_not_measured_is_no_data():
-    one = judge(P95, NO_DATA, Estimate(1.0, 0.1, 5), 10, 0.05, 0.95)
+    one = judge(P95, NO_DATA, Estimate(1.0, 0.1, 5), (10, 10), 0.05, 0.95)
     assert (one.verdict, one.change, one.why) == ("no data", None, "A: nothing was measured")
 
 
 def test_what_nobody_can_tell_is_inconclusive():
     few = Estimate(50.0, why="fewer than 10 requests lie beyond it", requests_needed=1000)
-    one = judge(P95, few, Estimate(90.0, 0.1, 5), 300, 0.05, 0.95)
+    one = judge(P95, few, Estimate(90.0, 0.1, 5), (300, 300), 0.05, 0.95)
     assert (one.verdict, one.requests_to_decide) == ("inconclusive", 1000)
     assert one.why == "A: fewer than 10 requests lie beyond it"
+    roughly = replace(few, error=0.1, freedom=CERTAIN)
+    one = judge(P95, roughly, Estimate(50.0, 0.0, CERTAIN), (300, 300), 0.05, 0.95)
+    assert (one.verdict, one.low, one.high) == ("inconclusive", None, None)
+    assert one.requests_to_decide == 4900, "300 (1.96 x 0.1 / 0.04879)^2, which is more than 1,000"
     alone = Estimate(50.0, why="one environment")
-    assert judge(P95, few, alone, 300, 0.05, 0.95).requests_to_decide is None
+    assert judge(P95, few, alone, (300, 300), 0.05, 0.95).requests_to_decide is None
 
 
 @pytest.mark.parametrize(("a", "b"), [(0.0, 0.0), (0.0, 50.0), (50.0, 0.0)])
 def test_a_time_of_nought_is_inconclusive_and_says_why(a, b):
     """As `bootstrap.estimates` gives it."""
     of = {0.0: Estimate(0.0, why="of 0 ms"), 50.0: Estimate(50.0, 0.01, CERTAIN)}
-    one = judge(P95, of[a], of[b], 1000, 0.05, 0.95)
+    one = judge(P95, of[a], of[b], (1000, 1000), 0.05, 0.95)
     assert (one.verdict, one.low) == ("inconclusive", None)
     assert one.why is not None and one.why.endswith(": of 0 ms")
 

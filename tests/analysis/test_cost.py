@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from analysis.__main__ import main
+from analysis.causes import root_causes
 from analysis.cost import Quantities, measure, price, what_if
-from analysis.evidence import open_evidence
 from analysis.run_facts import RunFacts
 from config.prices import load_prices
 
@@ -17,7 +17,8 @@ VIRGINIA = load_prices("us-east-1")
 
 
 def quantities(build, metrics=None, deployment=None) -> Quantities:
-    db = open_evidence(build.write()).db
+    db = build.joined()
+    root_causes(db)
     return measure(db, RunFacts(build.manifest, build.pull or {}, metrics or {}, deployment or {}))
 
 
@@ -74,6 +75,47 @@ def test_answers_of_the_api_are_charged_by_its_kind(build, kind, items):
     found = quantities(build, deployment={"api": None if kind is None else {"kind": kind}})
     assert {item: number for item, number in found.items.items() if item.startswith("api_")} == items
     assert any("3 requests" in note and "not priced" in note for note in found.notes) == (kind is None)
+
+
+REST = {"api": {"kind": "rest"}}
+
+
+@pytest.mark.parametrize("kind", ["rest", "http"])
+def test_what_the_api_throttled_is_not_charged(build, kind):
+    build.request()
+    for _ in range(3):
+        build.request(status=429)
+    found = quantities(build, deployment={"api": {"kind": kind}})
+    assert found.items[f"api_{kind}_requests"] == 1
+    assert [one for one in found.assumptions if one.startswith("API Gateway: 3 requests that it refused itself")]
+
+
+@pytest.mark.parametrize(
+    ("status", "gateway_error", "charged"),
+    [
+        (429, "QUOTA_EXCEEDED", 0),
+        (403, "INVALID_API_KEY", 0),
+        (403, "ACCESS_DENIED", 0),
+        (401, "UNAUTHORIZED", 0),
+        (403, "WAF_FILTERED", 1),  # nobody says that it is free
+        (403, "MISSING_AUTHENTICATION_TOKEN", 1),  # also a path that does not exist
+        (400, "BAD_REQUEST_BODY", 1),
+        (504, "INTEGRATION_TIMEOUT", 1),
+    ],
+)
+def test_a_refusal_of_the_api_is_charged_by_its_kind(build, status, gateway_error, charged):
+    build.request()
+    build.request(status=status, request_id="g1")
+    build.access(request_id="g1", status=status, error_type=gateway_error)
+    assert quantities(build, deployment=REST).items["api_rest_requests"] == 1 + charged
+
+
+def test_a_429_of_the_function_is_charged(build):
+    build.request(status=429, lambda_request_id="l1")
+    build.invocation(request_id="l1")
+    found = quantities(build, deployment=REST)
+    assert found.items["api_rest_requests"] == 1
+    assert not any("refused itself" in one for one in found.assumptions)
 
 
 STREAM = {"streams": {"votes": {"shards": 2, "mode": "PROVISIONED"}, "events": {"shards": 9, "mode": "PROVISIONED"}}}

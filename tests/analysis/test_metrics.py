@@ -127,6 +127,17 @@ def test_metrics_and_logs_that_disagree_are_told_with_both_figures():
     ]
 
 
+def test_an_api_that_cloudwatch_knows_nothing_of_is_told():
+    """What it has no data point of, and the client saw none of either, is no disagreement."""
+    metrics = {"api": dict.fromkeys(("Count", "4XXError", "5XXError", "Latency"))}
+    seen = {"Count": Reference(500, 501, ""), "4XXError": exactly(0), "5XXError": exactly(2), "Latency": exactly(9)}
+    late = "its metrics may not all have arrived, and throttles may be incomplete"
+    assert list(disagreements(metrics, Expectations(api=seen))) == [
+        f"CloudWatch counts no requests of the API, the client 500 to 501: {late}",
+        f"CloudWatch counts no 5xx answers of the API, the client 2: {late}",
+    ]
+
+
 @pytest.mark.parametrize(
     ("counted", "warning"),
     [

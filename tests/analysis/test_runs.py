@@ -49,7 +49,12 @@ def test_columns_and_rows_of_joined_can_be_chosen(run):
 
 @pytest.mark.parametrize(
     ("asked", "named"),
-    [({"columns": ["latency"]}, "no column latency"), ({"where": "status >"}, "'status >'"), ({"where": "x = 1"}, "x")],
+    [
+        ({"columns": ["latency"]}, "no column latency"),
+        ({"columns": []}, "asks for none"),
+        ({"where": "status >"}, "'status >'"),
+        ({"where": "x = 1"}, "x"),
+    ],
 )
 def test_what_cannot_be_read_of_joined_is_named(run, asked, named):
     with pytest.raises(UsageError, match=named):

@@ -14,6 +14,8 @@ from config.metric_limits import load_metric_limits, parse_condition
         ("<=20ms", 20, 20, 21),
         ("== 0", 0, 0, 1),
         ("< 0.1%", 0.001, 0, 0.001),
+        ("< 35%", 0.35, 0.34, 35 / 100),
+        ("> 0.7%", 0.007, 0.0071, 7 / 1000),
     ],
 )
 def test_a_condition_is_read_as_written(text, limit, holds, broken):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from config.numbers import MAX_SEED, number, whole_number
+from config.numbers import MAX_SEED, limit_of, number, whole_number
 
 
 @pytest.mark.parametrize("text", [None, ""])
@@ -31,3 +31,12 @@ def test_what_is_no_number_leaves_the_default():
     problems = []
     assert number(problems, "SCALE", "half", 1.0) == 1.0
     assert problems == ["SCALE: 'half' is not a number"]
+
+
+@pytest.mark.parametrize(
+    ("digits", "unit", "limit"),
+    [("0.7", "%", 7 / 1000), ("35", "%", 35 / 100), ("1.001", "s", 1001.0), ("0.5", "ms", 0.5), ("12", None, 12.0)],
+)
+def test_a_limit_is_the_number_that_is_written(digits, unit, limit):
+    """0.7 / 100, 35 * 0.01 and 1.001 * 1000 are each beside it by the last bit."""
+    assert limit_of(digits, unit) == limit

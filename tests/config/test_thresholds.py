@@ -29,6 +29,14 @@ def test_the_limit_itself_does_not_hold_under_less_than():
     assert not parse_threshold("p95_ms < 1000").holds(1000)
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("error_rate <= 0.7%", 7 / 1000), ("p95_ms <= 1.001s", 1001.0), ("error_rate == 2.9%", 29 / 1000)],
+)
+def test_the_limit_itself_holds_under_at_most(text, value):
+    assert parse_threshold(text).holds(value)
+
+
 def test_abort_after_is_seconds():
     assert parse_threshold("p95_ms < 1", "abort after 10s").abort_after_s == 10
 

@@ -60,3 +60,8 @@ def test_a_run_never_changes_a_stack(monkeypatch, variables, description):
 def test_counted_messages_are_not_for_workers():
     with pytest.raises(ConfigError, match="WORKERS: not with profile perf, which counts its messages"):
         run_request.check(run_request.Request("perf", workers="2"), {})
+
+
+def test_more_messages_in_a_call_than_a_service_takes_are_refused():
+    with pytest.raises(ConfigError, match="EVENT_BATCH: '11'"):
+        run_request.check(run_request.Request("smoke"), {"EVENT_BATCH": "11"})

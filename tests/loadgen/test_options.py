@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("nothing_configured")
 def options(**given) -> Namespace:
     names = "load_profile flows target scale time_scale rate messages results_share shop_id seed run_id runs_dir"
     names += " invocation_type qualifier log_type event_batch poison_share rebalancing custom_flow"
-    unset = dict.fromkeys((*names.split(), "host", "num_users"))
+    unset = dict.fromkeys((*names.split(), "host", "num_users", "headless"))
     return Namespace(**unset | given)
 
 
@@ -144,6 +144,16 @@ def test_max_users_limits_users_and_with_a_rate_open_requests_too(monkeypatch):
 def test_rate_is_a_number_above_zero(rate):
     with pytest.raises(ConfigError, match="RATE"):
         resolve(options(rate=rate))
+
+
+def test_what_is_for_profiles_is_refused_without_one_unless_the_web_ui_may_choose_it():
+    with pytest.raises(ConfigError) as raised:
+        resolve(options(scale="2", time_scale="0.5", messages="10", headless=True))
+    assert raised.value.problems == [
+        f"{variable}: it is for profiles, and none is chosen (PROFILE)"
+        for variable in ("SCALE", "TIME_SCALE", "MESSAGES")
+    ]
+    assert resolve(options(scale="2", headless=False)).profile is None
 
 
 def test_rate_is_not_for_profiles():
