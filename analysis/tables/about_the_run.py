@@ -79,7 +79,8 @@ def join_in_words(summary: Summary) -> str | None:
     if not requests or (not one.get("reached") and one.get("chain_invocations")):
         return None  # messages, which no invocation answers: what became of them is in the chains
     by = [f"{count(number)} by {label}" for key, label in JOIN_KEYS if (number := section(one, "by").get(key))]
-    words = f"{count(one.get('matched'))} of {plural(requests, 'request')} were joined to their invocation"
+    were_joined = "was joined to its" if requests == 1 else "were joined to their"
+    words = f"{count(one.get('matched'))} of {plural(requests, 'request')} {were_joined} invocation"
     words += f" ({', '.join(by)})" if by else ""
     if one.get("reached"):
         of_reached = share(ratio(one.get("reached_matched"), one["reached"]))

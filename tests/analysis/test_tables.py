@@ -142,6 +142,13 @@ def test_the_join_is_told_in_a_sentence() -> None:
     assert tables.join_in_words({"join": {"requests": 0}}) is None
 
 
+def test_one_request_was_joined_and_several_were() -> None:
+    assert (
+        tables.join_in_words({"join": {"requests": 1, "matched": 1}}) == "1 of 1 request was joined to its invocation"
+    )
+    assert tables.join_in_words({"join": {"requests": 2}}) == "– of 2 requests were joined to their invocation"
+
+
 def test_of_a_run_of_one_request_all_is_a_share_but_what_shares_are_of() -> None:
     told = {"requests": 1, "matched": 1, "reached": 1, "reached_matched": 1, "invocations": 1}
     assert [row.cells[1:] for row in tables.join({"join": told}).rows] == [
