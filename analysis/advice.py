@@ -435,6 +435,10 @@ _RULES = {
     "answered_error": lambda cause: (
         f"{cause.function or 'The function'} answered so itself, without failing: its own log lines say why."
     ),
+    "invoke_refused": lambda cause: (
+        "Lambda refused the call before any function ran: check the function's name, its version or alias (QUALIFIER), "
+        "the Region, and what the caller may do."
+    ),
     "refused": lambda cause: (
         # Without a word of the gateway's own the error type is but the status.
         "No invocation is known for these. Either the gateway refused them (path, method, authorisation), or a "

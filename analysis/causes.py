@@ -10,6 +10,7 @@ evidence fits; what fits none is `unknown`, a group like the others.
 | message_refused | SQS, SNS, EventBridge or Kinesis did not take a message: an error status, or its entry in a 200 |
 | gateway_timeout | 504, not the function's own: API Gateway stopped waiting; the invocation, where found, went on |
 | lambda_throttled | Lambda refused the invocation: 500 or 503 with integration status 429, or 429 to a direct Invoke |
+| invoke_refused | another 4xx to a direct Invoke: Lambda did not take the call |
 | api_throttled | 429 of the API: no function was asked, so that no invocation is known |
 | function_timeout | the invocation ran into the function's timeout |
 | out_of_memory, init_failure, crash | the environment broke: by the error type of REPORT or of the runtime's line |
@@ -106,6 +107,7 @@ _KIND = f"""
          WHEN status = 504 AND NOT own_answer THEN 'gateway_timeout'
          WHEN status = 429 AND method = 'Invoke' OR status IN (500, 503) AND integration_status = 429
               THEN 'lambda_throttled'
+         WHEN status BETWEEN 400 AND 499 AND method = 'Invoke' THEN 'invoke_refused'
          WHEN status = 429 AND inv IS NULL AND NOT named AND NOT own_answer THEN 'api_throttled'
          WHEN failed AND timed_out THEN 'function_timeout'
          WHEN failed AND (log_error_type = 'Runtime.OutOfMemory' OR log_message LIKE '%signal: killed%')
@@ -129,6 +131,7 @@ _KIND = f"""
 _NAMED = f"""
     CASE kind WHEN 'function_timeout' THEN 'Task timed out'
               WHEN 'message_refused' THEN split_part(error, ': ', -1)
+              WHEN 'invoke_refused' THEN split_part(error, ': ', -1)
               WHEN 'gateway_timeout' THEN coalesce(gateway_error_type, 'INTEGRATION_TIMEOUT')
               WHEN 'lambda_throttled' THEN 'TooManyRequestsException'
               WHEN 'api_throttled' THEN coalesce(gateway_error_type, 'THROTTLED')
@@ -172,6 +175,7 @@ def masked(expression: str) -> str:
 _BY_THE_CLIENT = (
     "unfinished",
     "message_refused",
+    "invoke_refused",
     "function_error",
     "client_timeout",
     "connection_failed",
@@ -227,9 +231,10 @@ _FAILED = f"""
                CASE WHEN kind NOT IN ('gateway_timeout', 'function_timeout') THEN frame END AS frame,
                {masked(_SAID)} AS pattern, happened_at,
                CASE WHEN kind IN ('dropped', 'client_timeout', 'connection_failed', 'no_response', 'api_throttled',
-                                  'refused') AND inv IS NULL THEN NULL
+                                  'invoke_refused', 'refused') AND inv IS NULL THEN NULL
                     ELSE function END AS function,
-               coalesce(request_id, lambda_request_id, correlation_id, worker || ':' || seq) AS example,
+               coalesce(request_id, lambda_request_id, correlation_id,
+                        'requests-' || worker || '.csv row ' || seq) AS example,
                nullif(regexp_extract(log_message, 'shardId-[0-9]+'), '') AS shard,
                failed, named AND inv IS NULL AS report_missing,
                inv, inv_duration_ms, inv_billed_ms, inv_memory_mb, inv_max_memory_mb

@@ -11,6 +11,7 @@ from analysis.clocks import rows_far_off
 from analysis.evidence import Evidence
 from analysis.formatting import date_and_time, plural, share, timespan, usd
 from analysis.join import Coverage, counts
+from analysis.requests_table import UNINVOKED
 from analysis.run_facts import RunFacts, has_functions
 from analysis.starts import starts_told
 from runstore.rundir import ABORTED, COMPLETE
@@ -60,7 +61,7 @@ def shortcomings(facts: RunFacts, evidence: Evidence, coverage: Coverage) -> Ite
         yield "the logs were not fetched whole: figures of functions, joins and causes may be too low"
     elif not pulled and has_functions(manifest):
         yield "the logs were not fetched: `python -m analysis analyze` does"
-    elif pulled and not coverage.invocations and coverage.requests != _dry_runs(evidence.db):
+    elif pulled and not coverage.invocations and coverage.requests != _uninvoked(evidence.db):
         yield "the logs hold no invocation of this run"
 
 
@@ -73,9 +74,9 @@ def _shortfall(worker: Mapping[str, Any]) -> str:
     return f"; without it the load was {share(short['share'])} below the plan for {lasted}"
 
 
-def _dry_runs(db: duckdb.DuckDBPyConnection) -> int:
-    """Direct invokes that Lambda only checked."""
-    return int(counts(db, "SELECT count(*) FROM requests WHERE sent AND method = 'Invoke' AND status = 204")[0])
+def _uninvoked(db: duckdb.DuckDBPyConnection) -> int:
+    """Requests of which no invocation is to be expected."""
+    return int(counts(db, f"SELECT count(*) FROM requests WHERE sent AND {UNINVOKED}")[0])
 
 
 def reservations(facts: RunFacts, db: duckdb.DuckDBPyConnection, coverage: Coverage) -> Iterator[str]:
@@ -88,10 +89,10 @@ def reservations(facts: RunFacts, db: duckdb.DuckDBPyConnection, coverage: Cover
     yield from pulled.get("warnings") or ()
     if not pulled and not has_functions(manifest):
         yield "no function is known for this run: only the client's side was analysed"
-    elif coverage.reached_matched < COVERAGE_WANTED * coverage.reached:
+    elif pulled and coverage.reached_matched < COVERAGE_WANTED * coverage.reached:
         yield (
-            f"{coverage.reached_matched} of {coverage.reached} requests that reached a function were joined to their "
-            "invocation: see `join`"
+            f"{coverage.reached_matched} of {coverage.reached} requests known to have reached a function were joined "
+            "to their invocation: see `join`"
         )
     if not starts_told(db, manifest.get("target")):
         yield "the logs tell nothing of how environments began: cold starts are not known"

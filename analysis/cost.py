@@ -110,7 +110,8 @@ def measure(db: duckdb.DuckDBPyConnection, facts: RunFacts) -> Quantities:
         found.items["xray_traces"] = traces
         if facts.manifest.get("simulated"):
             found.assumptions.append(
-                "X-Ray: unless TRACE_SAMPLE says otherwise, all requests are traced on the sandbox and 1 % on AWS"
+                "X-Ray: unless TRACE_SAMPLE says otherwise, all requests to APIs and functions are traced on the "
+                "sandbox and 1 % on AWS"
             )
     if facts.pulled:
         found.items["logs_scanned_gb"] = _gb(facts.pulled.get("bytes_scanned"))

@@ -18,9 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from analysis.formatting import moment, visible
+from analysis.formatting import moment, short_name
 from analysis.series import Floats, Series
 
+LABEL_CHARACTERS = 40
 LABELS_SHOWN = 6
 """Statuses and functions drawn one by one; of the others, what can be added up is, as `other`."""
 
@@ -246,6 +247,7 @@ def _time_axis(series: Series, narrow: bool) -> Json:
         "spikedash": "dot",
         "title": {"text": "UTC", "standoff": 6},
         "nticks": 5 if narrow else 10,
+        "tickangle": 0,  # turned, they would lie over the title and be cut off
     }
 
 
@@ -331,7 +333,7 @@ def _iso(at: float) -> str:
 
 def label(name: object) -> str:
     """A name from logs as text of a chart: Plotly reads tags and the entities of `<`, `>` and `&` in it."""
-    return html.escape(visible(name, 40), quote=False)
+    return html.escape(short_name(name, LABEL_CHARACTERS), quote=False)
 
 
 def numbers(values: Floats) -> list[float | None]:

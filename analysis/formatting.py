@@ -16,6 +16,8 @@ NOTHING = "–"
 
 LONGEST = 1000
 """Characters of a text that nobody set another limit for."""
+LONGEST_NAME = 100
+"""Characters of a name in a table. A function's has 64 at most; that of an endpoint with its path is often longer."""
 ABSURD = 1e15
 """Numbers from here on are written as `1e+15`: no count or time of a run is so large, and 300 digits fit nowhere."""
 
@@ -37,6 +39,15 @@ def visible(value: object, limit: int = LONGEST) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
+def short_name(value: object, limit: int = LONGEST_NAME) -> str:
+    """A name as `visible` text. Of a longer one the middle is left out: names that begin alike end differently."""
+    text = visible(value)
+    if len(text) <= limit:
+        return text
+    tail = limit // 2
+    return f"{text[: limit - 1 - tail]}…{text[-tail:]}"
+
+
 def _written(value: float | None, form: str) -> str:
     """A number in a format, unless it is none or absurd."""
     if value is None or not math.isfinite(value):
@@ -50,10 +61,12 @@ def count(value: float | None) -> str:
 
 
 def decimal(value: float | None) -> str:
-    """A measured number to about four digits: `0.034`, `3.46`, `51.5`, `12,346`."""
+    """A measured number to about four digits: `0.034`, `3.46`, `51.5`, `12,346`. A small one never reads as 0."""
     if value is None or not math.isfinite(value):
         return NOTHING
     size = abs(value)
+    if 0 < value < 0.0001:
+        return "<0.0001"
     if size >= 1000 or value == int(value):
         return count(value)
     return f"{value:.1f}" if size >= 10 else f"{value:.2f}" if size >= 0.1 else f"{value:.2g}"

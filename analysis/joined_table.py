@@ -96,7 +96,7 @@ def write_joined(
     try:
         write_table(map(joined, requests.batches(_ROWS_AT_ONCE)), file, alike=_ALIKE)
     except OSError as error:
-        raise IncompleteError(f"{file}: {error}", "is there room on the disk?") from error
+        raise IncompleteError(f"{file}: {error}", "is there room on the disk, and may it be written to?") from error
     create_requests_view(db, f"read_parquet({literal(str(file))})")
     db.execute("CREATE OR REPLACE VIEW joined AS FROM requests")
     requests.forget()

@@ -71,6 +71,10 @@ def render_table(table: tables.Table) -> str:
 def _sections(summary: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
     """Title and lines of each section, the most important first; the first one has no title."""
     yield "", list(_verdict(summary))
+    run = summary.get("run") or {}
+    incomplete = not run.get("complete", False)
+    if incomplete:  # they say why
+        yield from _warnings(run)
     found = causes(summary)
     if found:
         shown = [line for cause in found[:CAUSES_SHOWN] for line in _cause(cause)]
@@ -89,7 +93,6 @@ def _sections(summary: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
         if table.rows:
             more = _more("\n… and {} more rows.", len(table.rows) - ROWS_SHOWN)
             yield table.title, [*_table(table.first(ROWS_SHOWN).narrow()), *more]
-    run = summary.get("run") or {}
     sentences = (
         ("What AWS would have charged: " if run.get("simulated") else "Cost: ", tables.cost_in_words(summary)),
         ("", tables.metrics_in_words(summary)),
@@ -98,6 +101,11 @@ def _sections(summary: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
     said = [f"{begin}{escape(words)}." for begin, words in sentences if words]
     if said:
         yield "", ["\n\n".join(said)]
+    if not incomplete:
+        yield from _warnings(run)
+
+
+def _warnings(run: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
     warnings = run.get("warnings") or []
     if warnings:
         shown = [f"- {escape(visible(warning, 400))}" for warning in warnings[:WARNINGS_SHOWN]]
@@ -136,9 +144,12 @@ def _cause(cause: Mapping[str, Any]) -> Iterator[str]:
         plural(cause["requests"], "request") if several else f"{escape(answers(cause))} × {count(cause['requests'])}"
     )
     split = f": {escape(answers(cause))}" if several else ""
-    yield f"- **{escape(cause_title(cause))}**: {requests} ({share(cause['share'])} of all that failed){split}{where}"
-    if cause.get("advice"):
-        yield f"  {escape(visible(cause['advice'], 600))}"
+    facts = f"- **{escape(cause_title(cause))}**: {requests} ({share(cause['share'])} of {cause['of']}){split}{where}"
+    if not cause.get("advice"):
+        yield facts
+        return
+    yield f"{facts}\\"  # a line break: only comments have one at every end of a line
+    yield f"  → {escape(visible(cause['advice'], 600))}"
 
 
 def _table(table: tables.Table) -> Iterator[str]:

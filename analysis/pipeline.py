@@ -113,8 +113,7 @@ def _fetch(run: RunDir, settings: Settings, console: Console, clock: Callable[[]
         from analysis.pull import pull_showing
 
         try:
-            with files_blamed(run):
-                pull_showing(run, settings, console)
+            pull_showing(run, settings, console)
         except AnalysisError as error:
             return error
         except KeyboardInterrupt:

@@ -23,8 +23,8 @@ from analysis.log_queries import ACCESS, EVENTS
 from analysis.options import dry_run_option, run_argument
 from analysis.pull_progress import PullProgress
 from analysis.puller import REAL, SIMULATED, Patience, Progress, Puller, Reading, Scope
-from analysis.requests_table import HTTP_METHODS, create_requests
-from analysis.run_files import read_json
+from analysis.requests_table import HTTP_METHODS, UNINVOKED, create_requests
+from analysis.run_files import files_blamed, read_json
 from analysis.workplace import at_work_in
 from config import aws
 from config.prices import load_prices
@@ -105,7 +105,7 @@ def pull_run(
     except (AnalysisError, KeyboardInterrupt):
         _keep(run, puller.so_far(), scope, stack_name, settings.region)
         raise
-    found = bool(tables["invocations"]) or _only_checked(requests)
+    found = bool(tables["invocations"]) or _nothing_invoked(requests)
     pulled = Pulled(
         complete=not reading.doubts and found,
         warnings=[*reading.doubts, *warnings, *metrics.warnings],
@@ -148,8 +148,8 @@ def rehearse(run: RunDir, settings: Settings) -> Iterator[str]:
 
 
 def pull_showing(run: RunDir, settings: Settings, console: Console, **options: Any) -> Pulled:
-    """`pull_run` with a progress bar on `console`."""
-    with PullProgress(console, load_prices(settings.region or "")) as bar:
+    """`pull_run` with a progress bar on `console`. Raises IncompleteError also where a file is not to be written."""
+    with files_blamed(run), PullProgress(console, load_prices(settings.region or "")) as bar:
         return pull_run(run, settings, watch=bar.update, **options)
 
 
@@ -193,9 +193,9 @@ def _answered(requests: duckdb.DuckDBPyConnection) -> int:
     return row[0] if row else 0
 
 
-def _only_checked(requests: duckdb.DuckDBPyConnection) -> bool:
-    """Whether every request was a dry run: Lambda checked the call (204) and invoked nothing."""
-    row = requests.execute("SELECT bool_and(method = 'Invoke' AND status = 204) FROM requests WHERE sent").fetchone()
+def _nothing_invoked(requests: duckdb.DuckDBPyConnection) -> bool:
+    """Whether there were requests, and none of which an invocation is to be expected."""
+    row = requests.execute(f"SELECT bool_and({UNINVOKED}) FROM requests WHERE sent").fetchone()
     return bool(row and row[0])
 
 

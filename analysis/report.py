@@ -35,6 +35,7 @@ _FILTERS = (
     formatting.decimal,
     formatting.milliseconds,
     formatting.share,
+    formatting.short_name,
     formatting.time_of_day,
     formatting.timespan,
     formatting.usd,
@@ -219,9 +220,14 @@ def script_json(value: object) -> Markup:
 
 
 def breakdown_bars(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The mean request of each endpoint: `{"endpoint", "total_ms", "parts": [{"label", "ms", "percent"}]}`."""
+    """The mean request of each endpoint: `{"endpoint", "total_ms", "parts": [{"label", "ms", "percent"}]}`.
+
+    None of an endpoint that is known to a part only (asynchronous invokes): it would show the part as the whole.
+    """
     bars = []
     for endpoint, parts in tables.mean_parts(summary).items():
+        if parts["client_network_ms"] is None:
+            continue
         total = sum(max(ms or 0, 0) for ms in parts.values())
         each = ((label, parts[key]) for key, label in tables.PARTS)
         bars.append(

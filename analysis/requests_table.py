@@ -67,6 +67,10 @@ _DUCKDB_READS_BYTES = 1 << 22
 HTTP_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 """Methods of requests to an API; those to an AWS service are named after their operation."""
 
+UNINVOKED = "(status IS NULL OR status IN (403, 429) OR method = 'Invoke' AND (status = 204 OR status >= 400))"
+"""SQL: whether no invocation is to be expected of a request that was sent. It got no answer, or was refused for its
+rate or its credentials; or Lambda refused a direct Invoke, or only checked it (a function that fails answers 200)."""
+
 TAKEN = f"(ok OR starts_with(error, '{CHECK_FAILED}'))"
 """SQL: whether a service took a message of an answered call, whatever a check of the client said of the answer."""
 

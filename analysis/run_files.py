@@ -99,8 +99,8 @@ def read_pull(run: RunDir) -> dict[str, Any]:
 
 
 _FILE_HINT = (
-    "is there room on the disk? Was a file altered meanwhile? Tables that are damaged are fetched again once they are "
-    "deleted"
+    "is there room on the disk, and may it be written to? Was a file altered meanwhile? Tables that are damaged are "
+    "fetched again once they are deleted"
 )
 
 

@@ -151,7 +151,7 @@ def _cause(number: int, cause: Mapping[str, Any]) -> Iterator[RenderableType]:
     yield _indented(Text(f"{number}. {cause_title(cause)}", style="bold"), 1)
     several = len(cause["groups"]) > 1
     facts = plural(cause["requests"], "request") if several else f"{answers(cause)} × {count(cause['requests'])}"
-    facts += f" ({share(cause['share'])} of all that failed)"
+    facts += f" ({share(cause['share'])} of {cause['of']})"
     if several:
         facts += f": {answers(cause)}"
     elif cause.get("flow"):

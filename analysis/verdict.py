@@ -88,11 +88,13 @@ def _main_cause(summary: Mapping[str, Any]) -> str | None:
 
 def causes(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The root causes, each once: its largest group, with requests, share, times and examples of all its groups, and
-    these as `groups`. A cause shows in several flows, each with its own status."""
+    these as `groups`. A cause shows in several flows, each with its own status. `of`: what its share is one of."""
     by_number: dict[object, list[Mapping[str, Any]]] = {}
     for position, group in enumerate(summary.get("root_causes") or []):
         by_number.setdefault(group.get("cause", ("of its own", position)), []).append(group)
-    return [_folded(groups) for groups in by_number.values()]
+    dropped = (summary.get("client") or {}).get("dropped")
+    of = "all that failed or were dropped" if dropped else "all that failed"
+    return [{**_folded(groups), "of": of} for groups in by_number.values()]
 
 
 def _folded(groups: list[Mapping[str, Any]]) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def join(summary: Summary) -> Table:
         (
             one.get("reached"),
             (
-                ("requests that reached a function", one.get("reached")),
+                ("requests known to have reached a function", one.get("reached")),
                 ("joined to their invocation", one.get("reached_matched")),
             ),
         ),
@@ -63,9 +63,9 @@ def join(summary: Summary) -> Table:
         "Join",
         (text("requests and invocations"), Column("rows"), Column("share")),
         plain_rows(
-            (label, count(rows), share(ratio(rows, whole)) if rows is not whole else NOTHING)
+            (label, count(rows), NOTHING if number == 0 else share(ratio(rows, whole)))
             for whole, facts in groups
-            for label, rows in facts
+            for number, (label, rows) in enumerate(facts)  # the first is the whole itself
             if rows is not None and (one.get("requests") or one.get("invocations"))
         ),
         " ".join(map(_clock, summary.get("clocks") or ())),
@@ -79,10 +79,12 @@ def join_in_words(summary: Summary) -> str | None:
     if not requests or (not one.get("reached") and one.get("chain_invocations")):
         return None  # messages, which no invocation answers: what became of them is in the chains
     by = [f"{count(number)} by {label}" for key, label in JOIN_KEYS if (number := section(one, "by").get(key))]
-    words = f"{count(one.get('matched'))} of {plural(requests, 'request')} were joined to their invocation"
+    were_joined = "was joined to its" if requests == 1 else "were joined to their"
+    words = f"{count(one.get('matched'))} of {plural(requests, 'request')} {were_joined} invocation"
     words += f" ({', '.join(by)})" if by else ""
     if one.get("reached"):
-        words += f"; {share(ratio(one.get('reached_matched'), one['reached']))} of those that reached a function"
+        of_reached = share(ratio(one.get("reached_matched"), one["reached"]))
+        words += f"; {of_reached} of those known to have reached a function"
     if one.get("ambiguous"):
         words += f"; {count(one['ambiguous'])} ambiguous ones were set aside"
     return words

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from analysis.formatting import NOTHING, count, decimal, milliseconds, plural, share, visible
+from analysis.formatting import NOTHING, count, decimal, milliseconds, plural, share, short_name, visible
 from analysis.latency import ALL, TABLE_LEVELS, Latency
 from analysis.tables.table import Column, Summary, Table, plain_rows, section, text
 
@@ -29,7 +29,7 @@ def endpoints(summary: Summary) -> Table:
         ),
         plain_rows(
             (
-                visible(name, 40),
+                short_name(name),
                 count(one.get("requests")),
                 count(one.get("failures")),
                 share(one.get("error_rate")),
@@ -56,7 +56,7 @@ def latency(found: Latency | None) -> Table:
         (text("endpoint"), Column("measured", "requests"), *(Column(name, "ms") for name in statistics)),
         plain_rows(
             (
-                ALL if curve.endpoint is None else visible(curve.endpoint, 40),
+                ALL if curve.endpoint is None else short_name(curve.endpoint),
                 count(curve.requests),
                 *(milliseconds(curve.at[name]) for name in statistics),
             )
@@ -80,7 +80,7 @@ def schedule(summary: Summary) -> Table:
         sent = [one.get(f"{statistic}_ms") for statistic in statistics]
         late = [lag.get(statistic) for statistic in statistics]
         for label, values in (("from when it was due", due), ("from when it was sent", sent), ("sent late by", late)):
-            yield (visible(name, 40), label, *map(milliseconds, values))
+            yield (short_name(name), label, *map(milliseconds, values))
 
     return Table(
         "Latency from schedule",
@@ -124,7 +124,7 @@ def breakdown(summary: Summary) -> Table:
         (text("endpoint"), text("part"), Column("requests"), *(Column(name, "ms") for name in shown)),
         plain_rows(
             (
-                visible(name, 40),
+                short_name(name),
                 label,
                 count(endpoint[key].get("count")),
                 *(milliseconds(endpoint[key].get(statistic)) for statistic in shown),
@@ -134,7 +134,8 @@ def breakdown(summary: Summary) -> Table:
             if any(value for value in (endpoint.get(key) or {}).values())
         ),
         "Of measured requests that were answered and joined to their invocation; each part counts those that have its "
-        "figures, from the client, the access log or the REPORT line.",
+        "figures, from the client, the access log or the REPORT line. Without the access log, client and network is "
+        "all that is not init or handler.",
     )
 
 
@@ -165,7 +166,7 @@ def mean_request(summary: Summary) -> Table:
         "Where the time went",
         (text("endpoint"), *(Column(short.get(key, label), "mean ms") for key, label in PARTS)),
         plain_rows(
-            (visible(endpoint, 40), *(milliseconds(parts[key]) for key, _ in PARTS))
+            (short_name(endpoint), *(milliseconds(parts[key]) for key, _ in PARTS))
             for endpoint, parts in mean_parts(summary).items()
         ),
     )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from analysis.formatting import NOTHING, count, decimal, milliseconds, plural, share, visible
+from analysis.formatting import NOTHING, count, decimal, milliseconds, plural, share, short_name, visible
 from analysis.tables.table import Column, Row, Summary, Table, Tone, plain_rows, text
 
 
@@ -57,7 +57,7 @@ def metrics_in_words(summary: Summary) -> str | None:
 
 def _measured_at(metric: Mapping[str, Any]) -> str:
     if metric.get("function"):
-        return visible(metric["function"], 40)
+        return short_name(metric["function"])
     return {"account": "account", "api": "API"}.get(metric.get("group", ""), NOTHING)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from analysis.formatting import NOTHING, count, decimal, milliseconds, share, visible
+from analysis.formatting import NOTHING, count, decimal, milliseconds, share, short_name
 from analysis.tables.table import Column, Row, Summary, Table, plain_rows, section, text
 
 
@@ -14,7 +14,7 @@ def functions(summary: Summary) -> Table:
         invocations = one.get("invocations")
         duration, init, memory = (one.get(key) or {} for key in ("duration_ms", "init_ms", "memory_mb"))
         return (
-            visible(name, 40),
+            short_name(name),
             count(invocations),
             count(one.get("errors")),
             count(one.get("timeouts")),
@@ -53,8 +53,8 @@ def functions(summary: Summary) -> Table:
         ),
         plain_rows(cells(name, one) for name, one in called.items()),
         "From the REPORT lines of the functions' logs; throttles leave no log and come from AWS/Lambda metrics. "
-        "Memory: the most that was used, of what is configured."
-        + (f" Not called: {', '.join(visible(name, 40) for name in idle)}." if idle else ""),
+        "Memory: the most that was used, of what is configured. Times and the cold start rate are without the warm-up."
+        + (f" Not called: {', '.join(short_name(name) for name in idle)}." if idle else ""),
     )
 
 
@@ -64,7 +64,7 @@ def billing(summary: Summary) -> Table:
     def cells(name: str, one: Mapping[str, Any]) -> tuple[str, ...]:
         billed, limits = one.get("billed_ms") or {}, one.get("limits") or {}
         return (
-            visible(name, 40),
+            short_name(name),
             count(billed.get("sum")),
             milliseconds(billed.get("mean")),
             decimal(limits.get("duration_ms")),
@@ -108,7 +108,7 @@ def cold_starts(summary: Summary) -> Table:
         (text("function"), text("invocations"), Column("calls"), Column("cold"), Column("share")),
         plain_rows(
             (
-                visible(function, 40),
+                short_name(function),
                 step,
                 *(count(one.get(key)) for key in ("invocations", "cold_starts")),
                 share(one.get("cold_start_rate")),
@@ -128,7 +128,7 @@ def chains(summary: Summary) -> Table:
         counts = ("sent", "accepted", "completed", "lost", "duplicated", "late", "pending")
         return Row(
             (
-                visible(name, 40),
+                short_name(name),
                 *(count(one.get(key)) for key in counts),
                 *(milliseconds(end_to_end.get(key)) for key in ("p50", "p95", "p99", "max")),
                 NOTHING if reconciled is None else "agrees" if reconciled else "DIFFERS",
@@ -168,8 +168,8 @@ def hops(summary: Summary) -> Table:
             rows.append(
                 Row(
                     (
-                        visible(name, 40),
-                        visible(hop.get("function"), 40),
+                        short_name(name),
+                        short_name(hop.get("function")),
                         *(count(hop.get(key)) for key in ("reached", "lost_before", "repeated", "late")),
                         *(milliseconds(times.get(key)) for key in ("p50", "p95", "p99", "max")),
                     ),

@@ -16,6 +16,13 @@
   const epoch = (text) => Date.parse(`${text.replace(" ", "T")}Z`) / 1000;
   const whole = () => seen[0] <= span[0] && seen[1] >= span[1];
   const count = (number) => number.toLocaleString("en-US");
+  // As the rest of the page writes shares: what is not nothing never reads as 0.
+  function share(part, total) {
+    const percent = 100 * (part / total);
+    if (percent > 0 && percent < 0.01) return "<0.01 %";
+    if (percent > 99.99 && percent < 100) return ">99.99 %";
+    return `${percent.toFixed(percent === 0 || percent === 100 ? 0 : 2)} %`;
+  }
   const plural = (number, noun) => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
 
   // The bins that lie in the stretch by their middle: [first, beyond the last].
@@ -92,7 +99,7 @@
     const words = [whole() ? "Whole run" : `${clock(from)} to ${clock(from + seconds)} UTC (${count(seconds)} s)`];
     if (bins.sent) {
       const [sent, failed] = [sum(bins.sent), sum(bins.failed)];
-      words.push(plural(sent, "request"), `${count(failed)} failed${sent ? ` (${((100 * failed) / sent).toFixed(2)} %)` : ""}`);
+      words.push(plural(sent, "request"), `${count(failed)} failed${sent ? ` (${share(failed, sent)})` : ""}`);
     }
     if (bins.cold_starts) words.push(plural(sum(bins.cold_starts), "cold start"));
     document.getElementById("stretch").textContent = words.join(" · ");

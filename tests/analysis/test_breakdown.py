@@ -29,6 +29,20 @@ def test_a_direct_invoke_passes_no_gateway(build):
     assert (parts["client_network_ms"], parts["gateway_ms"], parts["handler_ms"]) == (20.0, None, 30.0)
 
 
+def test_of_an_api_without_an_access_log_all_but_init_and_handler_is_client_and_network(build):
+    build.request(1.0, 500.0, lambda_request_id="l1")
+    build.invocation(1.4, 30.0, request_id="l1", init_ms=400.0)
+    parts = means(build, "POST /vote")
+    assert (parts["client_network_ms"], parts["gateway_ms"], parts["service_ms"]) == (70.0, None, None)
+    assert sum(ms for ms in parts.values() if ms is not None) == 500.0
+
+
+def test_what_an_api_answered_before_its_function_had_run_was_no_wait_for_it(build):
+    build.request(1.0, 20.0, lambda_request_id="l1")
+    build.invocation(1.5, 30.0, request_id="l1")
+    assert means(build, "POST /vote")["client_network_ms"] is None
+
+
 def test_an_asynchronous_invoke_was_answered_before_its_function_ran(build):
     build.request(1.0, 5.0, method="Invoke", name="place-vote", request_id="l1", status=202)
     build.invocation(1.04, 30.0, request_id="l1")

@@ -55,6 +55,12 @@ def test_a_thousand_throttled_requests_are_one_cause_that_names_everything(build
     assert cause["examples"] == ["g0", "g1", "g2"]
 
 
+def test_requests_without_an_id_are_looked_up_by_their_row(build, causes):
+    build.request(status=None, ok=0, error="ConnectionRefusedError(111, 'Connection refused')")
+    (cause,) = causes()
+    assert cause["examples"] == ["requests-0.csv row 1"]
+
+
 def test_advice_counts_every_record_that_was_offered_in_the_fullest_second(build, causes):
     """2,340 invocations in one second, 3 of them refused: three shards, not one."""
     for number in range(3):
@@ -112,6 +118,8 @@ def failing(build, kind):
     elif kind == "answered_error":
         build.request(status=400, ok=0, lambda_request_id="l1")
         build.invocation(1.05, request_id="l1")
+    elif kind == "invoke_refused":
+        build.request(status=404, ok=0, method="Invoke", error="HTTP 404 Not Found: ResourceNotFoundException")
     elif kind == "refused":
         build.request(status=403, ok=0, request_id="g1")
         build.access(request_id="g1", error_type="MISSING_AUTHENTICATION_TOKEN")
@@ -139,6 +147,7 @@ def failing(build, kind):
         ("api_throttled", None, "THROTTLED"),
         ("malformed_response", "place-vote", "malformed proxy response"),
         ("function_error", None, "Unhandled"),
+        ("invoke_refused", None, "ResourceNotFoundException"),
         ("connection_failed", None, "connection failed"),
         ("client_timeout", None, "no answer in time"),
         ("no_response", None, "no response"),

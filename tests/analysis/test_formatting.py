@@ -14,6 +14,7 @@ from analysis import formatting as form
         (None, "–"),
         (0, "0"),
         (0.5, "0.50"),
+        (0.000033, "<0.0001"),
         (0.0342, "0.034"),
         (3.456, "3.46"),
         (51.49, "51.5"),
@@ -85,6 +86,19 @@ def test_what_is_no_time_is_nothing(at: float | str | None) -> None:
 )
 def test_no_control_character_stays_visible_text(hostile: object, shown: str) -> None:
     assert form.visible(hostile) == shown
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("place-vote", "place-vote"),
+        ("orders-service-archive", "orders-service-archive"),
+        ("orders-service-live-archive", "orders-serv…ive-archive"),
+        (None, "–"),
+    ],
+)
+def test_of_a_long_name_the_middle_is_left_out(name: str | None, shown: str) -> None:
+    assert form.short_name(name, 23) == shown
 
 
 def test_long_text_ends_in_an_ellipsis() -> None:

@@ -51,7 +51,7 @@ def test_markdown_renders_it_as_text(text: str) -> None:
     tokens = parser.parse(document)
     assert [token.type for token in tokens] == expected, "no table, list or heading more or less"
     inline = {child.type for token in tokens for child in token.children or ()}
-    assert inline <= {"text", "strong_open", "strong_close", "softbreak", "text_special"}
+    assert inline <= {"text", "strong_open", "strong_close", "hardbreak", "text_special"}
     assert len(document.encode()) < markdown.MOST_BYTES
 
 

@@ -183,6 +183,16 @@ def test_a_full_disk_is_no_broken_threshold(run: Path) -> None:
     assert "No space left on device" in result.stderr
 
 
+@pytest.mark.parametrize("command", ["pull", "bins"])
+def test_a_pull_that_may_not_write_names_the_file_and_is_no_defect(tiny_run: RunDir, command: str) -> None:
+    tiny_run.file("pull.json").unlink()
+    in_the_way = tiny_run.path / "pull" / ".known.partial.partial"
+    in_the_way.mkdir(parents=True)
+    result = call(command, str(tiny_run.path))
+    assert result.exit_code == errors.INCOMPLETE
+    assert in_the_way.name in result.stderr
+
+
 @pytest.mark.parametrize("number", ["nan", "inf", "1e999"])
 @pytest.mark.parametrize(
     "command",

@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 import pytest
+from markdown_it import MarkdownIt
 
 from analysis import markdown
 
@@ -37,6 +38,19 @@ def test_many_causes_are_cut_short_and_counted() -> None:
     assert "E4" in document
     assert "E5" not in document
     assert "3 more in report.html" in document
+
+
+def test_advice_stands_on_a_line_of_its_own_where_line_ends_are_blanks() -> None:
+    """As in files and step summaries; in comments GitHub keeps every line end."""
+    document = markdown.render({"root_causes": [{"error_type": "KeyError", "requests": 1, "advice": "look there"}]})
+    assert re.search(r"\(– of all that failed\)<br />\s*→ look there", MarkdownIt("commonmark").render(document))
+
+
+@pytest.mark.parametrize(("complete", "order"), [(False, ["Warnings", "Endpoints"]), (True, ["Endpoints", "Warnings"])])
+def test_what_makes_a_run_incomplete_comes_first(complete: bool, order: list[str]) -> None:
+    run = {"complete": complete, "warnings": ["the logs were not fetched whole"]}
+    document = markdown.render({"run": run, "client": {"endpoints": {"GET /": {"requests": 1}}}})
+    assert re.findall("### (.*)", document) == order
 
 
 def many(number: int, name: str) -> dict[str, Any]:

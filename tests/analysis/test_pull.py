@@ -159,14 +159,15 @@ def test_logs_without_any_invocation_are_an_error_after_everything_is_written(ru
     assert described(run)["complete"] is False
 
 
-def test_a_dry_run_leaves_no_invocation_and_lacks_nothing(run: RunDir, target: Target) -> None:
+@pytest.mark.parametrize(("method", "status"), [("Invoke", 204), ("Invoke", 404), ("POST", 429), ("POST", "")])
+def test_a_run_that_invoked_nothing_lacks_nothing(run: RunDir, target: Target, method: str, status: int | str) -> None:
     target.logs.groups[GROUP] = []
     file = run.requests_file(0)
-    row = {"worker": 0, "seq": 1, "started_at": START + 1, "response_ms": 12, "name": "Invoke f", "method": "Invoke"}
+    row = {"worker": 0, "seq": 1, "started_at": START + 1, "response_ms": 12, "name": "f", "method": method}
     with file.open("w", newline="") as rewritten:
         writer = csv.DictWriter(rewritten, REQUEST_COLUMNS, restval="")
         writer.writeheader()
-        writer.writerow(row | {"status": 204, "ok": 1, "phase": "measure"})
+        writer.writerow(row | {"status": status, "ok": 0, "phase": "measure"})
     assert pull_run(run, target).complete
 
 

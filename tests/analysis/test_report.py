@@ -206,6 +206,12 @@ def test_all_rows_share_one_time_axis_and_do_not_overlap() -> None:
         assert all(lower[1] < upper[0] for upper, lower in itertools.pairwise(domains))
 
 
+@pytest.mark.parametrize("width", ["wide", "narrow"])
+def test_times_below_the_rows_stay_level(width: str) -> None:
+    """Plotly turns labels that come close, over the title below them and out of the picture."""
+    assert figure.draw(series())[width]["xaxis"]["tickangle"] == 0
+
+
 def test_what_was_not_measured_is_a_gap_and_no_zero() -> None:
     traces = {trace["name"]: trace for trace in figure.draw(series())["traces"]}
     assert traces["p50"]["y"] == [1.0, None, 3.0]
@@ -260,7 +266,7 @@ def test_the_parts_of_a_request_add_up_to_its_mean() -> None:
         {
             "breakdown": {
                 "POST /vote": {
-                    "gateway_ms": {"count": 10, "mean": 5.0},
+                    "client_network_ms": {"count": 10, "mean": 5.0},
                     "init_ms": {"count": 1, "mean": 200.0},
                     "handler_ms": {"count": 10, "mean": 25.0},
                 }
@@ -269,6 +275,19 @@ def test_the_parts_of_a_request_add_up_to_its_mean() -> None:
     )
     assert bar["total_ms"] == 50.0, "one cold start in ten adds a tenth of its init to the mean"
     assert sum(part["percent"] for part in bar["parts"]) == pytest.approx(100)
+
+
+def test_what_is_known_to_a_part_only_is_no_bar() -> None:
+    asynchronous = {"init_ms": {"count": 1, "mean": 0.0}, "handler_ms": {"count": 1, "mean": 30.0}}
+    assert report.breakdown_bars({"breakdown": {"Invoke place-vote": asynchronous}}) == []
+
+
+def test_endpoints_that_begin_alike_are_told_apart() -> None:
+    path = "POST /api/v2/customers/{customer_id}/orders/{order_id}"
+    one = {"requests": 1, "failures": 0, "p50_ms": 5.0}
+    page = Page(report.render({"client": {"endpoints": {f"{path}/items": one, f"{path}/invoices": one}}}))
+    assert f"{path}/items" in page.text
+    assert f"{path}/invoices" in page.text
 
 
 def test_everything_is_written_into_the_run(tmp_path: Path) -> None:

@@ -238,7 +238,23 @@ def test_poor_coverage_is_said(build):
             build.invocation(request_id=f"l{number}")
     run = explain(build.write())["run"]
     assert run["complete"] is True
-    assert any(text.startswith("98 of 100 requests that reached a function") for text in run["warnings"])
+    assert any(text.startswith("98 of 100 requests known to have reached a function") for text in run["warnings"])
+
+
+@pytest.mark.parametrize(
+    ("method", "status"), [("POST", None), ("POST", 403), ("POST", 429), ("Invoke", 204), ("Invoke", 404)]
+)
+def test_a_run_that_no_function_had_a_part_in_lacks_no_logs(build, method, status):
+    build.request(method=method, status=status)
+    run = explain(build.write())["run"]
+    assert (run["complete"], run["warnings"]) == (True, [])
+
+
+def test_a_run_that_was_answered_and_left_no_invocation_is_incomplete(build):
+    build.request(status=None)
+    build.request(status=200)
+    run = explain(build.write())["run"]
+    assert (run["complete"], run["warnings"]) == (False, ["the logs hold no invocation of this run"])
 
 
 def test_a_directory_with_a_manifest_and_nothing_else(tmp_path):

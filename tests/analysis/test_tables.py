@@ -144,9 +144,27 @@ def test_a_function_that_was_not_called_is_named_below_the_table() -> None:
 def test_the_join_is_told_in_a_sentence() -> None:
     assert tables.join_in_words(SUMMARY) == (
         "12,340 of 12,345 requests were joined to their invocation (11,848 by Lambda request id, 492 by access log); "
-        "100 % of those that reached a function"
+        "100 % of those known to have reached a function"
     )
     assert tables.join_in_words({"join": {"requests": 0}}) is None
+
+
+def test_one_request_was_joined_and_several_were() -> None:
+    assert (
+        tables.join_in_words({"join": {"requests": 1, "matched": 1}}) == "1 of 1 request was joined to its invocation"
+    )
+    assert tables.join_in_words({"join": {"requests": 2}}) == "– of 2 requests were joined to their invocation"
+
+
+def test_of_a_run_of_one_request_all_is_a_share_but_what_shares_are_of() -> None:
+    told = {"requests": 1, "matched": 1, "reached": 1, "reached_matched": 1, "invocations": 1}
+    assert [row.cells[1:] for row in tables.join({"join": told}).rows] == [
+        ("1", "–"),
+        ("1", "100 %"),
+        ("1", "–"),
+        ("1", "100 %"),
+        ("1", "–"),
+    ]
 
 
 def test_latency_from_schedule_stands_beside_latency_from_send():

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from analysis.verdict import answer, duration_s, judge, message
+from analysis.verdict import answer, causes, duration_s, judge, message
 
 
 def summary(*verdicts: str, complete: bool = True, **more: Any) -> dict[str, Any]:
@@ -96,6 +96,12 @@ def test_dropped_arrivals_are_not_taken_for_failed_requests() -> None:
     assert verdict.detail == (
         "2 of 100 requests failed (2.00 %), all of them: KeyError; 50 arrivals found no free slot and were never sent"
     )
+
+
+@pytest.mark.parametrize(("dropped", "of"), [(50, "all that failed or were dropped"), (0, "all that failed")])
+def test_a_cause_says_what_its_share_is_one_of(dropped: int, of: str) -> None:
+    (cause,) = causes({"client": {"dropped": dropped}, "root_causes": [{"error_type": "KeyError", "requests": 2}]})
+    assert cause["of"] == of
 
 
 def test_dropped_arrivals_alone_are_said() -> None:

@@ -94,6 +94,7 @@ def test_zooming_moves_all_rows_the_figures_and_the_distribution(page: Page) -> 
     page.show(390, "light")
     page.click("[data-move=back]")
     page.wait_for("document.getElementById('stretch').textContent.startsWith('10:00:00 to')")
+    assert "100 requests · 0 failed (0 %)" in page.text(), "as the tables write shares"
     page.click("[data-move=all]")
     assert "Whole run" in page.text()
     assert page.evaluate("document.getElementById('latency-chart').data[0].y[20]") == whole
