@@ -10,8 +10,8 @@ Ours does more in its time: it looks for errors, inits, correlation lines and ot
 invocations too, pairs in the order of the evidence, sets duplicates aside, and counts what is left over on both sides.
 One request in 200 failed and has no Lambda request id: ours finds its invocation by the trace id, the others do not.
 Results with other rows than were put there end it without figures; where ours takes more than 1.2 times what the
-statement takes, it ends with 1. Before each of them all files are read once: those
-of a run that has just ended are in memory, and some machines put what nobody reads for a minute out of it.
+statement takes, it ends with 1. Before each of them all files are read once: those of a run that has just ended are in
+memory, and some machines put what nobody reads for a minute out of it.
 """
 
 from __future__ import annotations
