@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -15,6 +16,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 LAST_LINES = 15
+OWN_PORTS = range(27_000, 32_000)
+"""Below the ports that systems hand out to whoever asks for any: 32768 and up on Linux, 49152 and up (RFC 6335) on
+others. One of those could go to any connection between our looking for it and its use."""
 
 _WATCH = 'read -r leader && { read -r stopped || kill -s TERM -- "-$leader"; }'
 """What the shell beside a process does: the first line says who leads the session; a second comes when it was stopped,
@@ -95,11 +99,14 @@ class Process:
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A TCP port that nobody listens on now. Somebody may take it before it is used: be ready to try another."""
-    with socket.socket() as listener:
-        listener.bind((host, 0))
-        port: int = listener.getsockname()[1]
-        return port
+    """A TCP port that nobody listens on, and that the kernel gives to nobody by itself until it is used.
+
+    Raises OSError where all of those are taken.
+    """
+    for port in random.sample(OWN_PORTS, len(OWN_PORTS)):
+        if is_port_free(host, port):
+            return port
+    raise OSError(f"no port from {OWN_PORTS.start} to {OWN_PORTS.stop - 1} is free on {host}")
 
 
 def is_port_free(host: str, port: int) -> bool:

@@ -26,9 +26,9 @@ from config.settings import Settings, settings_from
 from control import target
 from control.__main__ import main as control
 from control.errors import ProcessError
-from control.processes import free_port
 from control.target import known_resources
 from runstore.rundir import RunDir
+from tests.ports import free_port
 
 GROUPS: dict[str, click.Group] = {"control": control, "analysis": analysis}
 COMMANDS = [(group, command) for group, main in GROUPS.items() for command in main.list_commands(click.Context(main))]

@@ -32,8 +32,8 @@ from control.preflight.facts import (
 from control.preflight.gather import _kms_quota, ask_endpoint
 from control.preflight.policies import policy_source
 from control.preflight.questions import Questions
-from control.processes import free_port
 from tests.control.preflight_facts import DENIED, demand, function, measured, paced
+from tests.ports import NOBODY
 
 MACHINE = Machine(open_files=1024, open_files_hard=4096, ports=28_000, cores=2)
 RATES = GeneratorRates(
@@ -143,7 +143,7 @@ def test_simulation_that_is_not_allowed_is_a_warning():
 
 
 def test_endpoint_that_nothing_listens_at_has_no_answer():
-    answer = ask_endpoint(f"http://127.0.0.1:{free_port()}/prod", timeout_s=5)
+    answer = ask_endpoint(f"http://127.0.0.1:{NOBODY}/prod", timeout_s=5)
     assert (answer.status, answer.asked) == (None, "OPTIONS /prod")
     assert "refused" in answer.error
 

@@ -14,9 +14,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from config.settings import is_loopback
-from control.processes import ROOT, free_port
+from control.processes import ROOT
 from control.sandbox_process import is_sandbox
 from runstore.rundir import RunDir
+from tests.ports import NOBODY
 
 VARIABLES_OF_OURS = ("TARGET", "STACK_NAME", "PROFILE", "FLOW", "SCALE", "TIME_SCALE", "API_BASE_URL", "RUN_ID")
 
@@ -46,7 +47,7 @@ def own_environment(folder: Path) -> dict[str, str]:
     return own | {
         "PYTHONPATH": str(ROOT),
         "RUNS_DIR": str(folder / "runs"),
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}",
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{NOBODY}",
     }
 
 
@@ -190,7 +191,7 @@ def test_load_never_leaves_this_machine_with_the_sandbox_as_target(tmp_path, env
 
 
 def test_an_api_that_is_not_reachable_is_named(tmp_path, environment, sandbox):
-    environment |= {"AWS_ENDPOINT_URL": sandbox, "API_BASE_URL": f"http://127.0.0.1:{free_port()}/prod"}
+    environment |= {"AWS_ENDPOINT_URL": sandbox, "API_BASE_URL": f"http://127.0.0.1:{NOBODY}/prod"}
     done = control("smoke", cwd=tmp_path, environment=environment)
     assert done.returncode == 2
     assert "API_BASE_URL: nothing answers" in done.stderr

@@ -1,9 +1,9 @@
 import pytest
 
-from control.processes import free_port
 from control.progress import State, latest_state
 from control.sandbox_process import is_sandbox, settled_truth, since
 from control.smoke import await_change, expected_change, explain
+from tests.ports import NOBODY
 
 
 class Clock:
@@ -43,7 +43,7 @@ def test_what_happened_between_two_truths_is_their_difference():
 
 
 def test_where_nothing_listens_there_is_no_sandbox():
-    assert not is_sandbox(f"http://127.0.0.1:{free_port()}")
+    assert not is_sandbox(f"http://127.0.0.1:{NOBODY}")
 
 
 def record(item: str, number: int, turnover: int) -> dict[str, object]:

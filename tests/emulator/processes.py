@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from control.processes import ROOT, Process, free_port
+from control.processes import ROOT, Process
+from tests.ports import free_port
 
 VENV = ROOT / ".venv-emulator"
 """Made by `make emulator-test`."""

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from control.processes import ROOT, free_port
+from control.processes import ROOT
 from runstore.rundir import RunDir
 from tests.end_to_end.browser import NO_PROXY, Page, find_browser
+from tests.ports import NOBODY, free_port
 
 CHROMIUM = find_browser()
 pytestmark = pytest.mark.skipif(
@@ -44,7 +45,7 @@ def web_ui(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     environment |= {
         "PYTHONPATH": str(ROOT),
         "RUNS_DIR": str(folder / "runs"),
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}",
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{NOBODY}",
         "PROFILE": "mine.toml",
         "WEB_USER": "tester",
         "WEB_PASSWORD": "nine lives",

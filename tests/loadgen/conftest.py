@@ -28,6 +28,7 @@ from loadgen import transport
 from loadgen.tls import tls_context
 from runstore.columns import REQUEST_COLUMNS
 from tests.loadgen.scripted_server import ScriptedServer, write_certificate
+from tests.ports import free_port
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -244,12 +245,6 @@ class LocustRun:
             "console": self.console_count,
             "csv": self.csv_count,
         }
-
-
-def free_port() -> int:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        return int(unused.getsockname()[1])
 
 
 def has_members(group: int) -> bool:

@@ -13,6 +13,7 @@ from config.errors import ConfigError
 from loadgen.proxies import Proxy, check_proxies, proxy_for
 from loadgen.transport import Connection, ConnectionCounts, Endpoint, Timeouts, TransportError, parse_endpoint
 from tests.loadgen.scripted_server import REQUEST, answer_all, read_request, tls_server
+from tests.ports import refusing_port
 
 API = parse_endpoint("https://api.example")
 PLAIN_API = parse_endpoint("http://api.example")
@@ -133,13 +134,11 @@ def test_silent_proxy_is_given_up(serve):
 
 
 def test_proxy_that_is_not_there():
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        where = Endpoint("http", "127.0.0.1", unused.getsockname()[1], "")
-    with pytest.raises(
-        TransportError, match=f"api.example:80 through the proxy 127.0.0.1:{where.port}: connection ref"
+    with (
+        refusing_port() as port,
+        pytest.raises(TransportError, match=f"api.example:80 through the proxy 127.0.0.1:{port}: connection refused"),
     ):
-        Connection(PLAIN_API, proxy=Proxy(where)).exchange(REQUEST)
+        Connection(PLAIN_API, proxy=Proxy(Endpoint("http", "127.0.0.1", port, ""))).exchange(REQUEST)
 
 
 @pytest.mark.parametrize(

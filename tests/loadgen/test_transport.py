@@ -16,6 +16,7 @@ import pytest
 from loadgen import transport
 from loadgen.transport import Connection, ConnectionCounts, Endpoint, Timeouts, TransportError, parse_endpoint
 from tests.loadgen.scripted_server import OK, REQUEST, answer, answer_all, read_request, tls_server
+from tests.ports import refusing_port
 
 
 @pytest.mark.parametrize(
@@ -378,9 +379,10 @@ def test_name_is_looked_up_for_every_connection(serve, monkeypatch):
 
 
 def test_address_that_refuses_is_passed_over(serve, monkeypatch):
-    server = serve(answer(OK), host="127.0.0.2")
-    monkeypatch.setattr(gevent.socket, "getaddrinfo", Names(["127.0.0.1", "127.0.0.2"]))
-    assert Connection(parse_endpoint(f"http://two.test:{server.port}")).exchange(REQUEST).body == b"hi"
+    with refusing_port("127.0.0.1") as port:
+        serve(answer(OK), host="127.0.0.2", port=port)
+        monkeypatch.setattr(gevent.socket, "getaddrinfo", Names(["127.0.0.1", "127.0.0.2"]))
+        assert Connection(parse_endpoint(f"http://two.test:{port}")).exchange(REQUEST).body == b"hi"
 
 
 def test_address_that_says_nothing_is_given_up():
@@ -404,10 +406,10 @@ def test_slow_resolver_is_given_up(monkeypatch):
 
 
 def test_refused_connection_says_where_and_why():
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        port = unused.getsockname()[1]
-    with pytest.raises(TransportError, match=f"cannot connect to 127.0.0.1:{port}: connection refused"):
+    with (
+        refusing_port() as port,
+        pytest.raises(TransportError, match=f"cannot connect to 127.0.0.1:{port}: connection refused"),
+    ):
         Connection(parse_endpoint(f"http://127.0.0.1:{port}")).exchange(REQUEST)
 
 

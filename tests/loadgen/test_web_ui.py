@@ -11,7 +11,8 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.loadgen.conftest import CountingServer, Locust, LocustRun, free_port
+from tests.loadgen.conftest import CountingServer, Locust, LocustRun
+from tests.ports import free_port
 
 LOCUSTFILE = """
 from locust import events, task
