@@ -17,6 +17,8 @@ from control.errors import ProcessError
 from control.processes import Process
 
 START_TIMEOUT_S = 60.0
+ANSWER_TIMEOUT_S = 30.0
+"""One that is busy with a run of somebody's, on a machine that is busy too, is late and not gone."""
 _READY = re.compile(r"^sandbox ready at (http://\S+)$", re.MULTILINE)
 
 # A proxy must never be asked for the loopback.
@@ -54,7 +56,7 @@ class SandboxProcess:
         self._process.stop()
 
 
-def is_sandbox(endpoint: str, timeout_s: float = 2.0) -> bool:
+def is_sandbox(endpoint: str, timeout_s: float = ANSWER_TIMEOUT_S) -> bool:
     """Whether a sandbox answers there (and not some other server)."""
     try:
         with _opener.open(f"{endpoint.rstrip('/')}/_sandbox/health", timeout=timeout_s) as answer:
@@ -63,7 +65,7 @@ def is_sandbox(endpoint: str, timeout_s: float = 2.0) -> bool:
         return False
 
 
-def read_truth(endpoint: str, timeout_s: float = 10.0) -> dict[str, Any]:
+def read_truth(endpoint: str, timeout_s: float = ANSWER_TIMEOUT_S) -> dict[str, Any]:
     """What really happened, as the sandbox counts it, since it was started or reset. Raises ProcessError."""
     try:
         with _opener.open(f"{endpoint.rstrip('/')}/_sandbox/truth", timeout=timeout_s) as answer:

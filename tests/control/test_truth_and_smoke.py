@@ -1,3 +1,6 @@
+import socket
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from control.progress import State, latest_state
@@ -44,6 +47,17 @@ def test_what_happened_between_two_truths_is_their_difference():
 
 def test_where_nothing_listens_there_is_no_sandbox():
     assert not is_sandbox(f"http://127.0.0.1:{NOBODY}")
+
+
+def test_a_sandbox_that_is_late_with_its_answer_is_there():
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
+        found = pool.submit(is_sandbox, f"http://127.0.0.1:{server.getsockname()[1]}")
+        connection, _ = server.accept()
+        with connection:
+            with pytest.raises(TimeoutError):
+                found.result(3)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            assert found.result(60)
 
 
 def record(item: str, number: int, turnover: int) -> dict[str, object]:
