@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import time
 import urllib.request
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,9 @@ from typing import Any
 from websocket import create_connection
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-START_LIMIT_S = 20.0
+START_LIMIT_S = 60.0
+_NAVIGATED = re.compile("navigated|context was destroyed|Cannot find .*context")
+"""What Chromium answers to a question that the next page can no longer be asked for the last one."""
 NO_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 """For the loopback, where the caller's proxy has no business."""
 
@@ -29,6 +32,10 @@ NO_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 def find_browser() -> str | None:
     """Path of the Chromium of this machine; CHROMIUM names another. None where there is none."""
     return shutil.which(os.environ.get("CHROMIUM", "")) or next(filter(None, map(shutil.which, NAMES)), None)
+
+
+class NavigatedError(Exception):
+    """The page went to another address while it was asked."""
 
 
 class Page:
@@ -60,7 +67,7 @@ class Page:
         self._events: list[tuple[str, dict[str, Any]]] = []
         try:
             self._socket = create_connection(
-                self._address(log), suppress_origin=True, http_no_proxy=["127.0.0.1"], timeout=30
+                self._address(log), suppress_origin=True, http_no_proxy=["127.0.0.1"], timeout=60
             )
         except BaseException:
             self._process.kill()
@@ -79,11 +86,14 @@ class Page:
         raise AssertionError(f"Chromium did not start:\n{log.read_text(errors='replace')}")
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """What the browser answers. Raises NavigatedError."""
         number = next(self._ids)
         self._socket.send(json.dumps({"id": number, "method": method, "params": parameters}))
         while (message := json.loads(self._socket.recv())).get("id") != number:
             if "method" in message:
                 self._events.append((message["method"], message["params"]))
+        if _NAVIGATED.search(message.get("error", {}).get("message", "")):
+            raise NavigatedError(message["error"]["message"])
         assert "error" not in message, message
         return dict(message["result"])
 
@@ -124,10 +134,12 @@ class Page:
     def wait_for(self, expression: str, limit_s: float = 60.0) -> Any:
         """The value of the expression as soon as it is true."""
         end = time.monotonic() + limit_s
-        while not (value := self.evaluate(expression)):
+        while True:
+            with suppress(NavigatedError):
+                if value := self.evaluate(expression):
+                    return value
             assert time.monotonic() < end, f"{expression} did not come true; the page:\n{self.text()}"
             time.sleep(0.05)
-        return value
 
     def click(self, selector: str, text: str = "") -> None:
         """Click the first element of that CSS selector that has the text, once there is one."""
