@@ -20,7 +20,7 @@ from control.temporary_versions.journal import open_journals
 from tests.control.test_processes import is_alive, until
 
 NAME = "swarmscope-place-vote"
-LOCUST = "import os, sys, time; open(os.environ['STARTED'], 'w').write(str(os.getpid())); time.sleep(60)"
+LOCUST = "import os, sys, time; open(os.environ['STARTED'], 'w').write(str(os.getpid())); time.sleep(600)"
 COMMAND = f"""
 from control import locust_process
 from control.provisioned import experiment

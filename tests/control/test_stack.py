@@ -27,6 +27,7 @@ from control.cloud import Cloud
 from control.deploy import APPLICATIONS, STACK_DIR, cloud_for, deploy, destroy, refuse_protected
 from control.errors import DeployError
 from control.packages import Package, package
+from control.processes import ROOT
 from control.sandbox_process import SandboxProcess
 from control.stack import carry_out, delete, describe, make_plan, outputs, preview
 
@@ -284,16 +285,28 @@ def test_a_deletion_ended_after_any_call_is_finished_by_the_next(cloud, sns, lif
     assert calls > 8
 
 
+DEPLOY_A_BUCKET = """
+import time
+from control import artefacts
+make = artefacts._make
+artefacts._make = lambda *arguments: (make(*arguments), print("made a bucket", flush=True), time.sleep(600))
+from control.__main__ import main
+main(["deploy"])
+"""
+"""A deployment that does not get beyond its bucket."""
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_a_deployment_that_is_really_killed_is_finished_by_the_next(process, settings, cloud, sns, number):
     environment = os.environ | {"TARGET": "sandbox", "AWS_ENDPOINT_URL": process.endpoint, "STACK_NAME": NAME}
-    command = [sys.executable, "-m", "control", "deploy"]
-    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as deploying:
-        assert deploying.stderr is not None
-        first = deploying.stderr.readline()
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(
+        [sys.executable, "-c", DEPLOY_A_BUCKET], cwd=ROOT, env=environment, text=True, **pipes
+    ) as deploying:
+        assert deploying.stdout is not None
+        assert deploying.stdout.readline() == "made a bucket\n"
         deploying.send_signal(number)
-        said = deploying.stderr.read()
-    assert first.startswith("made bucket")
+        _, said = deploying.communicate(timeout=60)
     assert deploying.returncode == (-9 if number == signal.SIGKILL else 130)
     assert number == signal.SIGKILL or "the same command again" in said
     assert destroy(settings, silent)

@@ -186,7 +186,7 @@ def test_a_value_that_failed_gets_no_more_calls():
 
 
 def test_so_many_are_under_way_at_a_time():
-    together = threading.Barrier(3, timeout=10)
+    together = threading.Barrier(3, timeout=60)
 
     def invoke(call: Call) -> Invocation:
         together.wait()

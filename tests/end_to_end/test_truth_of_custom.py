@@ -10,6 +10,8 @@ from analysis.truth import compare
 from control.processes import ROOT
 from tests.end_to_end.test_truth_of_runs import Case, Outcome, run_case
 
+pytestmark = pytest.mark.timeout(600)  # a run from end to end, on a machine that may be slow
+
 EXAMPLE = ROOT / "examples" / "custom"
 
 PROFILE = """

@@ -7,6 +7,8 @@ import pytest
 from analysis.truth import compare
 from tests.end_to_end.test_truth_of_runs import Case, Outcome, run_case
 
+pytestmark = pytest.mark.timeout(600)  # a run from end to end, on a machine that may be slow
+
 ORDERS = """
 description = "batches of five to a queue, a topic, a bus and a stream that takes 40 records a second"
 flows = ["events"]

@@ -26,6 +26,8 @@ from runstore.rundir import RunDir
 from tests.contract import breaches
 from tests.end_to_end.recomputed import differing, figures
 
+pytestmark = pytest.mark.timeout(600)  # a run from end to end, on a machine that may be slow
+
 MODEL = """
 [kinesis]
 shard_records_per_s = 40
@@ -140,7 +142,7 @@ def run_case(case: Case, folder: Path) -> Outcome:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=200,
+            timeout=400,
             check=False,
         )
 
@@ -151,7 +153,7 @@ def run_case(case: Case, folder: Path) -> Outcome:
             told = urllib.request.Request(
                 f"{sandbox.endpoint}/_sandbox/faults", data=json.dumps(case.faults).encode(), method="POST"
             )
-            urllib.request.urlopen(told, timeout=10).close()
+            urllib.request.urlopen(told, timeout=60).close()
         done = control("load", "--load-profile", "profile.toml", "--workers", str(case.workers))
     finally:
         sandbox.stop()

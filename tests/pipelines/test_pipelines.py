@@ -54,7 +54,7 @@ class Pipeline:
         environment = {"PATH": "/usr/bin:/bin", "PYTHON": str(self.python)}
         environment |= {name: str(code) for name, code in codes.items()}
         done = subprocess.run(
-            ["sh", str(SCRIPT)], cwd=self.directory, env=environment, capture_output=True, timeout=30, check=False
+            ["sh", str(SCRIPT)], cwd=self.directory, env=environment, capture_output=True, timeout=60, check=False
         )
         return done.returncode
 
