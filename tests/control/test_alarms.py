@@ -206,16 +206,17 @@ def test_the_state_is_what_the_metrics_say(run, sandbox):
 
 
 def test_a_missing_permission_names_the_policy_that_has_it(sandbox, watched):
-    def faults(document: object) -> None:
-        request = urllib.request.Request(f"{sandbox}/_sandbox/faults", json.dumps(document).encode(), method="POST")
+    def faults(method: str, document: object = None) -> None:
+        body = None if document is None else json.dumps(document).encode()
+        request = urllib.request.Request(f"{sandbox}/_sandbox/faults", body, method=method)
         urllib.request.urlopen(request, timeout=60).read()
 
     environment = {"AWS_ENDPOINT_URL": sandbox, "STACK_NAME": "watched", "TARGET": "sandbox"}
-    faults({"kind": "deny", "actions": ["cloudwatch:PutMetricAlarm"]})
+    faults("POST", {"kind": "deny", "actions": ["cloudwatch:PutMetricAlarm"]})
     try:
         done = CliRunner().invoke(control, ["alarms", "create"], env=environment)
     finally:
-        faults([])
+        faults("DELETE")
     assert done.exit_code == 2
     assert "cloudwatch:PutMetricAlarm" in done.stderr
     assert "alarms" in done.stderr

@@ -18,6 +18,7 @@ pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="no Chromium on this machine (apt install chromium, or name one in CHROMIUM)"
 )
 NAMES = [text for name, text in hostile.TEXTS.items() if name not in ("long", "invisible")]
+DRAWN = "document.readyState === 'complete' && !!document.querySelector('#latency-chart .main-svg')"
 STARTS_AT = 1_795_255_200.0
 """2026-11-21 10:00:00 UTC"""
 
@@ -54,7 +55,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
         opened.watch()
         opened.show(1280, "light")
         opened.open((folder / "report.html").as_uri())
-        opened.wait_for("document.readyState === 'complete' && !!document.querySelector('#latency-chart .main-svg')")
+        opened.wait_for(DRAWN)
         yield opened
     finally:
         opened.close()
@@ -136,6 +137,8 @@ def test_thresholds_fit_on_a_phone(page: Page, tmp_path: Path) -> None:
     boxes = "[...document.querySelectorAll('.scroll')].map((one) => [one.scrollWidth, one.clientWidth])"
     for needed, there in page.evaluate(boxes):
         assert needed <= there
+    page.evaluate("history.back()")
+    page.wait_for(DRAWN)
 
 
 def test_it_asked_nobody_and_said_nothing(page: Page) -> None:
