@@ -10,6 +10,11 @@ from hypothesis import settings
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
+# All traffic is on the loopback: accounts and proxies of whoever runs the tests have no business here.
+for _name in list(os.environ):
+    if _name.startswith("AWS_") or _name.lower() in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        del os.environ[_name]
+
 # How long an example may take says how busy the machine is, and nothing about what is tested.
 settings.register_profile("swarmscope", deadline=None)
 settings.load_profile("swarmscope")
