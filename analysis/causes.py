@@ -15,7 +15,7 @@ evidence fits; what fits none is `unknown`, a group like the others.
 | function_timeout | the invocation ran into the function's timeout |
 | out_of_memory, init_failure, crash | the environment broke: by the error type of REPORT or of the runtime's line |
 | downstream_throttle | an uncaught exception whose code means that a service refused for its limits |
-| exception | any other uncaught exception |
+| exception | any other uncaught exception; also an answer that the runtime could not write as JSON |
 | function_error | a direct Invoke's FunctionError, with no line in the log to explain it |
 | malformed_response | 502, not the function's own, of an invocation that succeeded: API Gateway did not understand it |
 | client_timeout | no HTTP status: the client's own time limit passed |
@@ -43,6 +43,7 @@ import duckdb
 from analysis.cause_figures import advise_on_causes
 from analysis.join import SENDING_OPERATIONS
 from analysis.requests_table import literal
+from analysis.starts import MARSHAL_ERROR
 from analysis.throttles import create_refused_starts
 from analysis.timestamps import iso_utc
 from runstore.columns import CHECK_FAILED, DROPPED, UNFINISHED
@@ -110,9 +111,10 @@ _KIND = f"""
          WHEN status BETWEEN 400 AND 499 AND method = 'Invoke' THEN 'invoke_refused'
          WHEN status = 429 AND inv IS NULL AND NOT named AND NOT own_answer THEN 'api_throttled'
          WHEN failed AND timed_out THEN 'function_timeout'
-         WHEN failed AND (log_error_type = 'Runtime.OutOfMemory' OR log_message LIKE '%signal: killed%')
-              THEN 'out_of_memory'
+         WHEN failed AND (log_error_type = 'Runtime.OutOfMemory'
+                          OR log_kind = 'runtime' AND log_message LIKE '%signal: killed%') THEN 'out_of_memory'
          WHEN failed AND log_error_type IN ({_any_of(INIT_FAILURES)}) THEN 'init_failure'
+         WHEN failed AND log_error_type = '{MARSHAL_ERROR}' THEN 'exception'
          WHEN failed AND (log_error_type LIKE 'Runtime.%' OR log_kind = 'runtime') THEN 'crash'
          WHEN failed AND log_error_type IN ({_any_of(THROTTLE_CODES)}) THEN 'downstream_throttle'
          WHEN failed THEN 'exception'

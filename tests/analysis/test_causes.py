@@ -299,6 +299,26 @@ def test_the_old_crash_for_memory_is_told_by_its_signal(build, causes):
     assert "192 MB" in cause["advice"]
 
 
+def test_a_process_that_the_function_started_and_lost_is_an_exception_of_its_own(build, causes):
+    build.request(status=502, ok=0, lambda_request_id="l1")
+    build.invocation(1.05, request_id="l1", memory_mb=1024, max_memory_mb=90)
+    build.error(1.04, error_type="ConversionFailed", error_message="ffmpeg: signal: killed")
+    (cause,) = causes()
+    assert (cause["kind"], cause["error_type"]) == ("exception", "ConversionFailed")
+
+
+def test_an_answer_that_is_no_json_broke_no_environment(build, causes):
+    """As Python's runtime says it: a Decimal of DynamoDB's that nobody turned into a number."""
+    build.request(status=502, ok=0, lambda_request_id="l1")
+    build.invocation(1.05, request_id="l1", status="error", error_type="Runtime.MarshalError")
+    message = "Unable to marshal response: Object of type Decimal is not JSON serializable"
+    build.error(1.04, error_type="Runtime.MarshalError", error_message=message)
+    (cause,) = causes()
+    assert (cause["kind"], cause["error_type"]) == ("exception", "Runtime.MarshalError")
+    assert cause["message"] == message
+    assert "broke down" not in cause["advice"]
+
+
 def test_the_line_of_another_stream_is_not_the_evidence(build, causes):
     build.request(status=502, ok=0, lambda_request_id="l1")
     build.invocation(1.05, request_id="l1", log_stream="a")
