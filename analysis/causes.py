@@ -94,7 +94,9 @@ def _any_of(names: tuple[str, ...]) -> str:
     return ", ".join(map(literal, names))
 
 
-# In the words of `loadgen.transport`, of the system, and of the exceptions of other HTTP clients.
+# In the words of `loadgen.transport`, of the system, and of the exceptions of other HTTP clients. Those of urllib3
+# begin with `HTTPSConnectionPool(...)`, whatever went wrong.
+_TIMED_OUT = r"^no (whole )?answer within|\bread ?timed? ?out"
 _CONNECTION = (
     r"connect|connection|\b(dns|tls|ssl|certificate|handshake|socket|unreachable|refused|reset|broken pipe)\b"
     r"|name or service|name resolution|no route"
@@ -119,7 +121,7 @@ _KIND = f"""
          WHEN failed AND log_error_type IN ({_any_of(THROTTLE_CODES)}) THEN 'downstream_throttle'
          WHEN failed THEN 'exception'
          WHEN function_error IS NOT NULL THEN 'function_error'
-         WHEN status IS NULL AND regexp_matches(error, '^no (whole )?answer within', 'i') THEN 'client_timeout'
+         WHEN status IS NULL AND regexp_matches(error, {literal(_TIMED_OUT)}, 'i') THEN 'client_timeout'
          WHEN status IS NULL AND regexp_matches(error, {literal(_CONNECTION)}, 'i') THEN 'connection_failed'
          WHEN status IS NULL AND regexp_matches(error, 'timed? ?out', 'i') THEN 'client_timeout'
          WHEN status IS NULL THEN 'no_response'
@@ -208,8 +210,11 @@ _FAILED = f"""
         WITH evidence AS (
             SELECT j.*, coalesce(j.started_at, j.scheduled_at) AS happened_at, g.integration_status,
                    g.error_type AS gateway_error_type, g.error_message AS gateway_error_message,
-                   -- the Lambda service took the call, and what its function answered was passed on
-                   coalesce(g.integration_status < 400 AND g.handler_status = j.status, false) AS own_answer,
+                   -- the Lambda service took the call, and what its function answered was passed on: so says the
+                   -- access log, else a header that only the function could have set
+                   coalesce(g.integration_status < 400 AND g.handler_status = j.status,
+                            j.method <> 'Invoke' AND j.lambda_request_id IS NOT NULL AND j.inv IS NOT NULL,
+                            false) AS own_answer,
                    -- an invocation was begun, whether or not the logs have its REPORT
                    coalesce(j.lambda_request_id, g.lambda_request_id) IS NOT NULL
                    AND coalesce(g.integration_status, 200) < 400 AS named,
