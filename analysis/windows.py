@@ -37,6 +37,9 @@ _METRICS = {
     "rps": f"{_SENT} / nullif(least({{window_s}}, any_value(last - first)), 0)",
 }
 """`config.thresholds.CLIENT_METRICS` in SQL, over the rows of a window; one without any has a row of NULLs."""
+_COUNTED_AMONG = {"failures": "sent"}
+"""Metric -> the rows (any where none are named) without which nothing was measured in the whole run: a count is 0 in a
+window without requests, and not known of an endpoint that was never called, or is misspelled."""
 
 
 @dataclass(frozen=True)
@@ -69,14 +72,14 @@ def worst_window(db: duckdb.DuckDBPyConnection, threshold: Threshold) -> Window 
     found = db.execute(
         f"""WITH bounds AS (
                 SELECT min(begun_at) AS first, max(begun_at) AS last FROM begun_rows WHERE measured AND {near}
-            ), windows AS (
-                SELECT first, last, unnest(range(
-                    greatest(1, floor((last - first - {window_s}) / {step_s} + 1e-6)::BIGINT + 1))) AS number
-                FROM bounds WHERE first IS NOT NULL
             ), counted AS (
                 SELECT sent, ok, response_ms, least(coalesce(ended_at, begun_at), last) AS seen_at,
                        floor((last - seen_at) / {step_s})::BIGINT AS step
                 FROM begun_rows, bounds WHERE measured AND {near} AND {scope}
+            ), windows AS (
+                SELECT first, last, unnest(range(
+                    greatest(1, floor((last - first - {window_s}) / {step_s} + 1e-6)::BIGINT + 1))) AS number
+                FROM bounds WHERE EXISTS (FROM counted WHERE {_COUNTED_AMONG.get(threshold.metric, "true")})
             ), placed AS (
                 SELECT *, unnest(range(step - {STEPS - 1}, step + 1)) AS number FROM counted
             ), judged AS (

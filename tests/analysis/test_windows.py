@@ -109,6 +109,23 @@ def test_scope_is_an_endpoint_or_a_flow(build, worst):
     assert worst("direct: error_rate over 2s < 1%") is None
 
 
+def test_nothing_is_measured_of_a_scope_without_requests(build, worst):
+    """A count would be 0 in each window, and `failures over 2s == 0` hold for an endpoint that is misspelled."""
+    for at in range(5):
+        second(build, at)
+    assert {metric: worst(f"POST /vot: {metric} over 2s < 1") for metric in CLIENT_METRICS} == dict.fromkeys(
+        CLIENT_METRICS
+    )
+
+
+def test_no_failure_among_no_requests_sent_is_no_data(build, worst):
+    second(build, 0)
+    build.request(None, None, None, ok=0, error="dropped", scheduled_at=T0 + 0.5, flow="shop", name="POST /shop")
+    assert worst("shop: failures over 2s == 0") is None
+    assert worst("shop: requests over 2s > 0")[1] == 0
+    assert worst("shop: dropped over 2s == 0")[1] == 1
+
+
 def test_run_without_requests_has_no_window(build, worst):
     build.request(0.0, phase="warmup")
     assert {metric: worst(f"{metric} over 2s < 1") for metric in CLIENT_METRICS} == dict.fromkeys(CLIENT_METRICS)
