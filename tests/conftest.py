@@ -10,6 +10,10 @@ from hypothesis import HealthCheck, settings
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
+# Whoever wants pytest's own output in colour, as some CIs do, does not mean that of what is tested.
+for name in ("FORCE_COLOR", "TTY_COMPATIBLE"):
+    os.environ.pop(name, None)
+
 # How long an example may take says how busy the machine is, and nothing about what is tested; nor is a change to be
 # blamed for an example that nobody met before. Others are looked for with `--hypothesis-profile search`.
 settings.register_profile("search", deadline=None, derandomize=False, suppress_health_check=[HealthCheck.too_slow])
