@@ -8,6 +8,7 @@ thread that the signal wakes (`signal.set_wakeup_fd`).
 
 from __future__ import annotations
 
+import contextlib
 import select
 import signal
 import socket
@@ -95,4 +96,5 @@ def _take(unheard: socket.socket | None) -> bytes:
 def _interrupt_all() -> None:
     # of its own, so that the thread holds no connection while it waits
     for connection in list(_watch.connections):
-        connection.interrupt()
+        with contextlib.suppress(sys.modules["duckdb"].ConnectionException):  # closed, and somebody still holds it
+            connection.interrupt()

@@ -86,6 +86,14 @@ def test_a_query_that_begins_after_the_signal_goes_on(kept_busy: int) -> None:
         assert db.execute("SELECT count(*) FROM range(5_000_000)").fetchall() == [(5_000_000,)]
 
 
+def test_a_signal_is_an_interruption_also_where_a_connection_was_closed() -> None:
+    db = connect()
+    db.close()
+    with pytest.raises(KeyboardInterrupt):
+        send()
+        time.sleep(60)  # until the handler runs
+
+
 def test_connections_are_not_kept() -> None:
     db = connect()
     kept = weakref.ref(db)
