@@ -61,7 +61,7 @@ def test_server_tells_when_requests_came_and_what_was_stolen_until_then():
     channel.send("times")
     times, looks = channel.recv()
     channel.close()
-    server.join(5)
+    server.join(60)
     assert len(times) == 50
     assert looks[0][0] == times[0]
     assert all(later >= earlier + 0.1 for (earlier, _), (later, _) in pairwise(looks))
