@@ -17,7 +17,7 @@ from control.errors import ProcessError
 from control.processes import Process
 from runstore.rundir import RunDir
 
-START_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 120.0
 _READY = re.compile(r"^sandbox ready at (http://\S+)$", re.MULTILINE)
 
 # A proxy must never be asked for the loopback.
