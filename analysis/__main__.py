@@ -213,16 +213,12 @@ def statistics(run: str, duration_limit_ms: float, memory_headroom_mb: float) ->
 @click.option(
     "--architecture",
     type=click.Choice(["x86_64", "arm64"]),
-    default="x86_64",
-    show_default=True,
-    help="What if: of the function.",
+    help="What if: of the function.  [default: x86_64]",
 )
 @click.option(
     "--api",
     type=click.Choice(["none", "rest", "http"]),
-    default="none",
-    show_default=True,
-    help="What if: the API Gateway in front of it.",
+    help="What if: the API Gateway in front of it.  [default: none]",
 )
 @click.option("--region", help="Prices of this region instead of the run's, or of AWS_REGION.")
 @click.option("--free-tier", is_flag=True, help="Take a month's free tier off.")
@@ -245,7 +241,7 @@ def cost(
     """
     from analysis import tables, terminal
     from analysis.console import console
-    from analysis.cost import of_summary, what_if
+    from analysis.cost import DEFAULT_ARCHITECTURE, of_summary, what_if
     from analysis.formatting import plural
     from analysis.run_files import read_summary
     from config.prices import load_prices, priced_regions
@@ -258,7 +254,7 @@ def cost(
             "config/prices/us-east-1.toml",
         )
     spent_on = "the run"
-    if (invocations, duration_ms, memory_mb) == (None, None, None):
+    if all(one is None for one in (invocations, duration_ms, memory_mb, architecture, api)):
         priced = of_summary(read_summary(find_run(run)), region, free_tier=free_tier)
     elif invocations is None or duration_ms is None or memory_mb is None:
         raise UsageError("a what-if needs all of --invocations, --duration-ms and --memory-mb")
@@ -269,7 +265,7 @@ def cost(
             invocations=invocations,
             duration_ms=duration_ms,
             memory_mb=memory_mb,
-            architecture=architecture,
+            architecture=architecture or DEFAULT_ARCHITECTURE,
             api=None if api == "none" else api,
             free_tier=free_tier,
         )

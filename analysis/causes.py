@@ -15,7 +15,7 @@ evidence fits; what fits none is `unknown`, a group like the others.
 | function_timeout | the invocation ran into the function's timeout |
 | out_of_memory, init_failure, crash | the environment broke: by the error type of REPORT or of the runtime's line |
 | downstream_throttle | an uncaught exception whose code means that a service refused for its limits |
-| exception | any other uncaught exception |
+| exception | any other uncaught exception; also an answer that the runtime could not write as JSON |
 | function_error | a direct Invoke's FunctionError, with no line in the log to explain it |
 | malformed_response | 502, not the function's own, of an invocation that succeeded: API Gateway did not understand it |
 | client_timeout | no HTTP status: the client's own time limit passed |
@@ -43,6 +43,7 @@ import duckdb
 from analysis.cause_figures import advise_on_causes
 from analysis.join import SENDING_OPERATIONS
 from analysis.requests_table import literal
+from analysis.starts import MARSHAL_ERROR
 from analysis.throttles import create_refused_starts
 from analysis.timestamps import iso_utc
 from runstore.columns import CHECK_FAILED, DROPPED, UNFINISHED
@@ -93,7 +94,9 @@ def _any_of(names: tuple[str, ...]) -> str:
     return ", ".join(map(literal, names))
 
 
-# In the words of `loadgen.transport`, of the system, and of the exceptions of other HTTP clients.
+# In the words of `loadgen.transport`, of the system, and of the exceptions of other HTTP clients. Those of urllib3
+# begin with `HTTPSConnectionPool(...)`, whatever went wrong.
+_TIMED_OUT = r"^no (whole )?answer within|\bread ?timed? ?out"
 _CONNECTION = (
     r"connect|connection|\b(dns|tls|ssl|certificate|handshake|socket|unreachable|refused|reset|broken pipe)\b"
     r"|name or service|name resolution|no route"
@@ -110,14 +113,15 @@ _KIND = f"""
          WHEN status BETWEEN 400 AND 499 AND method = 'Invoke' THEN 'invoke_refused'
          WHEN status = 429 AND inv IS NULL AND NOT named AND NOT own_answer THEN 'api_throttled'
          WHEN failed AND timed_out THEN 'function_timeout'
-         WHEN failed AND (log_error_type = 'Runtime.OutOfMemory' OR log_message LIKE '%signal: killed%')
-              THEN 'out_of_memory'
+         WHEN failed AND (log_error_type = 'Runtime.OutOfMemory'
+                          OR log_kind = 'runtime' AND log_message LIKE '%signal: killed%') THEN 'out_of_memory'
          WHEN failed AND log_error_type IN ({_any_of(INIT_FAILURES)}) THEN 'init_failure'
+         WHEN failed AND log_error_type = '{MARSHAL_ERROR}' THEN 'exception'
          WHEN failed AND (log_error_type LIKE 'Runtime.%' OR log_kind = 'runtime') THEN 'crash'
          WHEN failed AND log_error_type IN ({_any_of(THROTTLE_CODES)}) THEN 'downstream_throttle'
          WHEN failed THEN 'exception'
          WHEN function_error IS NOT NULL THEN 'function_error'
-         WHEN status IS NULL AND regexp_matches(error, '^no (whole )?answer within', 'i') THEN 'client_timeout'
+         WHEN status IS NULL AND regexp_matches(error, {literal(_TIMED_OUT)}, 'i') THEN 'client_timeout'
          WHEN status IS NULL AND regexp_matches(error, {literal(_CONNECTION)}, 'i') THEN 'connection_failed'
          WHEN status IS NULL AND regexp_matches(error, 'timed? ?out', 'i') THEN 'client_timeout'
          WHEN status IS NULL THEN 'no_response'
@@ -206,8 +210,11 @@ _FAILED = f"""
         WITH evidence AS (
             SELECT j.*, coalesce(j.started_at, j.scheduled_at) AS happened_at, g.integration_status,
                    g.error_type AS gateway_error_type, g.error_message AS gateway_error_message,
-                   -- the Lambda service took the call, and what its function answered was passed on
-                   coalesce(g.integration_status < 400 AND g.handler_status = j.status, false) AS own_answer,
+                   -- the Lambda service took the call, and what its function answered was passed on: so says the
+                   -- access log, else a header that only the function could have set
+                   coalesce(g.integration_status < 400 AND g.handler_status = j.status,
+                            j.method <> 'Invoke' AND j.lambda_request_id IS NOT NULL AND j.inv IS NOT NULL,
+                            false) AS own_answer,
                    -- an invocation was begun, whether or not the logs have its REPORT
                    coalesce(j.lambda_request_id, g.lambda_request_id) IS NOT NULL
                    AND coalesce(g.integration_status, 200) < 400 AS named,

@@ -24,6 +24,7 @@ from analysis.clocks import near_the_others
 from analysis.distributions import distribution, struct
 from analysis.join import counts
 from analysis.requests_table import TAKEN, literal
+from config.thresholds import CHAIN_COUNTS
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,8 @@ class Settling:
                                WHERE function IN ({", ".join(map(literal, functions))}))"""
 
 
-_COUNTS = ("sent", "accepted", "completed", "lost", "duplicated", "late", "pending")
+_SENT = ("sent", "accepted")
+"""Those of them that the client knows, whatever the logs say."""
 
 
 def chains(
@@ -115,6 +117,9 @@ def chains(
     """The summary's `chains`: of CHAINS, and of those of flow `custom`, those that a request of the run entered.
 
     `custom`: as the manifest has them: name, requests (their names in rows), functions (logical names).
+
+    Makes the table `measured_messages`: chain, entered_at (epoch seconds by the servers' clocks), end_to_end_ms, and
+    CHAIN_COUNTS as booleans, NULL where the chain could not be followed.
 
     `changes`: table (logical) -> record type -> attribute -> change over the run; a table that was not looked at
     before and after the run is absent or None, and `table_reconciled` is None with it.
@@ -129,11 +134,49 @@ def chains(
     entered, *_ = counts(
         db, f"SELECT {struct((place, f'bool_or({chain.entered})') for place, chain in by_place.items())} FROM requests"
     )
+    flags = ", ".join(f"{count} BOOLEAN" for count in CHAIN_COUNTS)
+    db.execute(
+        f"CREATE OR REPLACE TEMP TABLE measured_messages "
+        f"(chain VARCHAR, entered_at DOUBLE, end_to_end_ms DOUBLE, {flags})"
+    )
     return {
         chain.name: _chain(db, chain, near, settling, changes.get(chain.table) if chain.table else None)
         for place, chain in by_place.items()
         if entered[place]
     }
+
+
+def _messages(chain: Chain, near: str, settling: Settling) -> str:
+    """A query: each correlation id that entered the chain, in how many requests, and for each of CHAIN_COUNTS whether
+    it belongs there, in so far as all of it could be seen.
+
+    `near`: SQL, whether a row of `requests` has a time that can be compared with others.
+    """
+    overdue = settling.overdue("started_at")
+    return f"""
+        WITH sent AS (
+            SELECT correlation_id, min(started_at) FILTER ({near}) AS started_at, bool_or(measured) AS measured,
+                   min(started_at + coalesce(correction_s, 0)) FILTER ({near}) AS entered_at,
+                   bool_or({chain.accepted}) AS accepted, count(*) AS requests
+            FROM requests LEFT JOIN clock_offsets USING (worker)
+            WHERE {chain.entered} AND correlation_id IS NOT NULL
+            GROUP BY correlation_id
+        ), completed AS (
+            SELECT correlation_id, times AS completions, done_at AS completed_at
+            FROM ({_successes(chain.functions[-1])})
+        ), messages AS (
+            SELECT * REPLACE (coalesce(accepted, false) AS accepted, coalesce(completions, 0) AS completions),
+                   (completed_at - entered_at) * 1000 AS end_to_end_ms
+            FROM sent LEFT JOIN completed USING (correlation_id)
+        )
+        SELECT correlation_id, requests, measured, entered_at, end_to_end_ms, completions, accepted,
+               true AS sent,
+               completions > 0 AS completed,
+               accepted AND completions = 0 AND {overdue} AS lost,
+               completions > 1 AS duplicated,
+               coalesce(end_to_end_ms > {settling.limit_s * 1000}, false) AS late,
+               accepted AND completions = 0 AND NOT {overdue} AS pending
+        FROM messages"""
 
 
 def _chain(
@@ -143,54 +186,32 @@ def _chain(
     settling: Settling,
     change: Mapping[str, Mapping[str, float]] | None,
 ) -> dict[str, Any]:
-    """`near`: SQL, whether a row of `requests` has a time that can be compared with others."""
-    conditions = {
-        "sent": "true",
-        "accepted": "accepted",
-        "completed": "completions > 0",
-        "lost": f"accepted AND completions = 0 AND {settling.overdue('started_at')}",
-        "duplicated": "completions > 1",
-        "late": f"end_to_end_ms > {settling.limit_s * 1000}",
-        "pending": f"accepted AND completions = 0 AND NOT {settling.overdue('started_at')}",
-    }
+    """A chain's block; its measured messages are added to `measured_messages`."""
+    db.execute(f"CREATE OR REPLACE TEMP TABLE messages AS {_messages(chain, near, settling)}")
+
+    def counted(where: str) -> str:
+        return struct((name, f"count(*) FILTER (WHERE {where} AND {name})") for name in CHAIN_COUNTS)
+
     whole, measured, end_to_end, ambiguous, followed, completions = counts(
         db,
-        f"""WITH sent AS (
-                SELECT correlation_id, min(started_at) FILTER ({near}) AS started_at, bool_or(measured) AS measured,
-                       min(started_at + coalesce(correction_s, 0)) FILTER ({near}) AS entered_at,
-                       bool_or({chain.accepted}) AS accepted, count(*) AS requests
-                FROM requests LEFT JOIN clock_offsets USING (worker) WHERE {
-            chain.entered
-        } AND correlation_id IS NOT NULL
-                GROUP BY correlation_id
-            ), completed AS (
-                SELECT correlation_id, times AS completions, done_at AS completed_at FROM ({
-            _successes(chain.functions[-1])
-        })
-            ), messages AS (
-                SELECT * REPLACE (coalesce(accepted, false) AS accepted, coalesce(completions, 0) AS completions),
-                       (completed_at - entered_at) * 1000 AS end_to_end_ms
-                FROM sent LEFT JOIN completed USING (correlation_id)
-            )
-            SELECT {
-            struct((name, f"count(*) FILTER (WHERE requests = 1 AND {sql})") for name, sql in conditions.items())
-        },
-                   {
-            struct(
-                (name, f"count(*) FILTER (WHERE requests = 1 AND measured AND {sql})")
-                for name, sql in conditions.items()
-            )
-        },
+        f"""SELECT {counted("requests = 1")},
+                   {counted("requests = 1 AND measured")},
                    {distribution("end_to_end_ms", "mean p50 p90 p95 p99 max", where="requests = 1 AND measured")},
                    coalesce(sum(requests) FILTER (WHERE requests > 1), 0)::BIGINT,
-                   EXISTS (FROM invocation_correlations c SEMI JOIN sent USING (correlation_id)) OR {
+                   EXISTS (FROM invocation_correlations c SEMI JOIN messages USING (correlation_id)) OR {
             settling.nothing_succeeded(chain.functions)
         },
                    coalesce(sum(completions), 0)::BIGINT
             FROM messages""",
     )
+    flags = (name if followed or name in _SENT else f"NULL::BOOLEAN AS {name}" for name in CHAIN_COUNTS)
+    db.execute(
+        f"""INSERT INTO measured_messages BY NAME
+            SELECT {literal(chain.name)} AS chain, entered_at, end_to_end_ms, {", ".join(flags)}
+            FROM messages WHERE requests = 1 AND measured"""
+    )
     if not followed:
-        unknown = dict.fromkeys(name for name in _COUNTS if name not in ("sent", "accepted"))
+        unknown = dict.fromkeys(name for name in CHAIN_COUNTS if name not in _SENT)
         whole, measured = whole | unknown, measured | unknown
     return {
         **whole,

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,6 +28,8 @@ FILE = "metrics.json"
 PERIOD_S = 60
 _QUERIES_A_CALL = 500
 _POINTS_A_CALL = 100_800
+_WHOLE = "Complete"
+"""The StatusCode of a metric all of whose points are there; others are PartialData, InternalError and Forbidden."""
 MAX_CUSTOM = 100
 """Metrics of one custom namespace that are read: each costs money, and dimensions of many values make thousands."""
 
@@ -180,13 +182,18 @@ def custom_metrics(client: Any, namespaces: Iterable[str]) -> tuple[list[Watched
 
 
 def fetch(client: Any, watched: Sequence[Watched], started_at: float, ended_at: float) -> Metrics:
-    """These metrics in the minutes from `started_at` to `ended_at`. Raises what botocore raises."""
+    """These metrics in the minutes from `started_at` to `ended_at`.
+
+    What CloudWatch could not give whole (a StatusCode that is not Complete) is None, and in the warnings. Raises what
+    botocore raises.
+    """
     start = math.floor(started_at / PERIOD_S) * PERIOD_S
     end = (math.floor(ended_at / PERIOD_S) + 1) * PERIOD_S
     asked = [(one, statistic) for one in watched for statistic in one.statistics]
     queries = [_query(number, one, statistic) for number, (one, statistic) in enumerate(asked)]
     a_call = max(1, min(_QUERIES_A_CALL, _POINTS_A_CALL * PERIOD_S // (end - start)))
     points: dict[str, dict[float, float]] = defaultdict(dict)
+    states: dict[str, str] = {}
     for first in range(0, len(queries), a_call):
         arguments: dict[str, Any] = {
             "MetricDataQueries": queries[first : first + a_call],
@@ -198,13 +205,22 @@ def fetch(client: Any, watched: Sequence[Watched], started_at: float, ended_at: 
             for result in answer["MetricDataResults"]:
                 found = zip(result["Timestamps"], result["Values"], strict=True)
                 points[result["Id"]].update((at.timestamp(), value) for at, value in found)
+                states[result["Id"]] = result.get("StatusCode", _WHOLE)  # of several pages, that of the last
             if not answer.get("NextToken"):
                 break
             arguments["NextToken"] = answer["NextToken"]
     read: dict[Watched, dict[str, list[tuple[float, float]]]] = defaultdict(dict)
+    broken = defaultdict(list)
     for number, (one, statistic) in enumerate(asked):
-        read[one][statistic] = sorted(points[f"m{number}"].items())
-    return _metrics(read, len(queries))
+        state = states.get(f"m{number}", _WHOLE)
+        read[one][statistic] = sorted(points[f"m{number}"].items()) if state == _WHOLE else []
+        if state != _WHOLE:
+            broken[state].append(f"{one.metric} of {one.resource}")
+    warnings = [
+        f"CloudWatch did not give {', '.join(dict.fromkeys(names))} whole ({state}): not known"
+        for state, names in broken.items()
+    ]
+    return replace(_metrics(read, len(queries)), warnings=warnings)
 
 
 def _query(number: int, one: Watched, statistic: str) -> dict[str, Any]:
@@ -290,7 +306,8 @@ def pull(
     patience: Patience,
     namespaces: Sequence[str] = (),
 ) -> Metrics:
-    """`fetch`, repeated until the counts have caught up or it is `patience.until`; then custom metrics once.
+    """`fetch`, repeated until it is whole and the counts have caught up, or it is `patience.until`; then custom metrics
+    once.
 
     `expected`: REPORT lines by function, which Invocations must reach; `answered`: answers of the API to the client,
     which Count must reach. What cannot be had at all is said in the warnings.
@@ -307,14 +324,16 @@ def pull(
             warning = f"no CloudWatch metrics, so throttles are not known: {error}"
             return Metrics({"functions": dict(nothing)}, {}, warnings=[warning], metrics_read=metrics_read)
         metrics_read += metrics.metrics_read
-        if not _behind(metrics, expected, answered) or patience.clock() >= patience.until:
+        if not (metrics.warnings or _behind(metrics, expected, answered)) or patience.clock() >= patience.until:
             break
         patience.sleep(patience.poll_s)
     try:
         of_namespaces, warnings = custom_metrics(client, namespaces)
         custom = fetch(client, of_namespaces, started_at, ended_at)
     except (ClientError, BotoCoreError) as error:
-        return Metrics(metrics.values, metrics.series, (), metrics_read, [f"no custom metrics: {error}"])
+        warnings = [*metrics.warnings, f"no custom metrics: {error}"]
+        return Metrics(metrics.values, metrics.series, (), metrics_read, warnings)
+    warnings = [*metrics.warnings, *warnings, *custom.warnings]
     return Metrics(metrics.values, metrics.series, custom.custom, metrics_read + custom.metrics_read, warnings)
 
 

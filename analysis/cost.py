@@ -51,7 +51,7 @@ from config.prices import (
     units,
 )
 
-DEFAULT_ARCHITECTURE = "x86_64"
+DEFAULT_ARCHITECTURE: Architecture = "x86_64"
 """AWS's own default, where the function's is not known."""
 OF_THE_ANALYSIS = frozenset({"logs_scanned_gb", "metrics_read"})
 """Items that the analysis caused and not the load: part of the run's cost, but of no request's."""

@@ -54,6 +54,18 @@ def create_measured_invocations(db: duckdb.DuckDBPyConnection) -> None:
     )
 
 
+def create_calls(db: duckdb.DuckDBPyConnection, *, starts_told: bool = True) -> None:
+    """Make the view `calls` of the measured invocations: function, ended_at (epoch seconds), duration_ms, failed,
+    timed_out, cold. `starts_told`: as in `functions`; `cold` is NULL where it is false. Needs `measured_invocations`.
+    """
+    db.execute(
+        f"""CREATE OR REPLACE TEMP VIEW calls AS
+            SELECT function, reported_at AS ended_at, duration_ms, f.inv IS NOT NULL AS failed,
+                   coalesce(f.timed_out, false) AS timed_out, {COLD if starts_told else "NULL::BOOLEAN"} AS cold
+            FROM invocations SEMI JOIN measured_invocations USING (inv) LEFT JOIN invocation_failures f USING (inv)"""
+    )
+
+
 def functions(
     db: duckdb.DuckDBPyConnection,
     names: Iterable[str],

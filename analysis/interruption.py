@@ -8,6 +8,8 @@ thread that the signal wakes (`signal.set_wakeup_fd`).
 
 from __future__ import annotations
 
+import contextlib
+import select
 import signal
 import socket
 import sys
@@ -33,10 +35,12 @@ class _Watch:
 
     def __init__(self) -> None:
         self.connections: weakref.WeakSet[Interruptible] = weakref.WeakSet()
-        self.handled_at = -GRACE_S
-        """`time.monotonic` of the last handler."""
+        self.turn = threading.RLock()
+        """Whoever ends queries holds it: the thread, or a handler, which another signal may interrupt."""
         self.written: socket.socket | None = None
         """What signals are written to; None before the first `end_on`."""
+        self.unheard: socket.socket | None = None
+        """Its other end: the numbers of the signals for which nobody has ended queries yet."""
 
 
 _watch = _Watch()
@@ -50,33 +54,47 @@ def watch(connection: Interruptible) -> None:
 def end_on(signals: Sequence[signal.Signals]) -> None:
     """From now on each of these raises KeyboardInterrupt in the main thread, where this is called, and ends queries."""
     if _watch.written is None:
-        woken, _watch.written = socket.socketpair()
+        _watch.unheard, _watch.written = socket.socketpair()
+        _watch.unheard.setblocking(False)
         _watch.written.setblocking(False)
-        threading.Thread(target=_end_queries, args=(woken, frozenset(signals)), daemon=True).start()
+        threading.Thread(target=_end_queries, args=(_watch.unheard, frozenset(signals)), daemon=True).start()
     signal.set_wakeup_fd(_watch.written.fileno(), warn_on_full_buffer=False)
     for one in signals:
         signal.signal(one, _handle)
 
 
 def _handle(signum: int, frame: FrameType | None) -> None:
-    _watch.handled_at = time.monotonic()
-    _interrupt_all()  # who runs no query does not notice
+    with _watch.turn:
+        # However late the thread wakes, this signal is none of its business: by then another query may have begun.
+        _take(_watch.unheard)
+        _interrupt_all()  # who runs no query does not notice
     duckdb: Any = sys.modules.get("duckdb")
     # An ended query has told it already, and whoever clears up after that is not to be interrupted.
     if duckdb is None or not isinstance(sys.exc_info()[1], duckdb.InterruptException):
         raise KeyboardInterrupt
 
 
-def _end_queries(woken: socket.socket, signals: frozenset[int]) -> None:
-    while numbers := woken.recv(64):
-        woken_at = time.monotonic()
-        if not signals.isdisjoint(numbers):
-            time.sleep(GRACE_S)
-            if _watch.handled_at < woken_at - GRACE_S:
+def _end_queries(unheard: socket.socket, signals: frozenset[int]) -> None:
+    woken = select.poll()
+    woken.register(unheard, select.POLLIN)
+    while True:
+        woken.poll()
+        time.sleep(GRACE_S)
+        with _watch.turn:
+            if not signals.isdisjoint(_take(unheard)):
                 _interrupt_all()
+
+
+def _take(unheard: socket.socket | None) -> bytes:
+    """The numbers of the signals that nobody has taken yet."""
+    try:
+        return b"" if unheard is None else unheard.recv(4096)
+    except BlockingIOError:
+        return b""
 
 
 def _interrupt_all() -> None:
     # of its own, so that the thread holds no connection while it waits
     for connection in list(_watch.connections):
-        connection.interrupt()
+        with contextlib.suppress(sys.modules["duckdb"].ConnectionException):  # closed, and somebody still holds it
+            connection.interrupt()

@@ -337,14 +337,22 @@ def _coverage(db: duckdb.DuckDBPyConnection, pairs: _Pairs) -> Coverage:
            WITH others AS (
                SELECT inv, function FROM invocations SEMI JOIN unanswering USING (inv)
                {attempts if _any(db, "repeated_ids") else ""}
+           ), answering AS (
+               SELECT DISTINCT function FROM invocations ANTI JOIN unanswering USING (inv) WHERE function IS NOT NULL
+           ), partnerless AS (
+               -- who answered a request that has no partner is no later hop of it
+               SELECT inv FROM invocation_correlations c JOIN (others SEMI JOIN answering USING (function)) USING (inv)
+               SEMI JOIN (
+                   SELECT correlation_id FROM requests SEMI JOIN unpaired_requests USING (row)
+                   WHERE sent AND coalesce(method, '') NOT IN ({_SENDING})
+               ) USING (correlation_id)
+               GROUP BY inv HAVING count(message_id) = 0
            ), hops AS (
                SELECT DISTINCT inv FROM invocation_correlations c SEMI JOIN others USING (inv)
                SEMI JOIN requests r ON r.correlation_id = c.correlation_id AND r.sent
+               WHERE inv NOT IN (FROM partnerless)
            )
-           SELECT inv, inv IN (FROM hops) AS hop,
-                  function NOT IN (SELECT DISTINCT function FROM invocations ANTI JOIN unanswering USING (inv)
-                                   WHERE function IS NOT NULL) AS background
-           FROM others"""
+           SELECT inv, inv IN (FROM hops) AS hop, function NOT IN (FROM answering) AS background FROM others"""
     )
     invocations, retries, chain, background, unmatched = counts(
         db,

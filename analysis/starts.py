@@ -26,10 +26,12 @@ EMULATOR = "emulator"
 PROACTIVE_GAP_S = 1.0
 """Between the end of an init and the start of its first invocation; milliseconds where that was waiting for it."""
 
-# An answer that cannot be written as JSON (Runtime.MarshalError) leaves the environment whole.
+MARSHAL_ERROR = "Runtime.MarshalError"
+"""What a handler returned cannot be written as JSON: an exception like others, which leaves the environment whole."""
+
 _BROKEN = (
     "coalesce(f.timed_out, false) OR coalesce(f.kind = 'runtime', false) OR r.inv IS NOT NULL "
-    "OR coalesce(f.error_type LIKE 'Runtime.%' AND f.error_type <> 'Runtime.MarshalError', false)"
+    f"OR coalesce(f.error_type LIKE 'Runtime.%' AND f.error_type <> '{MARSHAL_ERROR}', false)"
 )
 
 

@@ -20,7 +20,7 @@ from analysis.cost import UNKNOWN_REGION, measure, price
 from analysis.endpoints import client
 from analysis.errors import DataFormatError
 from analysis.evidence import Evidence
-from analysis.functions import Limits, create_measured_invocations, functions
+from analysis.functions import Limits, create_calls, create_measured_invocations, functions
 from analysis.join import Coverage
 from analysis.metrics import disagreements, expectations, judge_metrics
 from analysis.run_facts import RunFacts
@@ -56,13 +56,15 @@ def build_summary(
     create_measured_invocations(db)
     create_starts(db, facts.pulled.get("started_at"))
     create_clock_offsets(db)
+    told = starts_told(db, manifest.get("target"))
+    create_calls(db, starts_told=told)
     of_client = client(db)
     of_functions = functions(
         db,
         manifest.get("functions") or () if facts.pulled else (),
         metrics.get("functions") or {},
         limits or Limits(),
-        starts_told=starts_told(db, manifest.get("target")),
+        starts_told=told,
     )
     expected = expectations(db, of_functions, metrics, facts.deployment)
     incomplete = [*also, *shortcomings(facts, evidence, coverage)]

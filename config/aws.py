@@ -17,7 +17,7 @@ import botocore.session
 from botocore.config import Config
 
 from config.errors import ConfigError
-from config.settings import Settings
+from config.settings import Settings, host_of, is_loopback
 
 _DUMMY_CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "sandbox",
@@ -32,7 +32,10 @@ def client(settings: Settings, service: str, **config: Any) -> Any:
 
     `config` goes into botocore's Config. Raises ConfigError where the region is unknown.
     """
-    options: dict[str, Any] = {"config": Config(**{"retries": {"mode": "standard", "total_max_attempts": 6}} | config)}
+    made: dict[str, Any] = {"retries": {"mode": "standard", "total_max_attempts": 6}} | config
+    if settings.endpoint_url is not None and is_loopback(host_of(settings.endpoint_url)):
+        made["proxies"] = {}  # this machine is never reached through a proxy
+    options: dict[str, Any] = {"config": Config(**made)}
     if settings.target == "sandbox":
         options["endpoint_url"] = settings.endpoint_url
         # boto3: making clients of one session is not thread-safe.

@@ -21,12 +21,15 @@ Without a window a threshold is about the whole run (its measured rows). `p95_ms
 it: the worst of them is what is judged. A request counts in the window in which it ended, a dropped arrival in the one
 in which it was due; windows that hold the warm-up, or lie outside the run, are none.
 
+A function's invocation counts in the window in which it ended, a chain's message in the one in which it was sent.
+Throttles and cost have none: CloudWatch counts by the minute.
+
 An action `abort after 10s` ends the run once the threshold has been broken in every look at its window for 10 s;
 `abort` does at the first. Such a threshold without a window is watched over DEFAULT_WINDOW_S as long as the run goes,
 and judged over the whole run in the end.
 
-Windows and aborts are for what the client's side knows by itself, and while the run goes: CLIENT_METRICS of everything,
-of a flow or of an endpoint.
+Aborts are for what the client's side knows by itself, and while the run goes: CLIENT_METRICS of everything, of a flow
+or of an endpoint.
 """
 
 from __future__ import annotations
@@ -45,6 +48,7 @@ END_TO_END_METRICS = tuple(f"end_to_end_{name}" for name in LATENCY_METRICS)
 """Of a chain, from the request to the end of its last function; nothing else answers to them."""
 TIME_METRICS = (*LATENCY_METRICS, *END_TO_END_METRICS)
 RATE_METRICS = ("error_rate", "success_rate", "cold_start_rate", "throttle_rate", "dropped_rate")
+CHAIN_COUNTS = ("sent", "accepted", "completed", "lost", "duplicated", "late", "pending")
 COUNT_METRICS = (
     "requests",
     "failures",
@@ -54,13 +58,7 @@ COUNT_METRICS = (
     "timeouts",
     "throttles",
     "cold_starts",
-    "sent",
-    "accepted",
-    "completed",
-    "lost",
-    "duplicated",
-    "late",
-    "pending",
+    *CHAIN_COUNTS,
 )
 CLIENT_METRICS = (
     *LATENCY_METRICS,
@@ -72,13 +70,15 @@ CLIENT_METRICS = (
     "dropped",
     "rps",
 )
-"""What can be measured over a window: everything that the client knows without the target's logs."""
+"""What can abort a run: everything that the client knows without the target's logs."""
 DEFAULT_WINDOW_S = 10.0
 """TIME_SCALE multiplies it."""
 SHORTEST_WINDOW_S = 1.0
 COST_SCOPE = "cost"
 COST_METRICS = ("run_usd", "per_million_usd")
 """Of the scope `cost`, which has no others."""
+WHOLE_RUN_METRICS = ("throttles", "throttle_rate", *COST_METRICS)
+"""What cannot be measured over a window."""
 METRICS = (*TIME_METRICS, *RATE_METRICS, *COUNT_METRICS, "rps", *COST_METRICS)
 
 OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
@@ -156,11 +156,12 @@ def parse_threshold(expression: str, action: str = "fail", time_scale: float = 1
             )
         if metric in END_TO_END_METRICS and match["scope"] is None:
             problems.append(f"{metric} is about one chain, its scope: `shop: {metric} < 5s`")
-        if metric not in CLIENT_METRICS and (window_s is not None or kind == "abort"):
+        if metric not in CLIENT_METRICS and kind == "abort":
             problems.append(
-                f"{metric} is known only after the run, so it can neither abort it nor be measured over a window, as "
-                f"{', '.join(CLIENT_METRICS)} can"
+                f"{metric} is known only after the run, so it cannot abort it, as {', '.join(CLIENT_METRICS)} can"
             )
+        if metric in WHOLE_RUN_METRICS and window_s is not None:
+            problems.append(f"{metric} is known by the minute or of the whole run, so it has no windows")
     if problems:
         raise ValueError(f"{expression!r}: {'; '.join(problems)}")
     return Threshold(

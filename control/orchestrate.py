@@ -33,7 +33,7 @@ from control.progress import RunProgress
 from control.run_lock import run_lock
 from control.run_request import Checked, Request, check, with_options
 from control.run_watch import RunWatch
-from control.sandbox_process import read_truth
+from control.sandbox_process import note_settling, read_truth
 from control.scratch import scratch_directory
 from control.smoke import await_change, expected_change, explain, read_shop
 from control.target import ReadyTarget, ready_target
@@ -163,8 +163,7 @@ class Stage:
             run.update_manifest(warnings=[*run.read_manifest().get("warnings", ()), str(gone)])
             return
         run.write_json("truth.json", truth)
-        if truth["pending"] == 0:
-            run.update_manifest(settled_at=time.time())
+        note_settling(run, truth["pending"], limit_s, time.time())
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from analysis import table_snapshot
 from control.errors import ProcessError
-from control.sandbox_process import since
+from control.sandbox_process import note_settling, since
 from runstore.analysis_state import ENDED, RUNNING, WAITING, AnalysisState, outcome, write_state
 from runstore.rundir import RUNNING as RUN_GOES_ON
 from runstore.rundir import RunDir
@@ -166,7 +166,7 @@ class RunWatch:
             run.write_json("truth.json", since(before, truth))
         if settled:
             self._truth = truth
-            run.update_manifest(settled_at=self._clock())
+        note_settling(run, truth["pending"], self._clock() - began, self._clock())
 
     def _run_analysis(self, run: RunDir) -> Iterator[None]:
         write_state(run, AnalysisState(RUNNING, "fetching logs and joining them", self._clock()))

@@ -15,8 +15,9 @@ from typing import Any
 
 from control.errors import ProcessError
 from control.processes import Process
+from runstore.rundir import RunDir
 
-START_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 120.0
 ANSWER_TIMEOUT_S = 30.0
 """One that is busy with a run of somebody's, on a machine that is busy too, is late and not gone."""
 _READY = re.compile(r"^sandbox ready at (http://\S+)$", re.MULTILINE)
@@ -86,6 +87,19 @@ def since(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]
         else:
             difference[key] = value
     return difference
+
+
+def note_settling(run: RunDir, pending: int, waited_s: float, now: float) -> None:
+    """Write into the manifest that nothing was on its way any more, or warn of what was after `waited_s` seconds."""
+    if pending == 0:
+        run.update_manifest(settled_at=now)
+        return
+    on_their_way = "1 delivery or retry was" if pending == 1 else f"{pending} deliveries or retries were"
+    warning = (
+        f"{on_their_way} still on the way {waited_s:.0f} s after the run: messages that complete later count as lost "
+        "or pending. A longer chain_limit in the profile waits for them"
+    )
+    run.update_manifest(warnings=[*run.read_manifest().get("warnings", ()), warning])
 
 
 def settled_truth(

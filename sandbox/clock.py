@@ -39,6 +39,15 @@ _HALF_A_TICK_S = 0.0005
 """Of uvloop's timers, which know whole milliseconds."""
 
 
+def _epoch_of_the_monotonic_clock() -> float:
+    """When the monotonic clock stood at nothing, epoch seconds.
+
+    Who has to wait for the processor between the looks at the two clocks finds it earlier than it was: of several
+    answers the latest is right.
+    """
+    return max(time.time() - time.monotonic() for _ in range(10))
+
+
 class LoopScheduler:
     """The real clock: an asyncio event loop's timers.
 
@@ -52,7 +61,7 @@ class LoopScheduler:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._offset = time.time() - time.monotonic()
+        self._offset = _epoch_of_the_monotonic_clock()
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self._alarm: asyncio.TimerHandle | None = None

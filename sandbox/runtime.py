@@ -311,13 +311,21 @@ class _Inside:
         self._handlers, self._level = root.handlers, root.level
         os.environ = runtime._environ  # type: ignore[assignment]  # noqa: B003 the process's own stays untouched
         sys.stdout = sys.stderr = runtime._stdout
-        root.handlers, root.level = [runtime._log_handler], runtime._root_level
+        root.handlers = [runtime._log_handler]
+        _set_root_level(runtime._root_level)
 
     def __exit__(self, *_: object) -> None:
         runtime, root = self._runtime, logging.root
         runtime._root_level = root.level
-        root.handlers, root.level = self._handlers, self._level
+        root.handlers = self._handlers
+        _set_root_level(self._level)
         os.environ, sys.stdout, sys.stderr = self._environ, self._stdout, self._stderr
+
+
+def _set_root_level(level: int) -> None:
+    """Loggers remember what they write until a level is set, which takes 15 us: not where it is the same."""
+    if logging.root.level != level:
+        logging.root.setLevel(level)
 
 
 def to_json(value: Any) -> bytes:

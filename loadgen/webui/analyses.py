@@ -47,6 +47,8 @@ class Analyses:
         self._session = session
         self._environ = environ
         self._process: subprocess.Popen[bytes] | None = None
+        self._busy = False
+        """An analysis goes on, or is about to: its process does not start in one step."""
         self.attended = environ.get(ATTENDED) == "1"
         """Whoever started Locust analyses each run as it ends."""
         environment.events.quit.add_listener(lambda **_: self.stop())
@@ -66,7 +68,7 @@ class Analyses:
 
     def may_start(self, run: RunDir) -> bool:
         """Whether an analysis can be asked for here and now: one at a time, of a run that has ended."""
-        return not (self.attended or self._goes_on(run)) and self._process is None
+        return not (self.attended or self._goes_on(run)) and not self._busy
 
     def start(self, run: RunDir) -> bool:
         """Analyse a run in the background; False where it cannot be started now."""
@@ -78,10 +80,15 @@ class Analyses:
             "TARGET": settings.target,
             "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), self._environ.get("PYTHONPATH")])),
         }
-        write_state(run, AnalysisState(RUNNING, "fetching logs and joining them", time.time()))
         command = [sys.executable, "-m", "analysis", "analyze", str(run.path.resolve())]
-        # A Ctrl-C is Locust's: its runs are drained first.
-        self._process = subprocess.Popen(command, env=variables, stdin=subprocess.DEVNULL, start_new_session=True)
+        self._busy = True
+        try:
+            write_state(run, AnalysisState(RUNNING, "fetching logs and joining them", time.time()))
+            # A Ctrl-C is Locust's: its runs are drained first.
+            self._process = subprocess.Popen(command, env=variables, stdin=subprocess.DEVNULL, start_new_session=True)
+        except BaseException:
+            self._busy = False
+            raise
         gevent.spawn(self._await_end, run, self._process)
         return True
 
@@ -114,7 +121,7 @@ class Analyses:
 
     def _await_end(self, run: RunDir, process: subprocess.Popen[bytes]) -> None:
         exit_code = process.wait()
-        self._process = None
+        self._process, self._busy = None, False
         write_state(run, AnalysisState(ENDED, outcome(exit_code), time.time(), exit_code))
 
 

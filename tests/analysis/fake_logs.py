@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -45,8 +46,10 @@ class FakeLogs:
 
     def __post_init__(self) -> None:
         events = SimpleNamespace(register=lambda event, handler: None)
+        self._lock = threading.Lock()
         self.meta = SimpleNamespace(region_name="eu-west-1", events=events)
-        self._answers: dict[str, list[dict[str, Any]]] = {}
+        self._answers: dict[str, tuple[str, list[dict[str, Any]], int]] = {}
+        """Query id -> its status, what it matches, and how many rows of that it gives."""
 
     def add(self, group: str, at: float, message: str, stream: str, lag_s: float = 0.0) -> None:
         events = self.groups.setdefault(group, [])
@@ -56,7 +59,9 @@ class FakeLogs:
         )
 
     def start_query(self, **arguments: Any) -> dict[str, Any]:
-        self.queries.append(arguments)
+        with self._lock:  # several threads ask
+            self.queries.append(arguments)
+            query_id = str(len(self.queries))
         if self.failing is not None:
             self.failing(arguments)
         groups = arguments["logGroupNames"]
@@ -72,18 +77,16 @@ class FakeLogs:
             and event["visible_at"] <= self.time.now
             and _passes(event, arguments["queryString"])
         ]
-        query_id = str(len(self.queries))
-        self._answers[query_id] = matching
-        self._limit = min(arguments["limit"], self.row_limit)
         asked_s = arguments["endTime"] - arguments["startTime"]
-        self._status = "Timeout" if self.longest_s is not None and asked_s > self.longest_s else "Complete"
+        status = "Timeout" if self.longest_s is not None and asked_s > self.longest_s else "Complete"
+        self._answers[query_id] = status, matching, min(arguments["limit"], self.row_limit)
         return {"queryId": query_id}
 
     def get_query_results(self, queryId: str) -> dict[str, Any]:
-        matching = self._answers[queryId]
-        rows = matching[: self._limit]
-        if self._status != "Complete":
-            return {"status": self._status, "results": []}
+        status, matching, limit = self._answers[queryId]
+        rows = matching[:limit]
+        if status != "Complete":
+            return {"status": status, "results": []}
         statistics = {"recordsMatched": float(len(matching)), "bytesScanned": 10.0 * len(matching)}
         return {
             "status": "Complete",

@@ -103,7 +103,8 @@ def failing(build, kind):
     elif kind == "api_throttled":
         build.request(status=429, ok=0)
     elif kind == "malformed_response":
-        build.request(status=502, ok=0, lambda_request_id="l1")
+        build.request(status=502, ok=0, request_id="g1")
+        build.correlation(1.01, gateway_request_id="g1", request_id="l1")
         build.invocation(1.05, request_id="l1")
     elif kind == "function_error":
         build.request(status=200, ok=0, method="Invoke", request_id="l1", function_error="Unhandled")
@@ -164,6 +165,15 @@ def test_each_kind_is_told_by_its_evidence(build, causes, kind, function, error_
     (cause,) = causes()
     assert (cause["kind"], cause["function"], cause["error_type"]) == (kind, function, error_type)
     assert cause["advice"]
+
+
+@pytest.mark.parametrize("status", [429, 502, 504])
+def test_what_came_with_a_header_of_the_functions_is_its_own_answer(build, causes, status):
+    """Without an access log: API Gateway's own 502 and 504 have no header of a function's."""
+    build.request(status=status, ok=0, lambda_request_id="l1")
+    build.invocation(request_id="l1")
+    (cause,) = causes()
+    assert (cause["kind"], cause["error_type"]) == ("answered_error", f"HTTP {status} by the function")
 
 
 @pytest.mark.parametrize("status", [429, 502, 504])
@@ -299,8 +309,29 @@ def test_the_old_crash_for_memory_is_told_by_its_signal(build, causes):
     assert "192 MB" in cause["advice"]
 
 
-def test_the_line_of_another_stream_is_not_the_evidence(build, causes):
+def test_a_process_that_the_function_started_and_lost_is_an_exception_of_its_own(build, causes):
     build.request(status=502, ok=0, lambda_request_id="l1")
+    build.invocation(1.05, request_id="l1", memory_mb=1024, max_memory_mb=90)
+    build.error(1.04, error_type="ConversionFailed", error_message="ffmpeg: signal: killed")
+    (cause,) = causes()
+    assert (cause["kind"], cause["error_type"]) == ("exception", "ConversionFailed")
+
+
+def test_an_answer_that_is_no_json_broke_no_environment(build, causes):
+    """As Python's runtime says it: a Decimal of DynamoDB's that nobody turned into a number."""
+    build.request(status=502, ok=0, lambda_request_id="l1")
+    build.invocation(1.05, request_id="l1", status="error", error_type="Runtime.MarshalError")
+    message = "Unable to marshal response: Object of type Decimal is not JSON serializable"
+    build.error(1.04, error_type="Runtime.MarshalError", error_message=message)
+    (cause,) = causes()
+    assert (cause["kind"], cause["error_type"]) == ("exception", "Runtime.MarshalError")
+    assert cause["message"] == message
+    assert "broke down" not in cause["advice"]
+
+
+def test_the_line_of_another_stream_is_not_the_evidence(build, causes):
+    build.request(status=502, ok=0, request_id="g1")
+    build.correlation(1.01, gateway_request_id="g1", request_id="l1", log_stream="a")
     build.invocation(1.05, request_id="l1", log_stream="a")
     build.invocation(1.05, request_id="l2", log_stream="b")
     build.error(1.04, log_stream="b")
@@ -576,6 +607,13 @@ def test_a_504_tells_what_became_of_its_invocation(build, causes):
     (cause,) = causes()
     assert "place-vote went on in 1 of 1 cases, ran for up to 40 s and was billed 40,000 ms" in cause["advice"]
     assert "failed in 0" in cause["advice"]
+
+
+def test_a_client_that_gave_up_is_not_one_without_a_connection(build, causes):
+    error = "HTTPSConnectionPool(host='api.example', port=443): Read timed out. (read timeout=30)"
+    build.request(ms=None, status=None, error=error)
+    (cause,) = causes()
+    assert cause["kind"] == "client_timeout"
 
 
 def test_a_client_that_gave_up_is_told_how_long_the_function_ran(build, causes):

@@ -27,6 +27,9 @@ class FakeCloudWatch:
     def __init__(self, *invocations: float | Exception, others: Mapping[str, float] | None = None) -> None:
         self.invocations = list(invocations)
         self.others = {"Throttles": 3.0, "ConcurrentExecutions": 7.0} if others is None else others
+        self.broken: Mapping[str, str] = {}
+        """Metric -> the StatusCode of the first answer; of all others what stands in `broken_later`."""
+        self.broken_later: Mapping[str, str] = {}
         self.asked: list[dict[str, Any]] = []
         self.listed: list[dict[str, Any]] = []
 
@@ -41,6 +44,9 @@ class FakeCloudWatch:
             metric = query["MetricStat"]["Metric"]["MetricName"]
             present = [values[metric]] if metric in values else []
             results.append({"Id": query["Id"], "Timestamps": [MINUTE] * len(present), "Values": present})
+            if metric in self.broken:
+                results[-1]["StatusCode"] = self.broken[metric]
+        self.broken = self.broken_later
         return {"MetricDataResults": results}
 
     def get_paginator(self, operation: str) -> Any:
@@ -202,6 +208,25 @@ def test_more_than_the_logs_hold_is_no_reason_to_wait() -> None:
     time = FakeTime(START)
     assert pull(FakeCloudWatch(12.0), 10, time).warnings == []
     assert time.slept == []
+
+
+@pytest.mark.parametrize("state", ["InternalError", "PartialData", "Forbidden"])
+def test_a_sum_of_some_of_its_minutes_is_none(state: str) -> None:
+    client, time = FakeCloudWatch(10.0), FakeTime(START)
+    client.broken = client.broken_later = {"Throttles": state}
+    metrics = pull(client, 10, time)
+    found = metrics.values["functions"]["place-vote"]
+    assert (found["Invocations"], found["Throttles"]) == (10.0, None)
+    assert metrics.warnings == [f"CloudWatch did not give Throttles of place-vote whole ({state}): not known"]
+    assert sum(time.slept) == 30.0
+
+
+def test_what_was_not_whole_is_asked_for_again() -> None:
+    client, time = FakeCloudWatch(10.0), FakeTime(START)
+    client.broken = {"Throttles": "InternalError"}
+    metrics = pull(client, 10, time)
+    assert metrics.values["functions"]["place-vote"]["Throttles"] == 3.0
+    assert (metrics.warnings, time.slept) == ([], [5.0])
 
 
 REFUSED = ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "GetMetricData")

@@ -305,8 +305,10 @@ def test_the_free_tier_is_taken_off_on_request():
     assert json.loads(run(*WHAT_IF, "--free-tier", "--format", "json"))["run_usd"] == pytest.approx(1.80 + 10.00002)
 
 
-def test_half_a_what_if_is_refused():
-    done = CliRunner().invoke(main, ["cost", "--invocations", "5"])
+@pytest.mark.parametrize("option", [("--invocations", "5"), ("--architecture", "arm64"), ("--api", "http")])
+def test_half_a_what_if_is_refused(option):
+    """`cost RUN --architecture arm64` would show what the run cost, and not what it would have cost."""
+    done = CliRunner().invoke(main, ["cost", *option])
     assert done.exit_code == 2
     assert "--duration-ms" in done.output
 

@@ -237,6 +237,22 @@ def test_what_was_refused_has_not_reached_a_function(build, joined):
     assert (coverage.requests, coverage.reached, coverage.reached_matched) == (5, 1, 0)
 
 
+def test_an_invocation_whose_request_was_set_aside_is_written_out_with_it(build, joined):
+    """It has the correlation id of a request as later hops have, and is none."""
+    build.request(lambda_request_id="l1", correlation_id="c1")
+    build.invocation(1.0, request_id="l1")
+    for number in (2, 3):
+        build.request(lambda_request_id="l2", correlation_id=f"c{number}")
+        build.invocation(float(number), request_id=f"l{number}")
+        build.correlation(float(number), request_id=f"l{number}", correlation_id=f"c{number}")
+        build.invocation(number + 0.5, function="shop-decrypt", request_id=f"hop{number}")
+        hop = {"function": "shop-decrypt", "message_id": f"m{number}"}
+        build.correlation(number + 0.5, request_id=f"hop{number}", correlation_id=f"c{number}", **hop)
+    coverage, _ = joined()
+    assert (coverage.matched, coverage.ambiguous) == (1, 2)
+    assert (coverage.chain_invocations, coverage.unmatched_invocations) == (2, 2)
+
+
 def test_hops_and_background_are_told_from_strangers(build, joined):
     build.request(lambda_request_id="l1", correlation_id="c1")
     build.invocation(1.0, request_id="l1")

@@ -94,7 +94,7 @@ def ordinary(messages: list[str]) -> dict[str, dict[str, object]]:
 @given(st.integers(0))
 def test_what_is_ordinary_says_what_the_parser_says(seed: int) -> None:
     random = Random(seed)
-    found = ordinary([altered(random) for _ in range(2000)])
+    found = ordinary([altered(random) for _ in range(3000)])
     assert len(found) > 30
     for message, said in found.items():
         event = parse_event(message)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import multiprocessing
+import socket
 import threading
+import time
 from itertools import pairwise
 
 import pytest
 
-from benchmarks.arrivals import counting, evenness, send_evenly, serve, stolen_ms, undisturbed
+from benchmarks.arrivals import _REQUEST, _answer, counting, evenness, send_evenly, serve, stolen_ms, undisturbed
 from benchmarks.processes import cores
 
 
@@ -53,6 +55,16 @@ def test_even_arrivals_are_even_and_one_that_is_late_is_seen():
     assert figures["late_max_ms"] == pytest.approx(5.0)
 
 
+def test_request_that_the_kernel_has_not_noted_came_when_it_is_read():
+    client, server = socket.socketpair()
+    with client, server:
+        client.sendall(_REQUEST)
+        before = time.time()
+        [came] = _answer(server)
+        assert before <= came <= time.time()
+        assert client.recv(1000).startswith(b"HTTP/1.1 200")
+
+
 def test_server_tells_when_requests_came_and_what_was_stolen_until_then():
     channel, theirs = multiprocessing.Pipe()
     server = threading.Thread(target=serve, args=(theirs, cores()[0], cores()[0]), daemon=True)
@@ -61,7 +73,7 @@ def test_server_tells_when_requests_came_and_what_was_stolen_until_then():
     channel.send("times")
     times, looks = channel.recv()
     channel.close()
-    server.join(5)
+    server.join(60)
     assert len(times) == 50
     assert looks[0][0] == times[0]
     assert all(later >= earlier + 0.1 for (earlier, _), (later, _) in pairwise(looks))

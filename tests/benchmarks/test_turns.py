@@ -21,7 +21,7 @@ def running(script: str) -> Iterator[subprocess.Popen[bytes]]:
         yield process
     finally:
         process.kill()
-        process.wait(5)
+        process.wait(60)
 
 
 def test_it_runs_in_its_turns_and_not_between_them() -> None:
@@ -30,7 +30,8 @@ def test_it_runs_in_its_turns_and_not_between_them() -> None:
         taker.stop()
         used_s = cpu_s(process.pid)
         assert cpu_s(process.pid) == used_s
-        assert taker.turn(0.05).cpu_s > 0
+        # On a busy core it may get nothing in a turn.
+        assert any(taker.turn(0.05).cpu_s > 0 for _ in range(1000))
         assert cpu_s(process.pid) > used_s
 
 
@@ -49,7 +50,7 @@ def test_requests_are_those_that_the_server_was_sent_meanwhile() -> None:
 def test_a_process_that_ended_by_itself_has_no_turn() -> None:
     with running("exit 1") as process:
         taker = TurnTaker(process, cores()[0], count().__next__)
-        process.wait(5)
+        process.wait(60)
         with pytest.raises(ChildProcessError):
             taker.stop()
 

@@ -120,7 +120,10 @@ def test_at_the_deadline_the_truth_is_kept_as_it_stands(scene):
     scene.now += 31
     scene.step()
     assert read(run, "truth.json")["pending"] == 3
-    assert "settled_at" not in run.read_manifest()
+    manifest = run.read_manifest()
+    assert "settled_at" not in manifest
+    (warning,) = manifest["warnings"]
+    assert warning.startswith("3 deliveries or retries were still on the way 31 s after the run: ")
     assert "1" in scene.analyses
 
 

@@ -4,8 +4,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from control.progress import State, latest_state
-from control.sandbox_process import is_sandbox, settled_truth, since
+from control.sandbox_process import is_sandbox, note_settling, settled_truth, since
 from control.smoke import await_change, expected_change, explain
+from runstore.rundir import RunDir
 from tests.ports import NOBODY
 
 
@@ -33,6 +34,25 @@ def test_the_truth_is_taken_as_it_stands_at_the_deadline():
     clock = Clock()
     assert settled_truth(lambda: {"pending": 7}, 2, clock=clock, sleep=clock.sleep) == {"pending": 7}
     assert clock.now == 2
+
+
+def test_what_was_on_its_way_at_the_deadline_is_warned_of(tmp_path):
+    """What it completes afterwards would silently count as lost."""
+    run = RunDir(tmp_path)
+    run.write_json("manifest.json", {"warnings": ["another"]})
+    note_settling(run, 1, 35.0, 7.0)
+    manifest = run.read_manifest()
+    assert manifest["warnings"][0] == "another"
+    assert manifest["warnings"][1].startswith("1 delivery or retry was still on the way 35 s after the run: ")
+    assert "settled_at" not in manifest
+
+
+def test_a_run_of_which_nothing_is_on_its_way_is_settled(tmp_path):
+    run = RunDir(tmp_path)
+    run.write_json("manifest.json", {"warnings": []})
+    note_settling(run, 0, 35.0, 7.0)
+    manifest = run.read_manifest()
+    assert (manifest["settled_at"], manifest["warnings"]) == (7.0, [])
 
 
 def test_what_happened_between_two_truths_is_their_difference():

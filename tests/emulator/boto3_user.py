@@ -29,7 +29,7 @@ except lambda_.exceptions.ResourceNotFoundException as refused:
     found["no function"] = refused.response["ResponseMetadata"]["HTTPStatusCode"]
 
 table = boto3.resource("dynamodb").Table(outputs["VotesTableName"])
-deadline = time.monotonic() + 20
+deadline = time.monotonic() + 60
 while not (items := table.scan()["Items"]) and time.monotonic() < deadline:
     time.sleep(0.2)
 found["counted"] = len(items)
@@ -43,7 +43,7 @@ made.delete()
 
 logs = boto3.client("logs")
 found["reports"] = []
-deadline = time.monotonic() + 30
+deadline = time.monotonic() + 60
 while not found["reports"] and time.monotonic() < deadline:
     query = logs.start_query(
         logGroupName=f"/aws/lambda/{outputs['PlaceVoteFunction']}",

@@ -16,9 +16,9 @@ import pytest
 from control.packages import package
 from control.processes import ROOT
 from control.sandbox_process import SandboxProcess, read_truth
-from tests.emulator.processes import VENV, Finished, client_environment, run, working_directory
+from tests.emulator.processes import LIMIT_S, VENV, Finished, client_environment, run, working_directory
 
-pytestmark = pytest.mark.emulator
+pytestmark = [pytest.mark.emulator, pytest.mark.timeout(2 * LIMIT_S)]
 
 HERE = Path(__file__).parent
 BIN = VENV / "bin"
@@ -29,9 +29,9 @@ class Sandbox:
     endpoint: str
     directory: Path
 
-    def run(self, *command: str, limit_s: float = 60.0, **variables: str) -> Finished:
+    def run(self, *command: str, **variables: str) -> Finished:
         """Run a program as a stranger would: in an empty directory, with the AWS_* variables that lead here."""
-        return run(command, self.directory, client_environment(self.directory, self.endpoint) | variables, limit_s)
+        return run(command, self.directory, client_environment(self.directory, self.endpoint) | variables)
 
     def aws(self, *arguments: str) -> Any:
         """What the AWS CLI prints, as JSON where it is some."""
@@ -81,7 +81,7 @@ def test_the_aws_cli_invokes_a_function_and_finds_its_report_in_the_log(
     assert json.loads((sandbox.directory / "answer.json").read_text())["statusCode"] == 200
     group = f"/aws/lambda/{stack['PlaceVoteFunction']}"
     find = ("logs", "filter-log-events", "--log-group-name", group, "--filter-pattern", "REPORT")
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not (events := sandbox.aws(*find)["events"]) and time.monotonic() < deadline:
         time.sleep(0.5)
     assert events[0]["message"].startswith("REPORT RequestId: ")
@@ -134,19 +134,22 @@ def test_what_k6_counts_is_what_happened(sandbox: Sandbox, stack: dict[str, str]
 
 def test_the_pipelines_script_runs_to_its_end(sandbox: Sandbox, stack: dict[str, str]) -> None:
     results = sandbox.directory / "results"
+    # As it is shipped, but for the limit that a busy machine may miss.
+    shipped = (ROOT / "examples" / "pipelines" / "profile.toml").read_text()
+    profile, limit = sandbox.directory / "profile.toml", "p95_ms < 1000"
+    assert limit in shipped
+    profile.write_text(shipped.replace(limit, "p95_ms < 30000"))
     done = run(
         ["sh", "-c", 'cd "$0" && exec sh examples/pipelines/load-test.sh', str(ROOT)],
         sandbox.directory,
         client_environment(sandbox.directory, sandbox.endpoint)
-        | {"STACK_NAME": "strange", "TIME_SCALE": "0.1", "PYTHON": sys.executable, "RESULTS": str(results)},
-        90.0,
+        | {"STACK_NAME": "strange", "TIME_SCALE": "0.1", "PYTHON": sys.executable, "RESULTS": str(results)}
+        | {"PROFILE": str(profile)},
     )
     assert done.exit_code == 0, done.output
     assert "no load-baseline.json to compare with" in done.output
     assert {path.name for path in results.iterdir()} == {"junit.xml", "summary.md", "report.html", "baseline.json"}
     itself = sandbox.directory / "runs" / "latest"
     compare = ["-m", "analysis", "compare", "--baseline", str(results / "baseline.json"), str(itself.resolve())]
-    again = run(
-        [sys.executable, *compare], sandbox.directory, client_environment(sandbox.directory, sandbox.endpoint), 60
-    )
+    again = run([sys.executable, *compare], sandbox.directory, client_environment(sandbox.directory, sandbox.endpoint))
     assert again.exit_code == 0, again.output

@@ -103,14 +103,19 @@ def test_a_command_that_cannot_be_run(line):
 
 def test_a_command_that_takes_too_long_is_ended_with_all_it_started(tmp_path):
     pid_file = tmp_path / "pid"
-    with pytest.raises(RenewalError, match=r"did not end within 1\.5 s"):
-        token_of_command(f"sh -c 'sleep 60 & echo $! > {pid_file}; wait'", limit_s=1.5)
-    assert is_gone_soon(int(pid_file.read_text()))
+    pid_file.touch()
+    for limit_s in (1.5, 6.0, 24.0):
+        with pytest.raises(RenewalError, match=f"did not end within {limit_s:g} s"):
+            token_of_command(f"sh -c 'sleep 60 & echo $! > {pid_file}; wait'", limit_s=limit_s)
+        if pid := pid_file.read_text():
+            break
+        # On a busy machine the command had not even come to its second process by then.
+    assert is_gone_soon(int(pid))
 
 
 def is_gone_soon(pid: int) -> bool:
     """Whether a process that was killed ends, which may take the kernel a moment; nobody may be there to bury it."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         try:
             if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:

@@ -7,11 +7,11 @@ import pytest
 
 @pytest.fixture(scope="module")
 def search(lasting_locust, lasting_server):
-    """From 30 a second to 60, which both hold: two steps of two seconds."""
+    """From 30 a second to 60, which both hold: two steps of four seconds."""
     profile = lasting_locust.directory / "own.toml"
     profile.write_text(
         'description = "a test"\nflows = ["vote"]\nmodel = "open"\n'
-        '[breakpoint]\nstart = 30\nmax = 60\ngrowth = 2\nsettle = "1s"\nhold = "1s"\nconfirmations = 1\n'
+        '[breakpoint]\nstart = 30\nmax = 60\ngrowth = 2\nsettle = "3s"\nhold = "1s"\nconfirmations = 1\n'
         'schedule_lag_limit = "2s"\n'
         '[thresholds]\n"error_rate < 1%" = "fail"\n'
     )

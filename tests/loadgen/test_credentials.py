@@ -12,15 +12,12 @@ from pathlib import Path
 import pytest
 
 from loadgen.credentials import CredentialsNotFoundError, find_credentials
+from tests.loadgen.conftest import no_credentials
 
 
 @pytest.fixture(autouse=True)
 def nothing_configured(monkeypatch, tmp_path):
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    no_credentials(monkeypatch, tmp_path)
 
 
 def profile_with_command(directory: Path, script: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from runstore.columns import REQUEST_COLUMNS
 from tests.loadgen.conftest import LocustRun
 
 HERE = Path(__file__).parent
@@ -20,7 +22,7 @@ PROFILE = """
 description = "a test"
 flows = ["vote"]
 [[stages]]
-duration = "6s"
+duration = "10s"
 users = 30
 spawn_rate = 30
 """
@@ -66,8 +68,8 @@ def test_clock_that_is_ahead_of_the_masters_is_told(mangled):
 def test_ids_and_payloads_of_workers_never_collide(mangled, lasting_server):
     sent = [re.search(r"(?im)^x-amzn-requestid: (\S+)", head) for head in lasting_server.heads]
     ids = [found[1] for found in sent if found]
-    assert len(set(ids)) == len(ids) == len(mangled.rows)
-    assert {row["request_id"] for row in mangled.rows} == set(ids)
+    assert len(set(ids)) == len(ids) == len(mangled.sent_rows)
+    assert {row["request_id"] for row in mangled.sent_rows} == set(ids)
     tokens = [json.loads(body)["token"] for body in lasting_server.bodies]
     assert len(set(tokens)) == len(tokens), "each worker has random numbers of its own, of one seed"
 
@@ -82,8 +84,24 @@ class Killed:
 
     run: LocustRun
     killed_at: float
+    """Just before it was."""
+    dead_at: float
     all_killed_at: float
     exit_code: int
+
+
+def wait_for_arrivals_of_now(run: LocustRun, files: int) -> None:
+    """Until so many files have the rows of what was due up to this moment: nobody is held up who writes them."""
+    deadline = time.monotonic() + 60
+    while sum(time.time() - last_due_at(file) < 0.25 for file in run.directory.glob("requests-*.csv")) < files:
+        assert time.monotonic() < deadline, run.output
+        time.sleep(0.01)
+
+
+def last_due_at(file: Path) -> float:
+    whole = file.read_text().rpartition("\n")[0]
+    _, last = csv.reader(["", whole.rpartition("\n")[2]])
+    return float(dict(zip(REQUEST_COLUMNS, last, strict=True))["scheduled_at"])
 
 
 @pytest.fixture(scope="module")
@@ -93,23 +111,19 @@ def arrivals(lasting_locust, lasting_server):
     run = lasting_locust.distributed(3, "-u", "30", "-r", "30", locustfiles=QUICK_TO_MISS, RATE="3")
     run.wait_for_output("Recording this run")
     run.wait_for_rows(20, files=3)
-    run.processes[1].kill()
+    wait_for_arrivals_of_now(run, files=3)
     killed_at = time.time()
+    run.processes[1].kill()
+    dead_at = time.time()
     lasting_locust.join(run)
     run.wait_for_output("All planned users are there again")
     run.wait_for_rows(20, files=4)
-    before = lasting_server.count
-    while lasting_server.count < before + 150:
-        time.sleep(0.02)
+    lasting_server.wait_for(lasting_server.count + 150)
+    wait_for_arrivals_of_now(run, files=3)
     all_killed_at = time.time()
     for process in run.processes[2:]:
         process.kill()
-    return Killed(run, killed_at, all_killed_at, run.finish())
-
-
-def sent(run: LocustRun) -> list[dict[str, str]]:
-    """Without the arrivals that a worker was late for, as on a machine that is busy."""
-    return [row for row in run.rows if row["started_at"]]
+    return Killed(run, killed_at, dead_at, all_killed_at, run.finish())
 
 
 def offered(run: LocustRun, begin: float, end: float) -> Counter[str]:
@@ -119,18 +133,18 @@ def offered(run: LocustRun, begin: float, end: float) -> Counter[str]:
 
 def test_killed_worker_is_named_and_when(arrivals):
     lost = first_lost(arrivals.run)
-    assert lost["lost_at"] == pytest.approx(arrivals.killed_at, abs=1.0)
+    assert arrivals.killed_at - 1 < lost["lost_at"] < arrivals.dead_at + 1
     assert f"Worker {lost['index']} on {lost['host']} is missing" in arrivals.run.output
 
 
 def test_killed_worker_costs_at_most_a_second_of_its_rows(arrivals, lasting_server):
     last: dict[int, float] = {}
-    for row in sent(arrivals.run):
+    for row in arrivals.run.sent_rows:
         last[int(row["worker"])] = float(row["started_at"])
     first = last.pop(first_lost(arrivals.run)["index"])
     assert first > arrivals.killed_at - 1
     assert min(last.values()) > arrivals.all_killed_at - 1
-    assert 0 <= lasting_server.count - len(sent(arrivals.run)) <= 30 + 90
+    assert 0 <= lasting_server.count - len(arrivals.run.sent_rows) <= 30 + 90
 
 
 def test_master_that_has_no_worker_left_ends(arrivals):
@@ -158,7 +172,7 @@ def test_worker_that_joins_gets_its_share_and_an_index_of_its_own(arrivals):
     assert (joined["index"], joined["rows"] > 30) == (3, True)
     by_worker = offered(arrivals.run, arrivals.all_killed_at - 1.3, arrivals.all_killed_at - 0.3)
     assert by_worker["3"] == pytest.approx(30, abs=3)
-    ids = [row["request_id"] for row in sent(arrivals.run)]
+    ids = [row["request_id"] for row in arrivals.run.sent_rows]
     assert len(set(ids)) == len(ids)
 
 
@@ -182,7 +196,7 @@ def test_rows_that_a_killed_worker_had_shipped_are_kept_where_its_disk_is_out_of
 
 
 def test_worker_that_was_frozen_and_came_back_is_told_and_loses_nothing(locust, server):
-    run = locust.distributed(2, "-u", "4", "-r", "4", "-t", "60s", RATE="2")
+    run = locust.distributed(2, "-u", "4", "-r", "4", RATE="2", HEARTBEAT_LIVENESS="3")
     run.wait_for_rows(4, files=2)
     run.processes[1].send_signal(signal.SIGSTOP)
     try:
@@ -193,6 +207,7 @@ def test_worker_that_was_frozen_and_came_back_is_told_and_loses_nothing(locust, 
     run.processes[0].send_signal(signal.SIGINT)
     assert run.finish() == 0
     [warning] = run.manifest["warnings"]
-    assert re.match(r"worker \d was not heard for [4-8]\.\d s from .* on, and came back: ", warning)
-    assert len(run.rows) == server.count
+    told = re.match(r"worker \d was not heard for (\d+\.\d) s from .* on, and came back: ", warning)
+    assert told is not None and float(told[1]) > 3
+    assert len(run.sent_rows) == server.count
     assert not any("lost_at" in worker for worker in run.manifest["workers"])

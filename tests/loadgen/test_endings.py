@@ -24,7 +24,7 @@ def profile(directory: Path, *stages: str) -> str:
 def assert_one_count(run, server) -> None:
     counts = run.counts(server)
     assert len(set(counts.values())) == 1, f"{counts}\n{run.output}"
-    assert counts["rows"] > 20
+    assert counts["rows"] >= 20
     assert run.manifest["warnings"] == []
     assert not list(run.directory.glob("spool/*"))
     assert run.all_gone()
@@ -38,7 +38,7 @@ def model(request) -> dict[str, str]:
 
 def test_time_limit(locust, server, model):
     server.delay_s = 0.2
-    run = locust.run("-u", "20", "-r", "20", "-t", "1s", **model)
+    run = locust.run("-u", "20", "-r", "20", "-t", "3s", **model)
     assert run.finish() == 0
     assert_one_count(run, server)
     assert run.manifest["state"] == "complete"
@@ -47,7 +47,7 @@ def test_time_limit(locust, server, model):
 
 def test_end_of_shape(locust, server):
     server.delay_s = 0.2
-    run = locust.run(PROFILE=profile(locust.directory, 'duration = "1s"\nusers = 20\nspawn_rate = 20'))
+    run = locust.run(PROFILE=profile(locust.directory, 'duration = "3s"\nusers = 20\nspawn_rate = 20'))
     assert run.finish() == 0
     assert_one_count(run, server)
     assert run.manifest["state"] == "complete"
@@ -56,7 +56,7 @@ def test_end_of_shape(locust, server):
 
 def test_ramp_down(locust, server):
     server.delay_s = 0.2
-    stages = ('duration = "1s"\nusers = 30\nspawn_rate = 30', 'duration = "1s"\nusers = 1\nspawn_rate = 30')
+    stages = ('duration = "3s"\nusers = 30\nspawn_rate = 30', 'duration = "1s"\nusers = 1\nspawn_rate = 30')
     run = locust.run(PROFILE=profile(locust.directory, *stages))
     assert run.finish() == 0
     assert_one_count(run, server)
@@ -65,7 +65,7 @@ def test_ramp_down(locust, server):
 
 def test_two_processes(locust, server, model):
     server.delay_s = 0.2
-    run = locust.run("-u", "20", "-r", "20", "-t", "1s", "--processes", "2", **model)
+    run = locust.run("-u", "20", "-r", "20", "-t", "3s", "--processes", "2", **model)
     assert run.finish() == 0
     assert_one_count(run, server)
     assert [worker["rows"] > 0 for worker in run.manifest["workers"]] == [True, True]
@@ -136,6 +136,8 @@ def test_requests_still_open_at_the_deadline_are_unfinished_rows(locust, server,
     server.wait_for(7 if model else 6)
     run.interrupt()
     run.finish()
+    # The last ones may still lie in their sockets.
+    server.wait_for(len(run.sent_rows))
     counts = run.counts(server)
     assert len(set(counts.values())) == 1, counts
     assert counts["rows"] == 6 if not model else counts["rows"] > 6
@@ -145,15 +147,14 @@ def test_requests_still_open_at_the_deadline_are_unfinished_rows(locust, server,
 
 
 def test_second_ctrl_c_gives_up_open_requests(locust, server, model):
-    run = locust.run("-u", "6", "-r", "6", **model)
+    run = locust.run("-u", "6", "-r", "6", "--stop-timeout", "600", **model)
     run.wait_for_rows(21)
-    server.delay_s = 60
-    before = server.count
-    server.wait_for(before + 6)
+    server.wait_for(server.slow_down(600) + 6)
     run.interrupt()
     run.wait_for_output("a second Ctrl-C")
     run.interrupt()
-    run.finish(10)
+    run.finish()
+    server.wait_for(len(run.sent_rows))
     assert_one_count(run, server)
     unfinished = sum(row["error"] == "unfinished" for row in run.rows)
     assert unfinished == 6 if not model else unfinished >= 6

@@ -39,7 +39,7 @@ def refuse_the_second(head: str) -> bytes:
 def batches(lasting_locust, lasting_server):
     lasting_server.answer = refuse_the_second
     run = lasting_locust.run(
-        *("-u", "4", "-r", "4", "-t", "2s", "--run-id", "this-run"),
+        *("-u", "4", "-r", "4", "--run-id", "this-run"),
         locustfiles="events.py",
         EVENT_BATCH="3",
         AWS_ENDPOINT_URL=lasting_server.url,
@@ -49,6 +49,8 @@ def batches(lasting_locust, lasting_server):
         EVENTS_STREAM="orders",
         TRACE_SAMPLE="0",
     )
+    run.wait_for_rows(400)
+    run.interrupt()
     assert run.finish() == 1, run.output  # Locust's own code where a request failed
     return run
 
@@ -130,11 +132,13 @@ def test_direct_invocations(locust, server, kind):
     }
     server.answer = lambda head: answers[kind]
     run = locust.run(
-        *("-u", "1", "-t", "1s", "--invocation-type", kind, "--qualifier", "live", "--log-type", "Tail"),
+        *("-u", "1", "--invocation-type", kind, "--qualifier", "live", "--log-type", "Tail"),
         locustfiles="direct.py",
         VOTE_FUNCTION="place-vote",
         AWS_ENDPOINT_URL=server.url,
     )
+    run.wait_for_rows(3)
+    run.interrupt()
     assert run.finish() == 0, run.output
     expected = {"RequestResponse": REPORTED, "Event": "a", "DryRun": ""}[kind]
     init_ms = "156.080" if kind == "RequestResponse" else ""
@@ -156,11 +160,13 @@ def test_two_versions_are_driven_in_turns(locust, server):
 
     server.answer = answer
     run = locust.run(
-        *("-u", "1", "-t", "1s", "--qualifier", "blue,green"),
+        *("-u", "1", "--qualifier", "blue,green"),
         locustfiles="direct.py",
         VOTE_FUNCTION="place-vote",
         AWS_ENDPOINT_URL=server.url,
     )
+    run.wait_for_rows(4)
+    run.interrupt()
     assert run.finish() == 0, run.output
     served = [(row["name"], row["executed_version"]) for row in run.rows]
     kinds = {("Invoke place-vote:blue", "1"), ("Invoke place-vote:green", "2")}

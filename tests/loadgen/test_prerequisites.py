@@ -11,6 +11,7 @@ from config.errors import ConfigError
 from config.settings import settings_from
 from loadgen.options import Chosen
 from loadgen.prerequisites import check_model, check_reachable, check_recordable, service_endpoint
+from tests.loadgen.conftest import no_credentials
 
 pytestmark = pytest.mark.usefixtures("nothing_configured")
 
@@ -117,11 +118,7 @@ def test_eventbridge_has_the_sdks_variable():
     ],
 )
 def test_signed_requests_need_credentials_and_a_region(monkeypatch, tmp_path, host, problems):
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    no_credentials(monkeypatch, tmp_path)
     with pytest.raises(ConfigError) as raised:
         check_reachable(chosen(TARGET="aws", API_AUTH="iam"), VOTERS, host, host_needed=True)
     assert [problem.partition(":")[0] for problem in raised.value.problems] == problems

@@ -33,7 +33,7 @@ class PassingProxy:
         with suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
-                client.settimeout(5)
+                client.settimeout(60)
                 self._start(self._serve, client)
 
     def _start(self, target: Callable[..., None], *arguments: socket.socket) -> None:
@@ -47,7 +47,7 @@ class PassingProxy:
             method, target, _ = head.split(b" ", 2)
             authority = target if method == b"CONNECT" else target.removeprefix(b"http://").partition(b"/")[0]
             host, _, port = authority.decode().rpartition(":")
-            with socket.create_connection((host, int(port)), 5) as server:
+            with socket.create_connection((host, int(port)), 60) as server:
                 if method == b"CONNECT":
                     client.sendall(b"HTTP/1.1 200 Connection established\r\nContent-Length: 7\r\n\r\n")
                 else:

@@ -11,12 +11,16 @@ import time
 import urllib.parse
 import urllib.request
 from collections import Counter, defaultdict
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from uuid import UUID
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from tests.ports import refusing_port
 
 PACING_S = 0.25
 
@@ -55,9 +59,9 @@ def all_flows(lasting_locust, lasting_server, shop_public_key):
         f"""
         flows = {{vote = 5, shop = 1, direct = 2}}
         pacing = "{PACING_S}s"
-        warmup = "1s"
+        warmup = "2s"
         [[stages]]
-        duration = "2s"
+        duration = "4s"
         users = 8
         spawn_rate = 8
         """,
@@ -95,12 +99,14 @@ def test_requests_start_on_the_pace_s_grid(all_flows):
     for row in all_flows.rows:
         assert float(row["started_at"]) - float(row["scheduled_at"]) > -0.005
     starts = sorted(float(row["scheduled_at"]) for row in all_flows.rows)
-    expected = 8 * (starts[-1] - starts[0]) / PACING_S
-    assert len(starts) == pytest.approx(expected, rel=0.2)
+    assert len(starts) <= 8 * ((starts[-1] - starts[0]) / PACING_S + 1), "nobody catches up"
+    # Of the one user of the shop: some starts are late on a busy machine, and move the grid.
+    gaps = [b - a for a, b in pairwise(sorted(float(r["scheduled_at"]) for r in all_flows.rows if r["flow"] == "shop"))]
+    assert median(gaps) == pytest.approx(PACING_S, abs=0.005)
 
 
 def test_rows_that_start_before_the_warm_up_ends_are_marked(all_flows):
-    limit = all_flows.manifest["started_at"] + 1.0
+    limit = all_flows.manifest["started_at"] + 2.0
     for row in all_flows.rows:
         assert (row["phase"] == "warmup") == (float(row["started_at"]) < limit)
     assert {row["phase"] for row in all_flows.rows} == {"warmup", "measure"}
@@ -198,7 +204,9 @@ def test_mistake_in_a_check_loses_no_row(locust, server):
         "    def ask(self):\n"
         "        self.get('/a', check=lambda response: response.no_such_thing)\n"
     )
-    run = locust.run("-u", "1", "-t", "1s", locustfiles=str(own))
+    run = locust.run("-u", "1", locustfiles=str(own))
+    run.wait_for_rows(3)
+    run.interrupt()
     assert run.finish() == 1
     assert len(set(run.counts(server).values())) == 1
     assert {(row["flow"], row["error"], row["status"]) for row in run.rows} == {
@@ -239,17 +247,20 @@ def test_task_that_sends_nothing_keeps_nobody_from_sending(locust, server, tmp_p
 @pytest.mark.parametrize("workers", [0, 1], ids=["alone", "with a worker"])
 def test_connections_that_the_server_closed_are_opened_anew_and_counted(locust, server, tmp_path, workers):
     server.hangs_up = True
+    # The next request waits for long enough that the server has hung up by then.
     tasks = """
     @task
     def vote(self):
         self.post("/vote", {"vote_id": "1"})
 
     def wait_time(self):
-        return 0.1
+        return 1.0
 """
     (tmp_path / "own.py").write_text(LOCUSTFILE + tasks)
-    options, own = ("-u", "1", "-t", "1s"), str(tmp_path / "own.py")
+    options, own = ("-u", "1"), str(tmp_path / "own.py")
     run = locust.distributed(workers, *options, locustfiles=own) if workers else locust.run(*options, locustfiles=own)
+    run.wait_for_rows(3)
+    run.interrupt()
     assert run.finish() == 0
     assert set(run.counts(server).values()) == {server.count}
     [worker] = run.manifest["workers"]
@@ -314,19 +325,23 @@ def test_the_time_limit_counts_from_the_first_user(locust):
     assert run.manifest["ended_at"] - run.manifest["started_at"] > 0.95
 
 
-def test_api_that_is_not_there_makes_rows_that_say_so(locust, server):
-    server.stop()
-    run = locust.run("-u", "2", "-r", "2", "-t", "1s")
-    assert run.finish() == 1, "Locust's own rule: a request failed"
+def test_api_that_is_not_there_makes_rows_that_say_so(locust):
+    with refusing_port() as port:
+        run = locust.run("-u", "2", "-r", "2", "-H", f"http://127.0.0.1:{port}")
+        run.wait_for_rows(3)
+        run.interrupt()
+        assert run.finish() == 1, "Locust's own rule: a request failed"
     rows = run.rows
-    assert len(rows) == run.console_count > 0
-    assert {row["error"] for row in rows} == {f"cannot connect to 127.0.0.1:{server.port}: connection refused"}
+    assert len(rows) == run.console_count
+    assert {row["error"] for row in rows} == {f"cannot connect to 127.0.0.1:{port}: connection refused"}
     assert {(row["status"], row["response_ms"], row["ok"]) for row in rows} == {("", "", "0")}
 
 
 def test_share_of_requests_reads_the_tally(locust, server):
     server.answer = lambda head: b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
-    run = locust.run("-u", "5", "-r", "5", "-t", "1s", RESULTS_SHARE="0.5")
+    run = locust.run("-u", "5", "-r", "5", RESULTS_SHARE="0.5")
+    run.wait_for_rows(60)
+    run.interrupt()
     assert run.finish() == 1
     by_name = defaultdict(set)
     for row in run.rows:
@@ -376,8 +391,12 @@ def test_stop_right_after_the_start_leaves_no_user_behind(locust, server):
 
 def test_full_disk_ends_nothing_and_is_reported(locust, server):
     """The limit on a file's size stands for the disk: rows beyond it find no room."""
-    command = locust.command("vote.py", "-u", "5", "-r", "5", "-t", "2s")
-    run = locust.start([["bash", "-c", f"ulimit -f 16; exec {shlex.join(command)}"]], {})
+    command = locust.command("vote.py", "-u", "5", "-r", "5")
+    # Python would keep the first 16 KB of each module that it compiles, and all who import it later would fail.
+    variables = {"PYTHONDONTWRITEBYTECODE": "1"}
+    run = locust.start([["bash", "-c", f"ulimit -f 16; exec {shlex.join(command)}"]], variables)
+    server.wait_for(300)
+    run.interrupt()
     run.finish()
     [worker] = run.manifest["workers"]
     assert len(run.rows) == worker["rows"] > 0
@@ -397,7 +416,7 @@ def wait_for_port(url: str) -> None:
 
 
 def post(url: str, **form: str) -> None:
-    with urllib.request.urlopen(url, urllib.parse.urlencode(form).encode(), timeout=20) as response:
+    with urllib.request.urlopen(url, urllib.parse.urlencode(form).encode(), timeout=60) as response:
         assert response.status == 200
 
 

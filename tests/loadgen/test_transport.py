@@ -16,7 +16,7 @@ import pytest
 from loadgen import transport
 from loadgen.transport import Connection, ConnectionCounts, Endpoint, Timeouts, TransportError, parse_endpoint
 from tests.loadgen.scripted_server import OK, REQUEST, answer, answer_all, read_request, tls_server
-from tests.ports import refusing_port
+from tests.ports import free_port, refusing_port
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,8 @@ def hang_up_on_second(connection: socket.socket) -> None:
     read_request(connection)
 
 
-def test_request_that_a_busy_connection_swallowed_is_a_failure_and_not_sent_again(serve):
+def test_request_that_a_busy_connection_swallowed_is_a_failure_and_not_sent_again(serve, monkeypatch):
+    monkeypatch.setattr(transport, "_IDLE_S", 60.0)
     server = serve(hang_up_on_second, answer_all)
     connection = Connection(server.endpoint)
     connection.exchange(REQUEST)
@@ -262,6 +263,7 @@ def test_silence_ends_at_the_read_time_out_and_the_next_request_gets_a_fresh_con
     with pytest.raises(TransportError, match=r"no answer within 0\.1 s"):
         connection.exchange(REQUEST)
     waiting.set()
+    connection._timeouts = Timeouts()
     assert connection.exchange(REQUEST).status == 201, "not the late answer to the request before"
 
 
@@ -273,7 +275,7 @@ def test_answer_that_never_ends_is_given_up(serve):
             connection.sendall(b"x")
             time.sleep(0.02)
 
-    connection = Connection(serve(drip).endpoint, Timeouts(first_byte_s=0.1, whole_s=0.3))
+    connection = Connection(serve(drip).endpoint, Timeouts(whole_s=0.3))
     started = time.monotonic()
     with pytest.raises(TransportError, match=r"no whole answer within 0\.3 s"):
         connection.exchange(REQUEST)
@@ -368,7 +370,7 @@ class Names:
 
 
 def test_name_is_looked_up_for_every_connection(serve, monkeypatch):
-    first = serve(answer(OK))
+    first = serve(answer(OK), port=free_port())
     second = serve(answer(OK), host="127.0.0.2", port=first.port)
     monkeypatch.setattr(gevent.socket, "getaddrinfo", Names(["127.0.0.1"], ["127.0.0.2"]))
     connection = Connection(parse_endpoint(f"http://rotating.test:{first.port}"))
@@ -379,7 +381,7 @@ def test_name_is_looked_up_for_every_connection(serve, monkeypatch):
 
 
 def test_address_that_refuses_is_passed_over(serve, monkeypatch):
-    with refusing_port("127.0.0.1") as port:
+    with refusing_port("127.0.0.1", free_port()) as port:
         serve(answer(OK), host="127.0.0.2", port=port)
         monkeypatch.setattr(gevent.socket, "getaddrinfo", Names(["127.0.0.1", "127.0.0.2"]))
         assert Connection(parse_endpoint(f"http://two.test:{port}")).exchange(REQUEST).body == b"hi"

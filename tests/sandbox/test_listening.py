@@ -18,12 +18,12 @@ def test_connections_that_wait_are_accepted_several_in_a_turn_of_the_loop():
             servers = [await loop.create_server(protocol, sock=one, backlog=4096) for one in descriptors(listener)]
             for _ in range(waiting):
                 clients.enter_context(socket.create_connection(listener.getsockname()))
-            while len(accepted) < waiting:
-                turns += 1
+            while (before := len(accepted)) < waiting:
                 await asyncio.sleep(0)
+                turns += len(accepted) > before  # the kernel may let the last ones wait for a while
             for server in servers:
                 server.close()
         turns_needed.append(turns)
 
-    uvloop.run(asyncio.wait_for(accept_all(), 20))
+    uvloop.run(asyncio.wait_for(accept_all(), 60))
     assert turns_needed[0] < waiting / 4

@@ -123,7 +123,7 @@ def test_append_waits_for_the_disk_instead_of_filling_the_memory(tmp_path: Path)
     third.join(0.05)
     assert third.is_alive()
     executor.work[0]()
-    third.join(10)
+    third.join(60)
     assert not third.is_alive()
     assert [row["message"] for row in events_of(store.snapshot(["/g"], 0, EVER))] == ["a", "b", "c"]
 

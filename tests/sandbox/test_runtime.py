@@ -223,6 +223,18 @@ def test_a_log_level_set_by_the_function_holds_for_its_environment():
     assert [line.rpartition("\t")[2] for line in events(code)] == ["this\n"]
 
 
+def test_functions_at_different_levels_take_turns():
+    code = "import logging\nlogging.getLogger().setLevel('{}')\ndef handle(e, c): logging.info('this')"
+    environments = [runtime(code.format(level)) for level in ("INFO", "WARNING")]
+    written = []
+    for environment in environments:
+        environment.init()
+    for environment in environments * 2:
+        environment.run({}, REQUEST_ID, 1.0)
+        written.append(len(environment.drain()))
+    assert written == [1, 0, 1, 0]
+
+
 # failures
 
 FAILING = """

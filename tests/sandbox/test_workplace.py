@@ -56,7 +56,7 @@ def owners(tmp_path: Path) -> Iterator[Owners]:
 
 def killed(process: subprocess.Popen[Any]) -> None:
     process.send_signal(signal.SIGKILL)
-    process.wait(10)
+    process.wait(60)
 
 
 def test_the_next_one_removes_what_a_killed_one_left_and_no_living_ones(owners: Owners):
