@@ -105,7 +105,7 @@ class Settling:
 
 
 _SENT = ("sent", "accepted")
-"""Those of them that the client knows, whatever the logs say."""
+"""Of CHAIN_COUNTS those that the client knows, whatever the logs say."""
 
 
 def chains(

@@ -5,9 +5,11 @@ that covers it. Which rows:
 
 - of the client, requests: one counts where it ended (one without an answer where it started), a dropped arrival where
   it was due. The last window ends with the last request's start: what ended after that, when there was no load any
-  more, counts in it. What was timed by a clock that did not work (`analysis.clocks`) is in none.
+  more, counts in it.
 - of functions, invocations (REPORT lines): one counts where it ended.
 - of chains, messages: one counts where its request started, however late it came to its end.
+
+What was timed by a clock that did not work (`analysis.clocks`) is in none.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ def _latencies(column: str) -> dict[str, str]:
     return {"mean_ms": f"avg({column})", **percentiles, "max_ms": f"max({column})"}
 
 
-_ROWS = "count(row_at)"
+_COUNTED = "count(row_at)"
 _SENT, _NOT_OK = "count(*) FILTER (WHERE sent)", "count(*) FILTER (WHERE sent AND NOT ok)"
 _ERRORS, _COLD = "count(*) FILTER (WHERE failed)", "count(*) FILTER (WHERE cold)"
 
@@ -57,7 +59,7 @@ _CLIENT = _Rows(
         **_latencies("response_ms"),
         "error_rate": f"{_NOT_OK} / nullif({_SENT}, 0)",
         "success_rate": f"1 - {_NOT_OK} / nullif({_SENT}, 0)",
-        "dropped_rate": f"count(*) FILTER (WHERE NOT sent) / nullif({_ROWS}, 0)",
+        "dropped_rate": f"count(*) FILTER (WHERE NOT sent) / nullif({_COUNTED}, 0)",
         "requests": _SENT,
         "failures": _NOT_OK,
         "dropped": "count(*) FILTER (WHERE NOT sent)",
@@ -70,10 +72,10 @@ _FUNCTIONS = _Rows(
     in_scope="function = {name}",
     metrics={
         **_latencies("duration_ms"),
-        "error_rate": f"{_ERRORS} / nullif({_ROWS}, 0)",
-        "success_rate": f"1 - {_ERRORS} / nullif({_ROWS}, 0)",
-        "cold_start_rate": f"{_COLD} / nullif({_ROWS}, 0)",
-        "invocations": _ROWS,
+        "error_rate": f"{_ERRORS} / nullif({_COUNTED}, 0)",
+        "success_rate": f"1 - {_ERRORS} / nullif({_COUNTED}, 0)",
+        "cold_start_rate": f"{_COLD} / nullif({_COUNTED}, 0)",
+        "invocations": _COUNTED,
         "errors": _ERRORS,
         "timeouts": "count(*) FILTER (WHERE timed_out)",
         "cold_starts": _COLD,
@@ -137,7 +139,7 @@ def _worst_of(db: duckdb.DuckDBPyConnection, threshold: Threshold, rows: _Rows, 
     in_scope = "true" if threshold.scope is None else rows.in_scope.format(name=literal(threshold.scope))
     # Steps are counted back from the end; a window's number is that of its last step, and a row lies in STEPS windows.
     found = db.execute(
-        f"""WITH measured_rows AS ({rows.query.format(near=near)}), bounds AS (
+        f"""WITH measured_rows AS (FROM ({rows.query.format(near=near)}) WHERE row_at IS NOT NULL), bounds AS (
                 SELECT min(begun_at) AS first, max(begun_at) AS last FROM measured_rows
             ), counted AS (
                 SELECT r.* REPLACE (least(row_at, last) AS row_at),

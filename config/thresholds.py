@@ -161,7 +161,7 @@ def parse_threshold(expression: str, action: str = "fail", time_scale: float = 1
                 f"{metric} is known only after the run, so it cannot abort it, as {', '.join(CLIENT_METRICS)} can"
             )
         if metric in WHOLE_RUN_METRICS and window_s is not None:
-            problems.append(f"{metric} is known by the minute or of the whole run, so it has no windows")
+            problems.append(f"{metric} has no windows: throttles are counted by the minute, costs over the whole run")
     if problems:
         raise ValueError(f"{expression!r}: {'; '.join(problems)}")
     return Threshold(

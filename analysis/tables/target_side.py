@@ -7,6 +7,7 @@ from typing import Any
 
 from analysis.formatting import NOTHING, count, decimal, milliseconds, share, short_name
 from analysis.tables.table import Column, Row, Summary, Table, plain_rows, section, text
+from config.thresholds import CHAIN_COUNTS
 
 
 def functions(summary: Summary) -> Table:
@@ -125,11 +126,10 @@ def chains(summary: Summary) -> Table:
         end_to_end = one.get("end_to_end_ms") or {}
         reconciled = one.get("table_reconciled")
         unsound = one.get("lost") or one.get("duplicated") or reconciled is False
-        counts = ("sent", "accepted", "completed", "lost", "duplicated", "late", "pending")
         return Row(
             (
                 short_name(name),
-                *(count(one.get(key)) for key in counts),
+                *(count(one.get(key)) for key in CHAIN_COUNTS),
                 *(milliseconds(end_to_end.get(key)) for key in ("p50", "p95", "p99", "max")),
                 NOTHING if reconciled is None else "agrees" if reconciled else "DIFFERS",
             ),

@@ -250,6 +250,15 @@ def test_without_its_correlation_lines_nothing_but_what_was_sent_is_known_of_a_c
     assert {name for name, window in found.items() if window is not None} == set(known)
 
 
+def test_messages_by_a_clock_that_was_never_set_are_in_no_window(build, worst):
+    orders(build, 0)
+    build.request(-T0 + 5.0, 10.0, flow="events", name="SQS SendMessage", method="SendMessage", correlation_id="e")
+    build.invocation(1.0, function="queue-consumer", request_id="q")
+    build.correlation(1.0, function="queue-consumer", request_id="q", correlation_id="e")
+    assert worst("shop: lost over 1s == 0")[1] == 0
+    assert worst("events-queue: lost over 1s == 0") is None
+
+
 def test_one_chain_that_cannot_be_followed_makes_the_sum_of_all_unknown(build, worst):
     orders(build, 0)
     build.request(0.5, 10.0, flow="events", name="SQS SendMessage", method="SendMessage", correlation_id="e")
